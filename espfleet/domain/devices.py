@@ -1,0 +1,190 @@
+"""Devices: registered ESP32 boards, known for ever by their hardware id."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from espfleet.domain.names import check_device_id, check_name, check_whole, shown
+from espfleet.domain.rooms import BRIGHTNESS
+from espfleet.errors import InvalidError
+
+
+class Kind(StrEnum):
+    """What a device is; it may be several things."""
+
+    LAMP = "lamp"
+    BOARD = "board"
+    CAMERA = "camera"
+
+
+class Dialect(StrEnum):
+    """What a device speaks on the gateway."""
+
+    V1 = "v1"
+    PINGLAMP = "pinglamp"
+
+
+class Presence(StrEnum):
+    """Whether a device is there."""
+
+    LIVE = "live"
+    LATE = "late"
+    OFFLINE = "offline"
+
+
+class Reason(StrEnum):
+    """Why a device is not live."""
+
+    NEVER = "never seen"
+    CLOSED = "closed"
+    SILENT = "silent"
+    REPLACED = "replaced"
+    SLOW = "too slow"
+    REFUSED = "refused"
+    GATEWAY = "gateway gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A registered ESP32.
+
+    Attributes:
+        id: Hardware id: 12 lower-case hex digits.
+        name: Name for people; unique among devices.
+        address: ``IP`` or ``IP:PORT`` of its own HTTP server, or ``""`` while unknown.
+        room: Name of its room, or ``None``.
+        group: Group it shows instead of its room's, or ``None``.
+        brightness: Percent, instead of its room's, or ``None``.
+        kinds: What it is.
+        labels: Words for finding it.
+        dialect: What it speaks on the gateway.
+        token_hashes: Hashes of the tokens that are valid for it; two while one is being rotated.
+        firmware: Version it told last, or ``""``.
+        chip: Chip it told last, or ``""``.
+        registered_ms: When it was registered, ms since the epoch.
+    """
+
+    id: str
+    name: str
+    address: str = ""
+    room: str | None = None
+    group: str | None = None
+    brightness: int | None = None
+    kinds: tuple[Kind, ...] = (Kind.LAMP,)
+    labels: tuple[str, ...] = ()
+    dialect: Dialect = Dialect.V1
+    token_hashes: tuple[str, ...] = ()
+    firmware: str = ""
+    chip: str = ""
+    registered_ms: int = 0
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it exists only as a program on this machine."""
+        return SIMULATED_LABEL in self.labels
+
+    @property
+    def host(self) -> str:
+        """Address without its port."""
+        return split_address(self.address)[0] if self.address else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for storing."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Device:
+        """Return the device that ``to_dict`` described; unknown fields are ignored."""
+        return cls(
+            id=values["id"],
+            name=values["name"],
+            address=values.get("address", ""),
+            room=values.get("room"),
+            group=values.get("group"),
+            brightness=values.get("brightness"),
+            kinds=tuple(Kind(kind) for kind in values.get("kinds", ("lamp",))),
+            labels=tuple(values.get("labels", ())),
+            dialect=Dialect(values.get("dialect", "v1")),
+            token_hashes=tuple(values.get("token_hashes", ())),
+            firmware=values.get("firmware", ""),
+            chip=values.get("chip", ""),
+            registered_ms=values.get("registered_ms", 0),
+        )
+
+
+SIMULATED_LABEL = "simulated"
+
+
+def new_device(
+    *,
+    device_id: object,
+    name: object,
+    address: object = "",
+    room: object = None,
+    group: object = None,
+    brightness: object = None,
+    labels: Sequence[str] = (),
+    dialect: object = Dialect.V1,
+    token_hashes: Sequence[str] = (),
+    registered_ms: int = 0,
+) -> Device:
+    """Return a checked device.
+
+    Raises:
+        InvalidError: If a value cannot be used.
+    """
+    try:
+        spoken = Dialect(str(dialect))
+    except ValueError:
+        raise InvalidError(
+            f"{shown(dialect)} is not a dialect: use one of {', '.join(Dialect)}", field="dialect"
+        ) from None
+    return Device(
+        id=check_device_id(device_id),
+        name=check_name(name, "device"),
+        address=check_device_address(address) if address else "",
+        room=None if room is None else check_name(room, "room"),
+        group=None if group is None else check_name(group, "group"),
+        brightness=None if brightness is None else check_whole(brightness, "brightness", *BRIGHTNESS, "percent"),
+        labels=tuple(dict.fromkeys(check_name(label, "label") for label in labels)),
+        dialect=spoken,
+        token_hashes=tuple(token_hashes),
+        registered_ms=registered_ms,
+    )
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``IP``, ``IP:PORT``, ``IPv6`` or ``[IPv6]:PORT``; the port is 80 unless given.
+
+    Raises:
+        InvalidError: If it has another form.
+    """
+    host, port = address, "80"
+    if address.startswith("["):
+        host, _, rest = address[1:].partition("]")
+        if rest:
+            port = rest.removeprefix(":")
+    elif address.count(":") == 1:
+        host, _, port = address.partition(":")
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        ip = None
+    if ip is None or ip.is_multicast or ip.is_unspecified or not (port.isascii() and port.isdigit()):
+        raise InvalidError(f"{shown(address)} is not the address of a device: use IP or IP:PORT", field="address")
+    return host, check_whole(port, "port", 1, 65_535)
+
+
+def check_device_address(address: object) -> str:
+    """Return ``address`` without spaces around it.
+
+    Raises:
+        InvalidError: If it is not ``IP`` or ``IP:PORT``.
+    """
+    text = address.strip() if isinstance(address, str) else str(address)
+    split_address(text)
+    return text
