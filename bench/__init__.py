@@ -1,0 +1,1 @@
+"""Measurements of what espfleet promises: one script a promise, run by ``make bench``."""
