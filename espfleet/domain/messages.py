@@ -1,0 +1,293 @@
+"""Protocol 1: what lamps and viewers say, as values (``replies`` holds what the gateway says).
+
+``docs/protocol.md`` shows every message. What comes in is checked here and nowhere else; unknown types and unknown
+fields are ignored, ``null`` counts as absent. Times are ms; a level is a whole number from 0 to 100.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from espfleet.domain.closing import CloseCode
+from espfleet.domain.names import check_device_id, check_name, shown
+from espfleet.errors import InvalidError
+
+PROTOCOL = 1
+#: Where lamps and viewers of protocol 1 connect; any other path is S1's.
+LAMP_PATH = "/lamp"
+WATCH_PATH = "/watch"
+
+#: A level is sent at least this often, so that a lamp can notice lateness.
+PERIOD_MS = 500
+#: How many periods a level may be shown without a newer one.
+LEASE_PERIODS = 3
+KEEPALIVE_MS = 1_000
+#: Three keepalives: two lost packets must not make a lamp look dead.
+WATCHDOG_MS = 3_000
+#: How long a lamp may take for its hello once the connection is open.
+HELLO_MS = 5_000
+
+TEXT_BYTES = 4_096
+BINARY_BYTES = 1_048_576
+TOKEN_CHARS = 128
+WORD_CHARS = 64
+SENTENCE_CHARS = 200
+NAMES_A_LIST = 1_000
+VALUES_A_READING = 64
+#: Largest whole number that every JSON reader keeps exactly.
+_MOST = 2**53 - 1
+
+KEEPALIVE = '{"type":"keepalive"}'
+
+
+class ProtocolError(InvalidError):
+    """Raised for a message that the protocol does not allow. ``close_code`` is what its sender is told."""
+
+    code = "protocol"
+
+    def __init__(self, message: str, *, field: str = "", close_code: CloseCode = CloseCode.PROTOCOL) -> None:
+        super().__init__(message, field=field)
+        self.close_code = close_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """First message of a lamp.
+
+    Attributes:
+        id: Hardware id, 12 hex digits.
+        token: Its secret, or ``""``.
+        firmware, chip: What it runs on, or ``""``.
+        capabilities: What it can do, such as ``identify``.
+        boot_reason: Why it started last, or ``""``.
+        boot_count: How often it started, or ``None``.
+        resume: ``seq`` of the last level it saw, or ``None``.
+    """
+
+    id: str
+    token: str = field(default="", repr=False)
+    firmware: str = ""
+    chip: str = ""
+    capabilities: tuple[str, ...] = ()
+    boot_reason: str = ""
+    boot_count: int | None = None
+    resume: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keepalive:
+    """The lamp lives; everything else is optional.
+
+    Attributes:
+        shown: Level it shows, 0 to 100.
+        rssi_dbm: Wi-Fi signal, -150 to 50.
+        heap_bytes: Free memory.
+        uptime_ms: Time since it started.
+        late_ms: Longest silence of the gateway since its last keepalive.
+    """
+
+    shown: int | None = None
+    rssi_dbm: int | None = None
+    heap_bytes: int | None = None
+    uptime_ms: int | None = None
+    late_ms: int | None = None
+
+    def values(self) -> dict[str, float]:
+        """Return what it reports, by name."""
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a device answered to the command ``id``: ``data`` if it could, a sentence in ``error`` if it could not."""
+
+    id: str
+    ok: bool
+    data: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for storing."""
+        return {"id": self.id, "ok": self.ok, "data": dict(self.data), "error": self.error}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """Numbers a device reports; ``at_ms`` is ms since the epoch, or ``None`` where it has no clock."""
+
+    values: Mapping[str, float]
+    at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LampEvent:
+    """Something that happened on a device; ``fields`` are told to viewers as they are."""
+
+    name: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What a viewer wants to see.
+
+    Attributes:
+        token: Its secret, or ``""``.
+        devices: Names or hardware ids.
+        rooms: Names.
+        everything: Whether it wants all devices and groups.
+    """
+
+    token: str = field(default="", repr=False)
+    devices: tuple[str, ...] = ()
+    rooms: tuple[str, ...] = ()
+    everything: bool = False
+
+
+Message = Hello | Keepalive | Result | Readings | LampEvent | Watch
+
+
+def parse(text: str) -> Message | None:
+    """Return the message that a lamp or viewer sent, or ``None`` if its type is unknown here.
+
+    Raises:
+        ProtocolError: If it is too long, no JSON object, or one of its fields is bad.
+    """
+    if len(text.encode()) > TEXT_BYTES:
+        raise ProtocolError(f"a message may have {TEXT_BYTES} bytes", close_code=CloseCode.TOO_MUCH)
+    try:
+        values = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise ProtocolError("the message is not JSON") from None
+    if not isinstance(values, dict):
+        raise ProtocolError("the message is not a JSON object")
+    kind = _text(values, "type")
+    read = _READERS.get(kind)
+    return read({name: value for name, value in values.items() if value is not None}) if read else None
+
+
+def _hello(values: dict[str, Any]) -> Hello:
+    protocol = _whole(values, "protocol", 0, _MOST)
+    if protocol != PROTOCOL:
+        raise ProtocolError(f"this gateway speaks protocol {PROTOCOL}, not {protocol}", field="protocol")
+    try:
+        device_id = check_device_id(values.get("id"))
+    except InvalidError as exc:
+        raise ProtocolError(str(exc), field="id") from None
+    boot = values.get("boot", {})
+    if not isinstance(boot, dict):
+        raise ProtocolError("boot must be an object", field="boot")
+    return Hello(
+        id=device_id,
+        token=_text(values, "token", "", TOKEN_CHARS),
+        firmware=_text(values, "firmware", ""),
+        chip=_text(values, "chip", ""),
+        capabilities=_names(values, "capabilities", 64),
+        boot_reason=_text(boot, "reason", ""),
+        boot_count=_maybe_whole(boot, "count"),
+        resume=_maybe_whole(values, "resume"),
+    )
+
+
+def _keepalive(values: dict[str, Any]) -> Keepalive:
+    return Keepalive(
+        shown=_maybe_whole(values, "shown", 0, 100),
+        rssi_dbm=_maybe_whole(values, "rssi_dbm", -150, 50),
+        heap_bytes=_maybe_whole(values, "heap_bytes"),
+        uptime_ms=_maybe_whole(values, "uptime_ms"),
+        late_ms=_maybe_whole(values, "late_ms"),
+    )
+
+
+def _result(values: dict[str, Any]) -> Result:
+    ok = values.get("ok")
+    if not isinstance(ok, bool):
+        raise ProtocolError("ok must be true or false", field="ok")
+    data = values.get("data", {})
+    if not isinstance(data, dict):
+        raise ProtocolError("data must be an object", field="data")
+    return Result(id=_text(values, "id"), ok=ok, data=data, error=_text(values, "error", "", SENTENCE_CHARS))
+
+
+def _readings(values: dict[str, Any]) -> Readings:
+    numbers = values.get("values")
+    if not isinstance(numbers, dict) or not 0 < len(numbers) <= VALUES_A_READING:
+        raise ProtocolError(f"values must be an object with 1 to {VALUES_A_READING} numbers", field="values")
+    for name, number in numbers.items():
+        _name(name, "values")
+        if not _is_number(number):
+            raise ProtocolError(f"{name} must be a number, not {shown(number)}", field=name)
+    return Readings(
+        values={name: float(number) for name, number in numbers.items()}, at_ms=_maybe_whole(values, "at_ms")
+    )
+
+
+def _event(values: dict[str, Any]) -> LampEvent:
+    name = _name(values.get("name"), "name")
+    return LampEvent(name=name, fields={key: value for key, value in values.items() if key not in ("type", "name")})
+
+
+def _watch(values: dict[str, Any]) -> Watch:
+    return Watch(
+        token=_text(values, "token", "", TOKEN_CHARS),
+        devices=() if values.get("devices") == "*" else _names(values, "devices", NAMES_A_LIST),
+        rooms=() if values.get("rooms") == "*" else _names(values, "rooms", NAMES_A_LIST),
+        everything="*" in (values.get("devices"), values.get("rooms")),
+    )
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Message]] = {
+    "hello": _hello,
+    "keepalive": _keepalive,
+    "result": _result,
+    "readings": _readings,
+    "event": _event,
+    "watch": _watch,
+}
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(word)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _text(values: Mapping[str, Any], field: str, default: str | None = None, most: int = WORD_CHARS) -> str:
+    text = values.get(field, default)
+    if not isinstance(text, str) or len(text) > most or not text.isprintable() or not (text or default == ""):
+        raise ProtocolError(f"{field} must be a text of at most {most} printable characters", field=field)
+    return text
+
+
+def _whole(values: Mapping[str, Any], field: str, low: int, high: int) -> int:
+    number = values.get(field)
+    if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
+        raise ProtocolError(f"{field} must be a whole number from {low} to {high}, not {shown(number)}", field=field)
+    return number
+
+
+def _maybe_whole(values: Mapping[str, Any], field: str, low: int = 0, high: int = _MOST) -> int | None:
+    return None if values.get(field) is None else _whole(values, field, low, high)
+
+
+def _name(value: object, field: str) -> str:
+    try:
+        return check_name(value, "value")
+    except InvalidError:
+        raise ProtocolError(f"{shown(value)} cannot stand as a name in {field}", field=field) from None
+
+
+def _names(values: Mapping[str, Any], field: str, most: int) -> tuple[str, ...]:
+    names = values.get(field, [])
+    if not isinstance(names, list) or len(names) > most:
+        raise ProtocolError(f"{field} must be a list of at most {most} names", field=field)
+    return tuple(dict.fromkeys(_name(name, field) for name in names))

@@ -1,0 +1,34 @@
+"""Tokens: secrets of devices and viewers, and how they are kept.
+
+A token is 32 random bytes, so no one can try them all: a plain fast hash is right, and a slow one, made for short
+passwords, would only let a storm of reconnecting lamps stall the gateway.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from hashlib import sha256
+
+TOKEN_BYTES = 32
+_SCHEME = "sha256:"
+
+
+def new_token(random_bytes: bytes) -> str:
+    """Return ``random_bytes`` (32, from ``secrets.token_bytes``) as a token of 43 characters, safe in URLs."""
+    if len(random_bytes) != TOKEN_BYTES:
+        raise ValueError(f"a token is made of {TOKEN_BYTES} random bytes, not {len(random_bytes)}")
+    return urlsafe_b64encode(random_bytes).rstrip(b"=").decode()
+
+
+def hash_token(token: str) -> str:
+    """Return what may be stored of a token: ``sha256:`` and 64 hex digits."""
+    return _SCHEME + sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+def token_matches(token: str, hashes: Iterable[str]) -> bool:
+    """Tell whether one of ``hashes`` is the token's; the time it takes says nothing of how much of it was right."""
+    mine = hash_token(token).encode()
+    # A list, not a generator: each hash is compared, also after one matched.
+    return any([hmac.compare_digest(mine, known.encode()) for known in hashes])
