@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from espfleet.domain.names import check_device_id, check_name, check_whole, shown
+from espfleet.domain.names import SIMULATED, check_device_id, check_labels, check_name, check_whole, shown
 from espfleet.domain.rooms import BRIGHTNESS
 from espfleet.errors import InvalidError
 
@@ -85,7 +85,7 @@ class Device:
     @property
     def simulated(self) -> bool:
         """Whether it exists only as a program on this machine."""
-        return SIMULATED_LABEL in self.labels
+        return SIMULATED in self.labels
 
     @property
     def host(self) -> str:
@@ -116,9 +116,6 @@ class Device:
         )
 
 
-SIMULATED_LABEL = "simulated"
-
-
 def new_device(
     *,
     device_id: object,
@@ -127,7 +124,7 @@ def new_device(
     room: object = None,
     group: object = None,
     brightness: object = None,
-    labels: Sequence[str] = (),
+    labels: Iterable[object] = (),
     dialect: object = Dialect.V1,
     token_hashes: Sequence[str] = (),
     registered_ms: int = 0,
@@ -150,7 +147,7 @@ def new_device(
         room=None if room is None else check_name(room, "room"),
         group=None if group is None else check_name(group, "group"),
         brightness=None if brightness is None else check_whole(brightness, "brightness", *BRIGHTNESS, "percent"),
-        labels=tuple(dict.fromkeys(check_name(label, "label") for label in labels)),
+        labels=check_labels(labels),
         dialect=spoken,
         token_hashes=tuple(token_hashes),
         registered_ms=registered_ms,

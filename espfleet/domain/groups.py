@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from espfleet.domain.names import check_name, check_number, check_whole, nearest, shown
+from espfleet.domain.names import check_labels, check_name, check_number, check_whole, nearest, shown
 from espfleet.errors import InvalidError
 
 DEFAULT_GROUP = "default"
@@ -117,6 +117,7 @@ class Group:
         combine: ``worst`` target, ``median`` target, or the level that at least ``quorum`` targets reach.
         quorum: Used by ``quorum`` only; 1 or more.
         paused: A paused group is still measured; its lamps show that they are paused.
+        labels: Words for finding it.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Group:
     combine: Combine = Combine.WORST
     quorum: int = 1
     paused: bool = False
+    labels: tuple[str, ...] = ()
 
     @property
     def thresholds(self) -> Thresholds:
@@ -151,6 +153,7 @@ class Group:
             combine=Combine(values.get("combine", Combine.WORST)),
             quorum=values.get("quorum", 1),
             paused=values.get("paused", False),
+            labels=tuple(values.get("labels", ())),
         )
 
 
@@ -162,6 +165,7 @@ def new_group(
     combine: object = Combine.WORST,
     quorum: object = 1,
     paused: bool = False,
+    labels: Iterable[object] = (),
 ) -> Group:
     """Return a checked group.
 
@@ -185,6 +189,7 @@ def new_group(
         combine=rule,
         quorum=check_whole(quorum, "quorum", 1, 1_000_000),
         paused=paused,
+        labels=check_labels(labels),
     )
     _check_order(group.thresholds)
     return group

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable
 from espfleet.errors import InvalidError
 
 NAME_CHARS = 64
+#: Label of everything that exists only as a program on this machine.
+SIMULATED = "simulated"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?", re.IGNORECASE)
 _DEVICE_ID = re.compile(r"[0-9a-f]{12}")
 _SHOWN_CHARS = 40
@@ -36,6 +38,15 @@ def check_name(name: object, kind: str) -> str:
         "with a letter or digit at both ends",
         field="name",
     )
+
+
+def check_labels(labels: Iterable[object]) -> tuple[str, ...]:
+    """Return labels without doubles.
+
+    Raises:
+        InvalidError: If one may not be a label; the rules are those of names.
+    """
+    return tuple(dict.fromkeys(check_name(label, "label") for label in labels))
 
 
 def check_device_id(device_id: object) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from espfleet.domain.names import check_name, check_whole, shown
+from espfleet.domain.names import SIMULATED, check_labels, check_name, check_whole, shown
 from espfleet.errors import InvalidError
 
 INTERVAL_MS = (10, 3_600_000)
@@ -56,17 +56,19 @@ class Target:
             ``sim://SPELL?seed=N``.
         interval_ms: Time between two probes, 10 to 3,600,000.
         timeout_ms: How long an answer may take before the probe counts as lost, 10 to 10,000.
+        labels: Words for finding it.
     """
 
     name: str
     address: str
     interval_ms: int = DEFAULT_INTERVAL_MS
     timeout_ms: int = DEFAULT_TIMEOUT_MS
+    labels: tuple[str, ...] = ()
 
     @property
     def simulated(self) -> bool:
-        """Whether no packet leaves the process for it."""
-        return self.address.startswith("sim://")
+        """Whether it says nothing about a real network."""
+        return SIMULATED in self.labels or self.address.startswith("sim://")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for storing."""
@@ -80,6 +82,7 @@ class Target:
             address=values["address"],
             interval_ms=values.get("interval_ms", DEFAULT_INTERVAL_MS),
             timeout_ms=values.get("timeout_ms", DEFAULT_TIMEOUT_MS),
+            labels=tuple(values.get("labels", ())),
         )
 
 
@@ -88,6 +91,7 @@ def new_target(
     address: object,
     interval_ms: object = DEFAULT_INTERVAL_MS,
     timeout_ms: object = DEFAULT_TIMEOUT_MS,
+    labels: Iterable[object] = (),
 ) -> Target:
     """Return a checked target.
 
@@ -101,6 +105,7 @@ def new_target(
         address=str(text),
         interval_ms=check_whole(interval_ms, "interval_ms", *INTERVAL_MS, "ms"),
         timeout_ms=check_whole(timeout_ms, "timeout_ms", *TIMEOUT_MS, "ms"),
+        labels=check_labels(labels),
     )
 
 

@@ -1,0 +1,240 @@
+"""Settings: read once, at the entry, from the environment and from ``.env``; the environment wins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from dotenv.parser import parse_stream
+
+from espfleet.domain.groups import DEFAULT_PRESET, PRESETS
+from espfleet.domain.names import check_number, check_whole, nearest, shown
+from espfleet.errors import InvalidError, SettingsError
+from espfleet.logs import LEVELS
+
+Read = Callable[[str, str], Any]
+
+
+def _text(_name: str, value: str) -> str:
+    if not value.isprintable():
+        raise InvalidError("it holds control characters")
+    return value
+
+
+def _optional(name: str, value: str) -> str | None:
+    return _text(name, value) or None
+
+
+def _folder(_name: str, value: str) -> Path:
+    return Path(_text(_name, value)).expanduser()
+
+
+def _whole(low: int, high: int, unit: str = "") -> Read:
+    return lambda name, value: check_whole(value, name, low, high, unit)
+
+
+def _number(low: float, high: float, unit: str) -> Read:
+    return lambda name, value: check_number(value, name, low, high, unit)
+
+
+def _one_of(*words: str) -> Read:
+    def read(_name: str, value: str) -> str:
+        found = {word.casefold(): word for word in words}.get(value.casefold())
+        if found is None:
+            raise InvalidError(f"it must be one of {', '.join(words)}, not {shown(value)}")
+        return found
+
+    return read
+
+
+def _setting(name: str, default: Any, read: Read, about: str, *, secret: bool = False) -> Any:
+    return field(
+        default=default, repr=not secret, metadata={"name": name, "read": read, "about": about, "secret": secret}
+    )
+
+
+PORT = (1, 65_535)
+PERIOD_MS = (50, 60_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set from outside; the metadata of each field names its variable."""
+
+    redis_url: str | None = _setting(
+        "REDIS_URL", None, _optional, "Redis to use instead of the embedded one", secret=True
+    )
+    data: Path = _setting("ESPFLEET_DATA", Path(".espfleet"), _folder, "folder of the embedded Redis")
+    server_host: str = _setting("SERVER_HOST", "127.0.0.1", _text, "address the gateway listens on")
+    server_port: int = _setting("SERVER_PORT", 5678, _whole(*PORT), "port of the gateway")
+    web_host: str = _setting("WEB_HOST", "127.0.0.1", _text, "address the web server listens on")
+    web_port: int = _setting("WEB_PORT", 8000, _whole(*PORT), "port of the web server")
+    log_level: str = _setting("LOG_LEVEL", "INFO", _one_of(*LEVELS), "how much is logged")
+    keepalive_ms: int = _setting("KEEPALIVE_MS", 1_000, _whole(*PERIOD_MS, "ms"), "time between keepalives of a lamp")
+    watchdog_ms: int = _setting(
+        "WATCHDOG_MS", 3_000, _whole(150, 600_000, "ms"), "silence after which a lamp is offline"
+    )
+    period_ms: int = _setting("PERIOD_MS", 500, _whole(*PERIOD_MS, "ms"), "longest time between two levels to a lamp")
+    lease_ms: int = _setting("LEASE_MS", 1_500, _whole(100, 600_000, "ms"), "how long a lamp may show a level")
+    pinglamp_tick_ms: int = _setting(
+        "PINGLAMP_TICK_MS", 50, _whole(10, 1_000, "ms"), "time between two levels to a PING_LAMP client"
+    )
+    shards: int = _setting("ESPFLEET_SHARDS", 4, _whole(1, 64), "streams of samples; fixed when a fleet is new")
+    flush_ms: int = _setting("FLUSH_MS", 25, _whole(5, 1_000, "ms"), "longest time a sample waits in a prober")
+    resolve_s: float = _setting("RESOLVE_S", 60.0, _number(1, 86_400, "s"), "time between look-ups of a name")
+    short_window_s: float = _setting(
+        "SHORT_WINDOW_S", 3.0, _number(0.1, 60, "s"), "window of the present latency (5 samples at least)"
+    )
+    long_window_s: float = _setting(
+        "LONG_WINDOW_S", 180.0, _number(10, 3_600, "s"), "window of the usual latency and the baseline"
+    )
+    loss_window_s: float = _setting("LOSS_WINDOW_S", 60.0, _number(5, 3_600, "s"), "window of the loss")
+    raise_after: int = _setting("RAISE_AFTER", 2, _whole(1, 100), "evaluations before a colour gets worse")
+    clear_after_s: float = _setting(
+        "CLEAR_AFTER_S", 5.0, _number(0, 3_600, "s"), "time below a threshold before a colour gets better"
+    )
+    preset: str = _setting("PRESET", DEFAULT_PRESET, _one_of(*PRESETS), "thresholds of new groups")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the value of a setting comes from."""
+
+    name: str
+    value: str
+    source: str
+    about: str
+
+
+#: Settings that other parts of a fleet's ``.env`` may hold.
+_KNOWN_ELSEWHERE = re.compile(r"PING_TARGET_\d+_(HOST|INTERVAL_S)")
+_OWN = "ESPFLEET_"
+#: Set by ``./espcli`` and the tests, not by people.
+_INTERNAL = frozenset({"ESPFLEET_HOME", "ESPFLEET_TEST_REDIS_URL"})
+
+
+def names() -> list[str]:
+    """Return the names of all settings, in the order in which they are shown."""
+    return [item.metadata["name"] for item in fields(Settings)]
+
+
+def read_settings(environ: Mapping[str, str], home: Path) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        environ: The environment.
+        home: Folder that holds ``.env``; a relative ``ESPFLEET_DATA`` starts there.
+
+    Raises:
+        SettingsError: If one is unknown or bad; the text names it, and its line in ``.env``.
+    """
+    values, _ = _read(environ, home)
+    return Settings(**values)
+
+
+def sources(environ: Mapping[str, str], home: Path) -> list[Source]:
+    """Return each setting with its value and source; secrets are masked.
+
+    Raises:
+        SettingsError: As ``read_settings``.
+    """
+    values, origins = _read(environ, home)
+    found = []
+    for item in fields(Settings):
+        name, value = item.metadata["name"], values.get(item.name, item.default)
+        text = "" if value is None else str(value)
+        found.append(
+            Source(
+                name,
+                _masked(text) if item.metadata["secret"] else text,
+                origins.get(name, "default"),
+                item.metadata["about"],
+            )
+        )
+    return found
+
+
+def _masked(url: str) -> str:
+    """Return a URL without the password in it."""
+    return re.sub(r"(?<=:)[^:@/]*(?=@)", "…", url)
+
+
+def _read(environ: Mapping[str, str], home: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values by field name, and the source of each that is not a default by setting name."""
+    found = _read_file(home / ".env")
+    for name, value in environ.items():
+        if name in names():
+            found[name] = (value, "environment")
+        elif name.startswith(_OWN) and name not in _INTERNAL:
+            raise _unknown(name, "the environment")
+    values: dict[str, Any] = {}
+    for item in fields(Settings):
+        name = item.metadata["name"]
+        if name in found:
+            text, source = found[name]
+            values[item.name] = _value(name, text, source, item.metadata["read"])
+    data = values.get("data", Settings().data)
+    values["data"] = home / data
+    _check_together(values)
+    return values, {name: source for name, (_, source) in found.items()}
+
+
+def _read_file(path: Path) -> dict[str, tuple[str, str]]:
+    """Return value and source by name of a ``.env`` file; an absent one is empty."""
+    found: dict[str, tuple[str, str]] = {}
+    try:
+        stream = path.open(encoding="utf-8")
+    except FileNotFoundError:
+        return found
+    except OSError as exc:
+        raise SettingsError(f"{path} cannot be read: {exc.strerror}") from exc
+    with stream:
+        try:
+            bindings = list(parse_stream(stream))
+        except UnicodeDecodeError:
+            raise SettingsError(f"{path} is not a text file") from None
+    for binding in bindings:
+        where = f".env line {binding.original.line}"
+        if binding.error:
+            raise SettingsError(f"{where} is not of the form NAME=value: {shown(binding.original.string.strip())}")
+        if binding.key is None:
+            continue
+        if _KNOWN_ELSEWHERE.fullmatch(binding.key):
+            raise SettingsError(
+                f"{where}: {binding.key} is a setting of PING_LAMP; './espcli import env FILE' makes targets of them"
+            )
+        if binding.key not in names():
+            raise _unknown(binding.key, where)
+        found[binding.key] = (binding.value or "", where)
+    return found
+
+
+def _unknown(name: str, where: str) -> SettingsError:
+    close = nearest(name, names())
+    hint = f"did you mean {close[0]}?" if close else "'./espcli settings' lists those there are"
+    return SettingsError(f"{where}: there is no setting {shown(name)}; {hint}", field=name)
+
+
+def _value(name: str, text: str, source: str, read: Read) -> Any:
+    try:
+        return read(name, text.strip())
+    except InvalidError as exc:
+        raise SettingsError(f"{source}: {name} cannot be used: {exc}", field=name) from exc
+
+
+_ORDER: Mapping[str, str] = MappingProxyType({"keepalive_ms": "watchdog_ms", "period_ms": "lease_ms"})
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    """Refuse values that are each fine but contradict each other."""
+    settings = Settings(**values)
+    for small, large in _ORDER.items():
+        if getattr(settings, small) * 1.5 > getattr(settings, large):
+            raise SettingsError(
+                f"{large.upper()} ({getattr(settings, large)}) must be at least 1.5 × {small.upper()} "
+                f"({getattr(settings, small)}), or lamps would flicker between live and late"
+            )
