@@ -1,0 +1,155 @@
+"""Protocol 1 as values, held against the golden messages that the firmware's tests use too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from espfleet.domain import messages
+from espfleet.domain.closing import CloseCode
+from espfleet.domain.messages import (
+    Hello,
+    Keepalive,
+    LampEvent,
+    ProtocolError,
+    Readings,
+    Result,
+    Watch,
+    parse,
+)
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+REFUSED = json.loads((GOLDEN / "refused.json").read_text())
+TOKEN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
+
+
+def golden(name: str) -> str:
+    return (GOLDEN / f"{name}.json").read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "hello",
+            Hello(
+                id="3c71bff93720",
+                token=TOKEN,
+                firmware="1.0.0",
+                chip="ESP32",
+                capabilities=("identify", "brightness"),
+                boot_reason="power-on",
+                boot_count=3,
+                resume=41,
+            ),
+        ),
+        ("hello_least", Hello(id="3c71bff93720")),
+        ("keepalive", Keepalive()),
+        (
+            "keepalive_full",
+            Keepalive(shown=37, rssi_dbm=-61, heap_bytes=112_640, uptime_ms=86_400_000, late_ms=512),
+        ),
+        ("result", Result(id="c-1", ok=True, data={"pin": 4, "value": 1})),
+        ("result_failed", Result(id="c-2", ok=False, error="there is no pin 99")),
+        ("readings", Readings(values={"temperature_c": 21.5, "humidity_percent": 40.0}, at_ms=1_763_670_000_123)),
+        ("event", LampEvent(name="button", fields={"at_ms": 1_763_670_000_123, "pressed": True})),
+        ("watch", Watch(token=TOKEN, devices=("porch",), rooms=("hall", "attic"))),
+        ("watch_all", Watch(everything=True)),
+    ],
+)
+def test_a_golden_message_is_read_as_it_was_meant(name: str, message: messages.Message) -> None:
+    assert parse(golden(name)) == message
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=[case["text"][:40] for case in REFUSED])
+def test_a_bad_message_gets_one_clear_sentence(case: dict[str, object]) -> None:
+    with pytest.raises(ProtocolError) as refused:
+        parse(str(case["text"]))
+    assert str(refused.value).startswith(str(case["says"]))
+    assert "\n" not in str(refused.value)
+    assert refused.value.close_code == case["close_code"]
+
+
+def test_a_message_of_unknown_type_is_ignored() -> None:
+    assert parse('{"type":"led_control","action":"on"}') is None
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert parse('{"type":"keepalive","mood":"good","shown":null}') == Keepalive()
+
+
+def test_a_message_above_four_kibibytes_is_too_much() -> None:
+    just = '{"type":"keepalive","pad":"%s"}'
+    room = messages.TEXT_BYTES - len(just % "")
+    assert parse(just % ("x" * room)) == Keepalive()
+    with pytest.raises(ProtocolError, match="4096 bytes") as refused:
+        parse(just % ("x" * (room + 1)))
+    assert refused.value.close_code == CloseCode.TOO_MUCH
+
+
+def test_deep_nesting_and_endless_digits_are_refused_like_any_other_text() -> None:
+    for text in ("[" * 4_000, '{"type":"keepalive","shown":' + "9" * 4_060 + "}"):
+        with pytest.raises(ProtocolError):
+            parse(text)
+
+
+def test_a_token_never_shows_in_a_repr() -> None:
+    assert TOKEN not in repr(parse(golden("hello")))
+    assert TOKEN not in repr(parse(golden("watch")))
+
+
+def test_only_what_a_keepalive_reports_counts_as_a_value() -> None:
+    assert Keepalive().values() == {}
+    assert Keepalive(shown=0, rssi_dbm=-61).values() == {"shown": 0, "rssi_dbm": -61}
+
+
+def test_the_usual_keepalive_is_the_golden_one() -> None:
+    assert golden("keepalive") == messages.KEEPALIVE
+
+
+_ODD = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    float("nan"),
+    10**400,
+    "",
+    "x",
+    "*",
+    "\ud800",
+    "3c71bff93720",
+    [],
+    [[]],
+    ["a"],
+    {},
+    {"a": 1},
+]
+_FIELDS = ("protocol", "id", "token", "boot", "resume", "shown", "ok", "data", "values", "at_ms", "name", "devices")
+_KINDS = ("hello", "keepalive", "result", "readings", "event", "watch")
+
+
+def refusal(text: str) -> str:
+    """Return why a message is refused, or a word for one that is read."""
+    try:
+        parse(text)
+    except ProtocolError as refused:
+        return str(refused)
+    return "read"
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(_KINDS), st.dictionaries(st.sampled_from(_FIELDS), st.sampled_from(_ODD)))
+def test_whatever_stands_in_the_fields_a_message_is_read_or_refused(kind: str, fields: dict[str, object]) -> None:
+    assert refusal(json.dumps({**fields, "type": kind}))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text())
+def test_whatever_the_text_is_a_message_is_read_or_refused(text: str) -> None:
+    assert refusal(text)
