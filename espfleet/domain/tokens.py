@@ -7,6 +7,7 @@ passwords, would only let a storm of reconnecting lamps stall the gateway.
 from __future__ import annotations
 
 import hmac
+import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from hashlib import sha256
@@ -15,8 +16,10 @@ TOKEN_BYTES = 32
 _SCHEME = "sha256:"
 
 
-def new_token(random_bytes: bytes) -> str:
-    """Return ``random_bytes`` (32, from ``secrets.token_bytes``) as a token of 43 characters, safe in URLs."""
+def new_token(random_bytes: bytes | None = None) -> str:
+    """Return 32 random bytes as a token of 43 characters, safe in URLs; they may be given for tests."""
+    if random_bytes is None:
+        random_bytes = secrets.token_bytes(TOKEN_BYTES)
     if len(random_bytes) != TOKEN_BYTES:
         raise ValueError(f"a token is made of {TOKEN_BYTES} random bytes, not {len(random_bytes)}")
     return urlsafe_b64encode(random_bytes).rstrip(b"=").decode()

@@ -11,6 +11,8 @@ NEW = new_token(bytes([255]) * TOKEN_BYTES)
 def test_a_token_is_made_of_32_bytes_and_safe_in_urls() -> None:
     assert OLD == "A" * 43
     assert NEW == "_" * 42 + "8"
+    assert len(new_token()) == 43
+    assert new_token() != new_token()
     with pytest.raises(ValueError, match="32 random bytes, not 8"):
         new_token(bytes(8))
 
