@@ -1,0 +1,262 @@
+"""The way to Redis: open it, send commands, run scripts.
+
+Everything goes through ``Store.do``, ``do_all`` and ``run``, where failures of the client become ``StoreError``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import NoScriptError
+
+from espfleet.errors import StoreError, StoreTooOldError
+from espfleet.store.faults import store_error, translated
+from espfleet.store.keys import Keys
+from espfleet.store.urls import Location, Shape, parse_url
+
+#: Version of the layout of keys; a fleet with a newer one is refused.
+SCHEMA = 1
+DEFAULT_SHARDS = 8
+OLDEST_SERVER = (7, 0)
+#: How long a command may take, in seconds.
+ANSWER_WITHIN_S = 5.0
+#: How much longer than asked a blocking read may take before its server counts as stalled, in seconds.
+BLOCKING_GRACE_S = 5.0
+_SCRIPTS = Path(__file__).parent / "scripts"
+
+Word = str | bytes | int | float
+Command = tuple[Word, ...]
+Client = Redis | RedisCluster
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One run of a script: its name, and the keys and arguments listed at the head of its file."""
+
+    script: str
+    keys: Sequence[str]
+    args: Sequence[Word]
+
+
+class Store:
+    """An open fleet.
+
+    Attributes:
+        url: Where it is, without user and password.
+        name: What the server knows this client by.
+        keys: Names of its keys.
+        shards: Number of shards of groups, and of partitions of devices.
+        redis: The client itself, with bytes as replies; for tests. Its failures are not translated.
+    """
+
+    def __init__(self, location: Location, client: Client, name: str, keys: Keys, shards: int) -> None:
+        self.url = location.label
+        self.name = name
+        self.keys = keys
+        self.shards = shards
+        self.redis: Any = client
+        self._location = location
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r}, shards={self.shards})"
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether keys with different tags may be on different servers."""
+        return self._location.shape is Shape.CLUSTER
+
+    async def do(self, *command: Word) -> Any:
+        """Send one command and return its reply."""
+        with translated(self.url):
+            return await self.redis.execute_command(*command)
+
+    async def do_all(self, commands: Sequence[Command], *, atomic: bool = False) -> list[Any]:
+        """Send commands together and return their replies.
+
+        Args:
+            commands: Each with its words.
+            atomic: Run them with nothing in between; all keys must carry the same tag.
+        """
+        if not commands:
+            return []
+        with translated(self.url):
+            async with self.redis.pipeline(transaction=atomic) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                replies: list[Any] = await pipeline.execute()
+                return replies
+
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[Word] = ()) -> Any:
+        """Run ``scripts/<script>.lua`` and return its reply; the server learns it where it does not know it."""
+        text, digest = _script(script)
+        with translated(self.url):
+            try:
+                return await self.redis.execute_command("EVALSHA", digest, len(keys), *keys, *args)
+            except NoScriptError:
+                return await self.redis.execute_command("EVAL", text, len(keys), *keys, *args)
+
+    async def run_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts side by side and return their replies; on a single server they are sent together."""
+        if self.on_cluster or len(calls) < 2:
+            return list(await asyncio.gather(*(self.run(call.script, call.keys, call.args) for call in calls)))
+        with translated(self.url):
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for call in calls:
+                    digest = _script(call.script)[1]
+                    pipeline.execute_command("EVALSHA", digest, len(call.keys), *call.keys, *call.args)
+                replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        for index, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):
+                call = calls[index]
+                replies[index] = await self.run(call.script, call.keys, call.args)
+            elif isinstance(reply, Exception):
+                raise store_error(reply, self.url) from reply
+        return replies
+
+    async def time_ms(self) -> int:
+        """Return the server's time, in ms since the epoch."""
+        with translated(self.url):
+            seconds, microseconds = await self.redis.time()
+        return int(seconds) * 1_000 + int(microseconds) // 1_000
+
+    @asynccontextmanager
+    async def blocking(self, block_ms: int) -> AsyncIterator[Store]:
+        """Open connections of their own for reads that wait up to ``block_ms``; nothing is sent twice on them."""
+        client = _client(self._location, self.name, retries=0, answer_within_s=block_ms / 1_000 + BLOCKING_GRACE_S)
+        try:
+            yield Store(self._location, client, self.name, self.keys, self.shards)
+        finally:
+            await client.aclose()
+
+    def pubsub(self) -> PubSub:
+        """Return a subscriber on a connection of its own; wrap its use in ``faults.translated``."""
+        subscriber: PubSub = self.redis.pubsub(ignore_subscribe_messages=True)
+        return subscriber
+
+    async def settle(self) -> Mapping[str, int]:
+        """Write the fleet's settings unless they are there, and return them: ``schema`` and ``shards``.
+
+        Long-running processes do this with every beat, so that a flushed server knows them again.
+        """
+        key = self.keys.settings()
+        *_, found = await self.do_all(
+            [
+                ("HSETNX", key, "schema", SCHEMA),
+                ("HSETNX", key, "shards", self.shards),
+                ("HGETALL", key),
+            ]
+        )
+        return {name.decode(): int(value) for name, value in found.items()}
+
+
+@asynccontextmanager
+async def open_store(
+    url: str, *, name: str, shards: int = DEFAULT_SHARDS, retries: int = 3, keys: Keys | None = None
+) -> AsyncIterator[Store]:
+    """Open a fleet.
+
+    Args:
+        url: Where its Redis is; ``store/urls.py`` lists the forms.
+        name: What the server shall know this client by, such as ``gateway-1``.
+        shards: Number of shards of a fleet that is new; one that is there keeps its own.
+        retries: How often a command is sent again over a broken connection. A command may then take effect twice.
+        keys: Names of the keys, if they are not the usual ones.
+
+    Raises:
+        SettingsError: If the URL has no known form.
+        StoreUnavailableError: If the server cannot be reached.
+        StoreLoginError: If it refuses the user or password.
+        StoreTooOldError: If it is older than Redis 7.0.
+        StoreError: If the fleet was made by a newer espfleet.
+    """
+    location = parse_url(url)
+    client = _client(location, _client_name(name), retries=retries, answer_within_s=ANSWER_WITHIN_S)
+    store = Store(location, client, _client_name(name), keys or Keys(), shards)
+    try:
+        await _check_server(store)
+        settings = await store.settle()
+        if settings["schema"] > SCHEMA:
+            raise StoreError(
+                f"the fleet at {store.url} was made by a newer espfleet (schema {settings['schema']}; this one knows "
+                f"{SCHEMA}): update this one"
+            )
+        store.shards = settings["shards"]
+        yield store
+    finally:
+        await client.aclose()
+
+
+def _client(location: Location, name: str, *, retries: int, answer_within_s: float) -> Client:
+    """Return a client with every limit set; the defaults of redis-py differ between its classes."""
+    backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0) if retries else NoBackoff()
+    options: dict[str, Any] = {
+        **location.login,
+        "client_name": name,
+        "socket_timeout": answer_within_s,
+        "socket_connect_timeout": ANSWER_WITHIN_S,
+        "retry": Retry(backoff, retries),
+    }
+    if location.shape is Shape.CLUSTER:
+        if location.tls:
+            options |= {"ssl": True, **location.tls_options}
+        nodes = [ClusterNode(host, port) for host, port in location.hosts]
+        return RedisCluster(startup_nodes=nodes, **options)
+    options |= {"db": location.db}
+    if location.shape is Shape.SENTINEL:
+        if location.tls:
+            options |= {"ssl": True, **location.tls_options}
+        limits = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)}
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]
+            list(location.hosts), sentinel_kwargs={**location.sentinel_login, **limits}
+        )
+        client: Redis = sentinel.master_for(location.service, **options)
+        return client
+    pool: ConnectionPool
+    if location.path is not None:
+        pool = ConnectionPool(UnixDomainSocketConnection, path=location.path, **options)
+    else:
+        host, port = location.hosts[0]
+        kind = SSLConnection if location.tls else Connection
+        pool = ConnectionPool(kind, host=host, port=port, **options, **location.tls_options)
+    return Redis.from_pool(pool)
+
+
+async def _check_server(store: Store) -> None:
+    with translated(store.url):
+        told = await store.redis.info("server")
+    # A Cluster answers for each of its servers.
+    servers = list(told.values()) if store.on_cluster and "redis_version" not in told else [told]
+    for server in servers:
+        # Valkey tells the Redis version it is compatible with under this name, and its own under another.
+        version = str(server.get("redis_version", "0"))
+        if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_SERVER:
+            raise StoreTooOldError(
+                f"Redis at {store.url} is version {version}; espfleet needs 7.0 or newer, or any Valkey"
+            )
+
+
+def _client_name(name: str) -> str:
+    """Return ``name`` as the server takes it: printable and without spaces."""
+    return "".join(char if "!" <= char <= "~" else "-" for char in f"espfleet-{name}")
+
+
+@cache
+def _script(name: str) -> tuple[str, str]:
+    """Return text and digest of a script."""
+    text = (_SCRIPTS / f"{name}.lua").read_text()
+    # The server names scripts so; nothing depends on its strength.
+    return text, sha1(text.encode(), usedforsecurity=False).hexdigest()

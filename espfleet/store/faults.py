@@ -1,0 +1,66 @@
+"""The one place where failures of the Redis client become failures of the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import exceptions as failures
+
+from espfleet.errors import StoreError, StoreLoginError, StoreUnavailableError
+
+#: How refusals begin that pass when somebody has seen to the server, or by themselves.
+_PASSING = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY ", "MISCONF", "OOM", "NOREPLICAS")
+_LOGIN = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH")
+#: How it is told that a consumer group is gone, or that its stream vanished while somebody waited for it.
+_GONE = ("NOGROUP", "UNBLOCKED")
+
+
+class GroupGoneError(StoreError):
+    """Raised inside the store when a consumer group must be made again."""
+
+
+@contextmanager
+def translated(label: str) -> Iterator[None]:
+    """Turn each failure of the Redis client into a ``StoreError`` that says where Redis was looked for."""
+    try:
+        yield
+    except (TimeoutError, failures.RedisError, failures.RedisClusterException, OSError) as exc:
+        raise store_error(exc, label) from exc
+
+
+def store_error(exc: Exception, label: str) -> StoreError:
+    """Return the failure of the store that a failure of the client stands for."""
+    text = str(exc)
+    if isinstance(exc, failures.AuthenticationError | failures.NoPermissionError) or _begins(text, _LOGIN):
+        if "NOPERM" in text or isinstance(exc, failures.NoPermissionError):
+            return StoreLoginError(f"Redis at {label} does not allow this user what espfleet needs: all commands")
+        return StoreLoginError(f"Redis at {label} refuses the login: give its user and password in REDIS_URL")
+    if isinstance(exc, failures.AuthenticationWrongNumberOfArgsError):
+        return StoreLoginError(f"Redis at {label} refuses the login: it knows passwords, but no users")
+    if _begins(text, _GONE):
+        return GroupGoneError(f"Redis at {label} has lost a consumer group")
+    if isinstance(exc, failures.ResponseError) and not isinstance(exc, failures.ClusterError):
+        if _begins(text, _PASSING):
+            return StoreUnavailableError(f"Redis at {label} cannot work now: {text}")
+        return StoreError(f"Redis at {label} refuses a command: {text}")
+    if isinstance(exc, failures.DataError):
+        return StoreError(f"a value cannot be sent to Redis at {label}: {text}")
+    return StoreUnavailableError(f"Redis at {label} does not answer: {_reason(exc)}")
+
+
+def _begins(text: str, words: tuple[str, ...]) -> bool:
+    return text.startswith(words)
+
+
+def _reason(exc: Exception) -> str:
+    """Return a few words about a broken connection."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(exc, failures.TimeoutError | asyncio.TimeoutError):
+        return "no answer in time"
+    return str(exc) or "the connection broke"

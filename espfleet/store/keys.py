@@ -1,0 +1,157 @@
+"""Every key of the fleet, with its type and lifetime.
+
+What stands in braces decides the slot on a Cluster; scripts and transactions stay within one pair of braces:
+``{reg}`` the registry, ``{sN}`` shard N of groups, ``{pN}`` partition N of devices, ``{work}`` workers, ``{lead}``
+duties that one worker has at a time, ``{events}`` what happened.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: Keys that neither expire nor are cut, as they are named after the prefix: what the user has set up, counters that
+#: must never go back, and tables with one row for each group or device.
+PERMANENT = (
+    r"\{reg\}:(settings|version|devices|rooms|groups|targets|tokens)",
+    r"\{s\d+\}:(levels|seq|fence)",
+    r"\{lead\}:[a-z0-9_.-]+:fence",
+    r"\{p\d+\}:(seen|gone)",
+)
+#: Streams that are cut at every write, as they are named after the prefix.
+BOUNDED = (r"\{s\d+\}:samples", r"\{reg\}:changes", r"\{events\}:log")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names of the keys of one fleet. ``shard`` and ``part`` are numbers from 0."""
+
+    prefix: str = "espfleet:"
+
+    # --- the registry
+
+    def settings(self) -> str:
+        """Hash, permanent: ``schema`` and ``shards``, written by whoever opens the fleet first."""
+        return f"{self.prefix}{{reg}}:settings"
+
+    def version(self) -> str:
+        """String, permanent: version of the registry; grows with every change."""
+        return f"{self.prefix}{{reg}}:version"
+
+    def table(self, kind: str) -> str:
+        """Hash, permanent: one row of JSON for each of ``devices``, ``rooms``, ``groups``, ``targets``, ``tokens``."""
+        return f"{self.prefix}{{reg}}:{kind}"
+
+    def changes(self) -> str:
+        """Stream, cut at 1,000: the latest changes of the registry; an entry's id is the version it led to."""
+        return f"{self.prefix}{{reg}}:changes"
+
+    def registry_channel(self) -> str:
+        """Channel: the registry's new version."""
+        return f"{self.prefix}{{reg}}:channel"
+
+    # --- samples and levels, by shard
+
+    def samples(self, shard: int) -> str:
+        """Stream, cut at each write: packed samples."""
+        return f"{self.prefix}{{s{shard}}}:samples"
+
+    def layout(self, shard: int, layout_id: str) -> str:
+        """String, 2 h: the layout that packed samples refer to, as JSON."""
+        return f"{self.prefix}{{s{shard}}}:layout:{layout_id}"
+
+    def levels(self, shard: int) -> str:
+        """Hash, permanent: latest level of each group of the shard, with its number."""
+        return f"{self.prefix}{{s{shard}}}:levels"
+
+    def seq(self, shard: int) -> str:
+        """String, permanent: number of the latest publication of the shard."""
+        return f"{self.prefix}{{s{shard}}}:seq"
+
+    def beat(self, shard: int) -> str:
+        """String, 3 s: exists while somebody keeps the shard's levels fresh."""
+        return f"{self.prefix}{{s{shard}}}:beat"
+
+    def snapshot(self, shard: int) -> str:
+        """String, 10 s: summary of the shard's targets, packed."""
+        return f"{self.prefix}{{s{shard}}}:snapshot"
+
+    def levels_channel(self, shard: int) -> str:
+        """Channel: levels that changed, and a beat each second."""
+        return f"{self.prefix}{{s{shard}}}:channel"
+
+    # --- leases; a duty is a shard ("s3") or one of "lead:…"
+
+    def owner(self, duty: str) -> str:
+        """String, as long as the lease: who has the duty."""
+        return f"{self.prefix}{_duty(duty)}:owner"
+
+    def fence(self, duty: str) -> str:
+        """String, permanent: number of the latest take-over of the duty."""
+        return f"{self.prefix}{_duty(duty)}:fence"
+
+    # --- devices, by partition
+
+    def alive(self, part: int, device_id: str) -> str:
+        """String, as long as the watchdog has left: the gateway a living device is connected to."""
+        return f"{self.prefix}{{p{part}}}:alive:{device_id}"
+
+    def seen(self, part: int) -> str:
+        """Sorted set, permanent: when each connected device was last heard."""
+        return f"{self.prefix}{{p{part}}}:seen"
+
+    def gone(self, part: int) -> str:
+        """Sorted set, permanent, empty but for moments: devices whose going is not recorded as an event yet."""
+        return f"{self.prefix}{{p{part}}}:gone"
+
+    def session(self, part: int, device_id: str) -> str:
+        """Hash, 7 days: the device's latest session."""
+        return f"{self.prefix}{{p{part}}}:session:{device_id}"
+
+    def readings(self, part: int, device_id: str) -> str:
+        """Hash, 24 h: latest value of each reading."""
+        return f"{self.prefix}{{p{part}}}:readings:{device_id}"
+
+    def commands_channel(self, part: int) -> str:
+        """Channel: commands for the partition's devices."""
+        return f"{self.prefix}{{p{part}}}:commands"
+
+    def result(self, part: int, command_id: str) -> str:
+        """List, 30 s: what a device answered to one command."""
+        return f"{self.prefix}{{p{part}}}:result:{command_id}"
+
+    # --- workers
+
+    def worker(self, role: str, name: str) -> str:
+        """String, 3 s: exists while the worker lives; JSON that it tells about itself."""
+        return f"{self.prefix}{{work}}:{role}:{name}"
+
+    def workers(self, role: str) -> str:
+        """Sorted set, 1 h: names of the role's workers and when each was last heard; an index of ``worker``."""
+        return f"{self.prefix}{{work}}:{role}"
+
+    # --- events
+
+    def events(self) -> str:
+        """Stream, cut at 10,000: what happened in the fleet."""
+        return f"{self.prefix}{{events}}:log"
+
+    def recorded(self, mark: str) -> str:
+        """String, 1 h: exists when the event with this mark is recorded."""
+        return f"{self.prefix}{{events}}:recorded:{mark}"
+
+    def events_channel(self) -> str:
+        """Channel: events as they happen."""
+        return f"{self.prefix}{{events}}:channel"
+
+    # --- for tests and ``doctor``
+
+    def may_stay(self, key: str) -> bool:
+        """Whether a key of this fleet may be without a lifetime: it is permanent, or cut at every write."""
+        rest = key.removeprefix(self.prefix)
+        return rest != key and any(re.fullmatch(pattern, rest) for pattern in (*PERMANENT, *BOUNDED))
+
+
+def _duty(duty: str) -> str:
+    tag, _, name = duty.partition(":")
+    return f"{{{tag}}}:{name}" if name else f"{{{tag}}}"

@@ -1,0 +1,146 @@
+"""The registry in Redis: one hash for each kind of thing, and one version for all of them.
+
+Whoever changes it loads it, plans, and writes on the condition that the version is still the same; so rules that
+concern several things, such as unique names, hold without locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from espfleet.domain.devices import Device
+from espfleet.domain.groups import Group
+from espfleet.domain.registry import Registry
+from espfleet.domain.rooms import Room
+from espfleet.domain.targets import Target
+from espfleet.errors import ConflictError
+from espfleet.store.client import Store
+
+Kind = Literal["devices", "rooms", "groups", "targets", "tokens"]
+KINDS: tuple[Kind, ...] = ("devices", "rooms", "groups", "targets", "tokens")
+#: How often a change is planned anew because others were faster.
+TRIES = 100
+#: How many of the latest changes are kept for ``refresh``.
+KEPT_CHANGES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row to write.
+
+    Attributes:
+        kind: Table of the row.
+        key: Hardware id of a device, hash of a token, else the name.
+        value: The row, or ``None`` to delete it.
+    """
+
+    kind: Kind
+    key: str
+    value: Mapping[str, Any] | None
+
+
+async def load(store: Store) -> Registry:
+    """Return the registry as it was at one moment."""
+    keys = store.keys
+    tables: tuple[Kind, ...] = ("devices", "rooms", "groups", "targets")
+    commands = [("GET", keys.version()), *(("HGETALL", keys.table(kind)) for kind in tables)]
+    found_version, devices, rooms, groups, targets = await store.do_all(commands, atomic=True)
+    return Registry(
+        version=int(found_version or 0),
+        devices={key: Device.from_dict(row) for key, row in _rows(devices)},
+        rooms={key: Room.from_dict(row) for key, row in _rows(rooms)},
+        groups={key: Group.from_dict(row) for key, row in _rows(groups)},
+        targets={key: Target.from_dict(row) for key, row in _rows(targets)},
+    )
+
+
+async def version(store: Store) -> int:
+    """Return the version; it differs, and is higher, after every change, also after one that follows a flush."""
+    return int(await store.do("GET", store.keys.version()) or 0)
+
+
+async def tokens(store: Store) -> dict[str, dict[str, Any]]:
+    """Return the tokens of people and programs, by hash."""
+    return dict(_rows(await store.do("HGETALL", store.keys.table("tokens"))))
+
+
+async def apply(store: Store, changes: Sequence[Change], expected_version: int) -> int:
+    """Write all changes or none, and tell everybody.
+
+    Returns:
+        The new version.
+
+    Raises:
+        ConflictError: If the version is no longer the expected one.
+    """
+    keys = store.keys
+    words: list[str | int] = [expected_version, keys.registry_channel()]
+    for change in changes:
+        row = "" if change.value is None else json.dumps(change.value, separators=(",", ":"))
+        words += [KINDS.index(change.kind) + 1, change.key, row]
+    tables = [keys.table(kind) for kind in KINDS]
+    new_version = int(await store.run("apply_changes", [keys.version(), *tables], words))
+    if not new_version:
+        raise ConflictError("the fleet was changed by somebody else meanwhile; try again")
+    return new_version
+
+
+async def change(store: Store, plan: Callable[[Registry], Sequence[Change]]) -> Registry:
+    """Change the registry by a plan that sees it as it is.
+
+    Args:
+        store: Where the fleet is kept.
+        plan: Returns what to write, or raises; it is called again when others were faster, so it must not have
+            effects of its own. Returning nothing changes nothing.
+
+    Returns:
+        The registry with the changes.
+
+    Raises:
+        ConflictError: If others were faster ``TRIES`` times.
+    """
+    for tries in range(TRIES):
+        before = await load(store)
+        changes = plan(before)
+        if not changes:
+            return before
+        try:
+            new_version = await apply(store, changes, before.version)
+        except ConflictError:
+            await asyncio.sleep(random.uniform(0, 0.002 * min(tries + 1, 25)))
+        else:
+            return changed(before, changes, new_version)
+    raise ConflictError("too many others change the fleet at this moment; try again")
+
+
+def changed(before: Registry, changes: Sequence[Change], new_version: int) -> Registry:
+    """Return the registry after changes, without asking Redis."""
+    tables: dict[str, dict[str, Any]] = {
+        "devices": dict(before.devices),
+        "rooms": dict(before.rooms),
+        "groups": dict(before.groups),
+        "targets": dict(before.targets),
+    }
+    makers: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+        "devices": Device.from_dict,
+        "rooms": Room.from_dict,
+        "groups": Group.from_dict,
+        "targets": Target.from_dict,
+    }
+    for change in changes:
+        if change.kind not in tables:
+            continue
+        if change.value is None:
+            tables[change.kind].pop(change.key, None)
+        else:
+            tables[change.kind][change.key] = makers[change.kind](change.value)
+    return Registry(version=new_version, **tables)
+
+
+def _rows(table: Mapping[bytes, bytes]) -> list[tuple[str, dict[str, Any]]]:
+    return [(key.decode(), json.loads(row)) for key, row in table.items()]

@@ -1,0 +1,23 @@
+-- Write rows of the registry, all or none.
+-- KEYS: 1 version; 2.. the tables, in the order of registry.KINDS
+-- ARGV: 1 expected version, 2 channel; then for each row: number of its table from 1, key, JSON ("" deletes it)
+-- Returns the new version, or 0 if the version is not the expected one.
+local current = redis.call('GET', KEYS[1]) or '0'
+if current ~= ARGV[1] then
+  return 0
+end
+for i = 3, #ARGV, 3 do
+  local tab = KEYS[1 + ARGV[i]]
+  if ARGV[i + 2] == '' then
+    redis.call('HDEL', tab, ARGV[i + 1])
+  else
+    redis.call('HSET', tab, ARGV[i + 1], ARGV[i + 2])
+  end
+end
+-- At least the time: so a version is never used twice, not even when the server was emptied in between.
+local now = redis.call('TIME')
+local version = math.max(tonumber(current) + 1, now[1] * 1000 + math.floor(now[2] / 1000))
+local text = string.format('%.0f', version)
+redis.call('SET', KEYS[1], text)
+redis.call('PUBLISH', ARGV[2], text)
+return version

@@ -1,0 +1,149 @@
+"""What all tests stand on: a Redis of their own, marks, and waiting for things to become true."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from espfleet.store.client import Store, open_store
+from espfleet.store.embedded import embedded_server
+
+# --- nothing of the developer's own may reach the tests, nor the tests it
+
+for _name in [name for name in os.environ if name == "REDIS_URL" or name.startswith("ESPFLEET_")]:
+    del os.environ[_name]
+
+#: Everything that tests put on disk, and the sockets of their servers; short, for socket paths are limited.
+TEST_FOLDER = Path(tempfile.mkdtemp(prefix="ef"))
+os.environ["TMPDIR"] = tempfile.tempdir = str(TEST_FOLDER)
+#: Where a developer's own Redis listens.
+USUAL_REDIS_PORT = 6379
+
+
+def _refuse_usual_redis(event: str, args: tuple[object, ...]) -> None:
+    if event == "socket.connect" and isinstance(args[1], tuple) and args[1][1] == USUAL_REDIS_PORT:
+        raise RuntimeError("a test wanted to connect to the usual port of Redis, where somebody's own may be")
+
+
+sys.addaudithook(_refuse_usual_redis)
+
+
+# --- marks
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what cannot run here, and say why; on a build server it must run."""
+    reasons = []
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        reasons.append("needs root")
+    for mark in item.iter_markers("package"):
+        if not _installed(mark.args[0]):
+            reasons.append(f"needs the Debian package {mark.args[0]}")
+    if reasons:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("; ".join(reasons))
+
+
+def _installed(package: str) -> bool:
+    if shutil.which(package):
+        return True
+    if not shutil.which("dpkg-query"):
+        return False
+    told = subprocess.run(
+        ["dpkg-query", "-W", "-f=${Status}", package], capture_output=True, text=True, timeout=10, check=False
+    )
+    return told.stdout == "install ok installed"
+
+
+# --- Redis
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """URL of the Redis that belongs to this run of the tests."""
+    with embedded_server(TEST_FOLDER / "r") as url:
+        yield url
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    """Return an empty fleet; afterwards, every key it has must expire, be cut, or be meant to stay."""
+    async with emptied_store(redis_url) as opened:
+        yield opened
+        await check_lifetimes(opened)
+
+
+@asynccontextmanager
+async def emptied_store(url: str) -> AsyncIterator[Store]:
+    """Open a fleet on a server of the tests, and only there, with nothing in it."""
+    if not url.startswith((f"unix://{TEST_FOLDER}/", "redis+cluster://127.0.0.1:")):
+        raise RuntimeError(f"{url} is not a server of these tests: it is not emptied")
+    async with open_store(url, name="emptier") as first:
+        await first.redis.flushall()
+    async with open_store(url, name="test") as opened:
+        yield opened
+
+
+async def check_lifetimes(store: Store) -> None:
+    """Fail if a key neither expires nor is listed in ``store/keys.py`` as one that may stay."""
+    for_ever = []
+    async for key in store.redis.scan_iter(count=1_000):
+        if await store.redis.pttl(key) == -1 and not store.keys.may_stay(key.decode()):
+            for_ever.append(key.decode())
+    assert not for_ever, f"these keys stay for ever: {for_ever}"
+
+
+# --- waiting
+
+
+async def wait_until(
+    predicate: Callable[[], object | Awaitable[object]], timeout_s: float = 5.0, what: str = ""
+) -> object:
+    """Return the first true value of ``predicate``, plain or async; fail after ``timeout_s``."""
+    end = time.monotonic() + timeout_s
+    while True:
+        value = predicate()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {timeout_s:g} s: {what or inspect.getsource(predicate).strip()}"
+        await asyncio.sleep(0.01)
+
+
+# --- leaving nothing behind
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Fail if a process of the tests is still there at the end; remove their files."""
+    yield
+    end = time.monotonic() + 5.0
+    while (left := _processes_of_tests()) and time.monotonic() < end:
+        time.sleep(0.05)
+    shutil.rmtree(TEST_FOLDER, ignore_errors=True)
+    assert not left, f"these processes are still there: {left}"
+
+
+def _processes_of_tests() -> list[str]:
+    """Return children of this process, and whatever names the folder of the tests in its command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        if words and int(folder.name) != os.getpid() and (parent == os.getpid() or str(TEST_FOLDER) in words):
+            found.append(f"{folder.name} {words}")
+    return found
