@@ -1,0 +1,122 @@
+"""Channels: members that are shown the same frames. The newest frame counts, and nobody waits for anybody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+#: Frames written in one turn of the loop: about 5 ms, so that keepalives and newcomers are not kept waiting.
+SLICE = 512
+#: Fewer empty seats than this are left alone.
+EMPTY_SEATS = 64
+
+
+class Screen(Protocol):
+    """Where frames are shown; only the newest one need arrive."""
+
+    def show(self, frame: bytes) -> None:
+        """Send a frame, instead of one that still waits."""
+
+
+class Member(Protocol):
+    """Who has a seat in a channel. ``seat`` belongs to the channel."""
+
+    seat: int
+
+    @property
+    def connection(self) -> Screen:
+        """Where it sees frames."""
+
+
+class Fanout:
+    """Lets channels send by turns, one slice in each turn of the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._busy: deque[Channel] = deque()
+
+    def add(self, channel: Channel) -> None:
+        """Let a channel send until nothing is left; unless others are at it, the first slice goes at once."""
+        self._busy.append(channel)
+        if len(self._busy) == 1:
+            self._turn()
+
+    def _turn(self) -> None:
+        budget = SLICE
+        while self._busy and budget > 0:
+            budget -= self._busy[0].send(budget)
+            if self._busy[0].sending:
+                self._busy.rotate(-1)
+            else:
+                self._busy.popleft()
+        if self._busy:
+            self._loop.call_soon(self._turn)
+
+
+class Channel:
+    """Members that are shown the same frames.
+
+    A frame that comes while another is going out replaces it: who had the older one gets the newer one too, and
+    nobody gets the older one after it. Each frame begins where the last one ended, so that nobody is always last.
+    """
+
+    def __init__(self, fanout: Fanout) -> None:
+        self._fanout = fanout
+        self._seats: list[Member | None] = []
+        self._empty = 0
+        self._frame = b""
+        self._next = 0
+        self._left = 0
+
+    def __len__(self) -> int:
+        """Return how many members it has."""
+        return len(self._seats) - self._empty
+
+    @property
+    def sending(self) -> bool:
+        """Whether the newest frame has not gone to all yet."""
+        return self._left > 0
+
+    def join(self, member: Member) -> None:
+        """Add a member; it has the newest frame already."""
+        member.seat = len(self._seats)
+        self._seats.append(member)
+        if self._left:
+            # The seats still to be served are counted, and this one comes before those at the front.
+            self._left += 1
+
+    def leave(self, member: Member) -> None:
+        """Remove a member."""
+        self._seats[member.seat] = None
+        self._empty += 1
+        if not self._left and self._empty > max(EMPTY_SEATS, len(self)):
+            self._close_ranks()
+
+    def show(self, frame: bytes) -> None:
+        """Send a frame to every member, instead of one that is still going out."""
+        was_sending, self._frame, self._left = self.sending, frame, len(self._seats)
+        if self._left and not was_sending:
+            self._fanout.add(self)
+
+    def send(self, most: int) -> int:
+        """Serve up to ``most`` seats that have not had the newest frame, and return how many."""
+        seats, frame, start = self._seats, self._frame, self._next
+        count = min(most, self._left)
+        batch = seats[start : start + count]
+        self._next = start + count
+        if len(batch) < count or self._next == len(seats):
+            self._next = count - len(batch)
+            batch += seats[: self._next]
+        self._left -= count
+        for member in batch:
+            if member is not None:
+                member.connection.show(frame)
+        return count
+
+    def _close_ranks(self) -> None:
+        self._seats = [member for member in self._seats if member is not None]
+        for seat, member in enumerate(self._seats):
+            if member is not None:
+                member.seat = seat
+        self._empty = self._next = 0

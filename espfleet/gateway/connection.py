@@ -1,0 +1,331 @@
+"""One WebSocket connection: an asyncio protocol that holds next to nothing while its client only says it lives.
+
+``websockets``' sans-I/O ``ServerProtocol`` does the handshake and every unusual frame, and is dropped as soon as
+nothing is half read. The usual keepalive never wakes it, and levels are written as frames that were made once for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from types import GeneratorType
+from typing import Protocol, cast
+
+from websockets.exceptions import InvalidMessage
+from websockets.frames import CloseCode as StandardCode
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
+
+from espfleet.domain.closing import CloseCode
+from espfleet.domain.devices import Reason
+from espfleet.domain.messages import TEXT_BYTES, ProtocolError
+from espfleet.gateway.frames import PING, close_frame, is_keepalive
+
+#: A request with all its headers; what browsers send is far below.
+REQUEST_BYTES = 16_384
+#: What may wait for a client that reads too slowly, beside the newest level.
+QUEUE_BYTES = 4 * 1_048_576
+
+logger = logging.getLogger(__name__)
+# websockets logs each opening and closing; what matters of that is logged with the device's name elsewhere.
+_quiet = logging.getLogger(f"{__name__}.frames")
+_quiet.setLevel(logging.WARNING)
+
+
+class Peer(Protocol):
+    """Who is at the other end of an open connection."""
+
+    @property
+    def most_bytes(self) -> int:
+        """Largest message it may send."""
+
+    def heard(self) -> None:
+        """The usual keepalive came."""
+
+    def stirred(self) -> None:
+        """Something else came, perhaps only the answer to a ping."""
+
+    def text(self, text: str) -> None:
+        """A text message came; raises ``ProtocolError`` if it may not."""
+
+    def binary(self, data: bytes) -> None:
+        """A binary message came; raises ``ProtocolError`` if it may not."""
+
+    def writable(self) -> None:
+        """Everything that waited has been written."""
+
+    def lost(self, reason: Reason) -> None:
+        """The connection is closing or gone; nothing more comes, and nothing may be sent."""
+
+
+class Reception(Protocol):
+    """Who decides about connections; one for all."""
+
+    def clock(self) -> float:
+        """Return seconds on a clock that never jumps."""
+
+    def messages_left(self, taken: int) -> bool:
+        """Tell whether a client that sent ``taken`` messages in this second may send one more."""
+
+    def arrived(self, connection: Connection) -> None:
+        """A TCP connection was made."""
+
+    def refusal(self, connection: Connection, request: Request) -> tuple[HTTPStatus, str] | None:
+        """Return why this request is not to be upgraded, or ``None``."""
+
+    def opened(self, connection: Connection, request: Request) -> None:
+        """The handshake is done: set ``connection.peer``, or close it."""
+
+    def closing(self, connection: Connection) -> None:
+        """A close frame or a refusal was sent: the client gets a moment to read it."""
+
+    def left(self, connection: Connection) -> None:
+        """The TCP connection is gone."""
+
+
+class Connection(asyncio.Protocol):
+    """One WebSocket connection.
+
+    Attributes:
+        peer: Who is at the other end, or ``None`` before the handshake is done and after the end.
+        taken: Messages that came since the reception set it to 0.
+        blocked_s: Since when the client takes nothing, on the reception's clock; 0 while it does.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_parts",
+        "_rare",
+        "_reception",
+        "_requested",
+        "_transport",
+        "_waiting",
+        "blocked_s",
+        "peer",
+        "taken",
+    )
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._rare: ServerProtocol | None = None
+        self._parts: tuple[Opcode, list[bytes]] | None = None
+        self._waiting: bytes | None = None
+        self._requested = 0
+        self._ended = False
+        self.peer: Peer | None = None
+        self.taken = 0
+        self.blocked_s = 0.0
+
+    @property
+    def host(self) -> str:
+        """Address of the client, without port."""
+        peername = self._transport.get_extra_info("peername")
+        return str(peername[0]).removeprefix("::ffff:") if peername else ""
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with the handshake."""
+        self._transport = cast(asyncio.Transport, transport)
+        # Whatever does not go to the kernel at once counts as blocked: only the newest level is to wait.
+        self._transport.set_write_buffer_limits(0)
+        self._rare = ServerProtocol(max_size=TEXT_BYTES, logger=_quiet)
+        self._reception.arrived(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came: the usual keepalive at once, everything else by the way of the RFC."""
+        rare = self._rare
+        if rare is None:
+            if self._ended:
+                return
+            peer = self.peer
+            assert peer is not None
+            if is_keepalive(data):
+                self.taken += 1
+                peer.heard()
+                return
+            rare = self._rare = ServerProtocol(state=State.OPEN, max_size=peer.most_bytes, logger=_quiet)
+        elif self.peer is None:
+            self._requested += len(data)
+            if self._requested > REQUEST_BYTES:
+                self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too long")
+                return
+        rare.receive_data(data)
+        for event in rare.events_received():
+            if self._ended:
+                return
+            if isinstance(event, Request):
+                self._answer(rare, event)
+            else:
+                self._take(cast(Frame, event))
+        if isinstance(rare.handshake_exc, InvalidMessage):
+            self.refuse(HTTPStatus.BAD_REQUEST, "this is not an HTTP request")
+        self._settle(rare)
+
+    def eof_received(self) -> bool:
+        """Let the transport close: the client will send nothing more."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The client takes nothing for now."""
+        self.blocked_s = self._reception.clock()
+
+    def resume_writing(self) -> None:
+        """The client takes again: it gets the newest level, not those it missed."""
+        self.blocked_s = 0.0
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._transport.write(waiting)
+        if self.peer is not None:
+            self.peer.writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody that it is over."""
+        logger.debug("the connection is gone: %s", exc or "it was closed")
+        self._end(Reason.CLOSED)
+        self._reception.left(self)
+
+    # What the rest of the gateway calls.
+
+    def send(self, frame: bytes) -> None:
+        """Write a frame; it waits behind what waits already."""
+        if self._ended:
+            return
+        if self._transport.get_write_buffer_size() > QUEUE_BYTES:
+            self.close(CloseCode.TOO_MUCH, "too slow", Reason.SLOW)
+        else:
+            self._transport.write(frame)
+
+    def show(self, frame: bytes) -> None:
+        """Write a frame that makes the last one shown worthless; of those that have to wait only the newest stays."""
+        if self.blocked_s:
+            self._waiting = frame
+        else:
+            self._transport.write(frame)
+
+    def ping(self) -> None:
+        """Ask whether the client lives; ``peer.stirred`` tells when it answers."""
+        self.send(PING)
+
+    def close(self, code: int, reason: str, why: Reason) -> None:
+        """Close with a code and a sentence; ``why`` is what the fleet remembers."""
+        if self._ended:
+            return
+        self._transport.write(close_frame(code, reason))
+        self._finish(why)
+
+    def refuse(self, status: HTTPStatus, text: str) -> None:
+        """Answer the request, or what should have been one, with an HTTP error."""
+        if not self._ended and self._rare is not None:
+            self._transport.write(self._rare.reject(status, f"{text}\n").serialize())
+            self._finish(Reason.REFUSED)
+
+    def abort(self) -> None:
+        """Cut the connection; what waits is lost."""
+        self._transport.abort()
+
+    # The unusual.
+
+    def _answer(self, rare: ServerProtocol, request: Request) -> None:
+        """Accept or refuse the handshake."""
+        refusal = self._reception.refusal(self, request)
+        # A client that closes before it was accepted has ended the protocol already.
+        if refusal is None and rare.eof_sent:
+            refusal = HTTPStatus.BAD_REQUEST, "wait for the answer to the handshake"
+        if refusal is not None:
+            self.refuse(*refusal)
+            return
+        rare.send_response(rare.accept(request))
+        self._write_all(rare)
+        if rare.state is State.OPEN:
+            self._reception.opened(self, request)
+
+    def _take(self, frame: Frame) -> None:
+        """Take a frame that the protocol has checked; messages in parts are put together."""
+        self.taken += 1
+        peer = self.peer
+        if peer is None:
+            return
+        if not self._reception.messages_left(self.taken):
+            self.close(CloseCode.TOO_MUCH, "too many messages", Reason.REFUSED)
+        elif frame.opcode in (Opcode.PING, Opcode.PONG):
+            peer.stirred()
+        elif frame.opcode is not Opcode.CLOSE:
+            whole = self._join(frame)
+            if whole is not None:
+                self._deliver(peer, *whole)
+
+    def _join(self, frame: Frame) -> tuple[Opcode, bytes] | None:
+        """Return kind and content of a message that ``frame`` completes."""
+        data = bytes(frame.data)
+        if frame.opcode is not Opcode.CONT:
+            if frame.fin:
+                return frame.opcode, data
+            self._parts = (frame.opcode, [])
+        assert self._parts is not None
+        opcode, parts = self._parts
+        parts.append(data)
+        if not frame.fin:
+            return None
+        self._parts = None
+        return opcode, b"".join(parts)
+
+    def _deliver(self, peer: Peer, opcode: Opcode, data: bytes) -> None:
+        try:
+            if opcode is Opcode.TEXT:
+                peer.text(data.decode())
+            else:
+                peer.binary(data)
+        except UnicodeDecodeError:
+            self.close(StandardCode.INVALID_DATA, "a text message must be UTF-8", Reason.REFUSED)
+        except ProtocolError as exc:
+            self.close(exc.close_code, str(exc), Reason.REFUSED)
+
+    def _settle(self, rare: ServerProtocol) -> None:
+        """Write what the protocol has to say, and drop it when nothing is half read."""
+        self._write_all(rare)
+        if not self._ended and rare.state is State.OPEN and _is_idle(rare):
+            self._drop_rare()
+
+    def _write_all(self, rare: ServerProtocol) -> None:
+        if self._ended:
+            return
+        for data in rare.data_to_send():
+            if not data:  # websockets' sign for the end of the stream
+                self._finish(Reason.CLOSED if rare.parser_exc is None else Reason.REFUSED)
+                return
+            self._transport.write(data)
+
+    def _finish(self, why: Reason) -> None:
+        """Send nothing more, and let the client read what was sent: closing at once could make it lose that."""
+        self._end(why)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._reception.closing(self)
+
+    def _end(self, why: Reason) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._waiting = self._parts = None
+        self._drop_rare()
+        peer, self.peer = self.peer, None
+        if peer is not None:
+            peer.lost(why)
+
+    def _drop_rare(self) -> None:
+        rare, self._rare = self._rare, None
+        if rare is not None:
+            # The parser is a generator that holds the protocol that holds it: without this only gc would free them.
+            del rare.parser
+
+
+def _is_idle(rare: ServerProtocol) -> bool:
+    """Tell whether nothing is half read: no byte, no header, no message in parts."""
+    inner = cast(GeneratorType[None, None, None], rare.parser).gi_yieldfrom
+    waits_in = getattr(inner, "gi_code", None)
+    return rare.current_size is None and not rare.reader.buffer and waits_in is StreamReader.at_eof.__code__

@@ -1,0 +1,51 @@
+"""WebSocket frames made by hand: those that are sent to many, and those that come all the time (RFC 6455, 5.2)."""
+
+from __future__ import annotations
+
+from espfleet.domain.closing import fit_reason
+from espfleet.domain.messages import KEEPALIVE
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # no wheel with compiled parts for this machine
+    from websockets.utils import apply_mask
+
+_TEXT, _CLOSE, _PING = 0x81, 0x88, 0x89
+_MASKED = 0x80
+_HEADER_BYTES = 6
+
+#: How writers of JSON put the usual keepalive: closely, and as MicroPython and Python do by default.
+KEEPALIVE_TEXTS = (KEEPALIVE, KEEPALIVE.replace(":", ": "))
+#: The usual keepalive by the first two bytes of its frame; each fits into one byte of length.
+_KEEPALIVES = {bytes((_TEXT, _MASKED | len(text))): text.encode() for text in KEEPALIVE_TEXTS}
+
+PING = bytes((_PING, 0))
+
+
+def is_keepalive(data: bytes) -> bool:
+    """Tell whether ``data`` is one masked frame with the usual keepalive and nothing else."""
+    expected = _KEEPALIVES.get(data[:2])
+    return (
+        expected is not None
+        and len(data) == _HEADER_BYTES + len(expected)
+        and apply_mask(data[_HEADER_BYTES:], data[2:_HEADER_BYTES]) == expected
+    )
+
+
+def text_frame(text: str) -> bytes:
+    """Return a whole text message as one unmasked frame."""
+    return _frame(_TEXT, text.encode())
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Return a close frame; a reason that is too long is cut."""
+    return _frame(_CLOSE, code.to_bytes(2, "big") + fit_reason(reason).encode())
+
+
+def _frame(first: int, payload: bytes) -> bytes:
+    length = len(payload)
+    if length < 126:
+        return bytes((first, length)) + payload
+    if length < 1 << 16:
+        return bytes((first, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + length.to_bytes(8, "big") + payload
