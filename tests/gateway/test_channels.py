@@ -43,7 +43,7 @@ async def turns(count: int) -> None:
 
 
 async def sent(*channels: Channel) -> None:
-    await turns(2 * sum(len(channel) for channel in channels) // SLICE + 3)
+    await turns(50)
     assert not any(channel.sending for channel in channels)
 
 
