@@ -1,0 +1,1 @@
+"""Talking to the HTTP server that each device runs itself."""
