@@ -1,0 +1,82 @@
+"""When a lamp tries again, and what it says meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+from espfleet.domain.closing import CloseCode, retry_after_ms
+
+FIRST_MS = 500
+MOST_MS = 30_000
+#: Of what the gateway may ask for.
+LONGEST_MS = 600_000
+#: The gateway will say the same until a person does something; a lamp asks again all the same.
+_LONG_MS = (30_000, 60_000)
+#: A second lamp with the same id is alive; two that fought over it would take turns for ever.
+_REPLACED_MS = (5_000, 10_000)
+_REFUSALS: Mapping[int, str] = {
+    CloseCode.TOKEN: "the gateway does not accept the token",
+    CloseCode.PROTOCOL: "the gateway does not speak this protocol",
+    CloseCode.UNREGISTERED: "the lamp is not registered",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt or a connection ended.
+
+    Attributes:
+        why: One sentence, without a full stop.
+        code: Close code of the gateway, or ``None`` if there was none.
+        retry_after_ms: How long the gateway asks to wait, or ``None``.
+    """
+
+    why: str
+    code: int | None = None
+    retry_after_ms: int | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing will change until a person does something."""
+        return self.code in _REFUSALS
+
+    @property
+    def token_refused(self) -> bool:
+        """Whether it was the token that the gateway did not like."""
+        return self.code in (CloseCode.TOKEN, CloseCode.UNREGISTERED)
+
+
+def closed(code: int | None, reason: str) -> Ending:
+    """Return how a connection ended that the gateway closed with a code and a reason, or without (``None``)."""
+    if code is None or code == 1006:
+        return Ending(why="the connection broke")
+    why = _REFUSALS.get(code, "the gateway closed the connection")
+    told = f"{why} ({code}: {reason})" if reason else f"{why} ({code})"
+    return Ending(why=told, code=code, retry_after_ms=retry_after_ms(reason))
+
+
+class Backoff:
+    """Waits before the next attempt: full jitter, doubling from 0.5 to 30 s, and never giving up."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._attempts = 0
+
+    def reset(self) -> None:
+        """Begin again with short waits: the gateway has welcomed the lamp."""
+        self._attempts = 0
+
+    def next_ms(self, ending: Ending) -> int:
+        """Return how long to wait after ``ending``, in ms."""
+        ceiling = min(MOST_MS, FIRST_MS << min(self._attempts, 10))
+        self._attempts += 1
+        if ending.retry_after_ms is not None:
+            # Already spread over the fleet by the gateway.
+            return min(ending.retry_after_ms, LONGEST_MS)
+        if ending.refused:
+            return self._random.randint(*_LONG_MS)
+        if ending.code == CloseCode.REPLACED:
+            return self._random.randint(*_REPLACED_MS)
+        return self._random.randint(0, ceiling)

@@ -1,0 +1,82 @@
+"""What a simulated lamp does when it is told to do something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from espfleet.domain.light import IDENTIFY_MS, Override
+from espfleet.domain.names import check_whole, shown
+from espfleet.domain.states import ORANGE_LEVEL
+from espfleet.errors import InvalidError
+from espfleet.simulator.speech import Command
+
+FOR_MS = (100, 3_600_000)
+OVERRIDE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a command changes and what is answered.
+
+    Attributes:
+        data: The answer.
+        error: Why nothing was done, one sentence, or ``""``.
+        changes: Fields of the lamp's ``Situation`` that become other ones.
+        brightness: New brightness in percent, or ``None``.
+        reboot: Whether the lamp shall start again.
+    """
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    brightness: int | None = None
+    reboot: bool = False
+
+
+def obey(command: Command, now_ms: float) -> Outcome:
+    """Return what a command does to a lamp."""
+    action = ACTIONS.get(command.action)
+    if action is None:
+        return Outcome(error=f"a simulated lamp cannot do {shown(command.action)}: it knows {', '.join(ACTIONS)}")
+    try:
+        return action(command.arguments, now_ms)
+    except InvalidError as exc:
+        return Outcome(error=str(exc))
+
+
+def _identify(arguments: Mapping[str, Any], now_ms: float) -> Outcome:
+    for_ms = check_whole(arguments.get("for_ms", IDENTIFY_MS), "for_ms", *FOR_MS, "ms")
+    return Outcome(data={"for_ms": for_ms}, changes={"identify_until_ms": now_ms + for_ms})
+
+
+def _brightness(arguments: Mapping[str, Any], _now_ms: float) -> Outcome:
+    percent = check_whole(arguments.get("percent"), "percent", 0, 100, "percent")
+    return Outcome(data={"percent": percent}, brightness=percent)
+
+
+def _override(arguments: Mapping[str, Any], now_ms: float) -> Outcome:
+    if arguments.get("off"):
+        return Outcome(data={"off": True}, changes={"override": None})
+    level = arguments.get("level")
+    if level is not None:
+        # Green is kept for fresh levels: nobody can order it.
+        level = check_whole(level, "level", ORANGE_LEVEL, 100)
+    for_ms = check_whole(arguments.get("for_ms", OVERRIDE_MS), "for_ms", *FOR_MS, "ms")
+    return Outcome(
+        data={"level": level, "for_ms": for_ms}, changes={"override": Override(level=level, until_ms=now_ms + for_ms)}
+    )
+
+
+def _reboot(_arguments: Mapping[str, Any], _now_ms: float) -> Outcome:
+    return Outcome(reboot=True)
+
+
+#: What a lamp tells the gateway that it can do.
+ACTIONS: Mapping[str, Callable[[Mapping[str, Any], float], Outcome]] = {
+    "identify": _identify,
+    "brightness": _brightness,
+    "override": _override,
+    "reboot": _reboot,
+}

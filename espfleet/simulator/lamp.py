@@ -1,0 +1,227 @@
+"""One simulated lamp without its network: what it knows, what it says, what it shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from espfleet import __version__
+from espfleet.domain.light import HeardLevel, Link, Look, Situation, look_of
+from espfleet.domain.light_glow import Glow, output
+from espfleet.domain.light_patterns import Colour, on_screen
+from espfleet.domain.messages import KEEPALIVE_MS, Keepalive
+from espfleet.simulator import commands, speech
+from espfleet.simulator.specs import LampSpec
+
+CHIP = "simulated"
+#: Pins that a classic ESP32 lets a program read.
+PINS = tuple(pin for pin in range(40) if pin not in (20, 24, 28, 29, 30, 31))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LampView:
+    """What can be seen of a lamp at one moment.
+
+    Attributes:
+        id: Hardware id.
+        name: Name that the gateway told, or its own.
+        address: ``HOST:PORT`` of its HTTP server, or ``""``.
+        room, group: As the gateway told, or ``None``.
+        link: How far it has come on its way to the gateway.
+        why: Why it is not connected, or ``""``.
+        for_ms: How long that has been so.
+        word: What it shows, a ``domain.light.Word``.
+        level: Level it shows, or ``None``.
+        state: State it was told last, or ``None``.
+        channels: What green, orange and red are fed with, 0 to 1.
+        rgb: The same for a screen, each 0 to 255.
+    """
+
+    id: str
+    name: str
+    address: str
+    room: str | None
+    group: str | None
+    link: str
+    why: str
+    for_ms: int
+    word: str
+    level: int | None
+    state: str | None
+    channels: Colour
+    rgb: tuple[int, int, int]
+
+
+class Lamp:
+    """A lamp's mind. It has no clock: each method is told the time, in ms, on a clock that never jumps."""
+
+    def __init__(self, spec: LampSpec, *, now_ms: float, random: Random) -> None:
+        self.spec = spec
+        self.address = ""
+        self.name = spec.name
+        self.room: str | None = None
+        self.group: str | None = None
+        self.brightness = 100
+        self.keepalive_ms = KEEPALIVE_MS
+        self.why = ""
+        self.reboot_wanted = False
+        self.token_refused = False
+        self._random = random
+        self._boot_reason, self._boots = "power-on", 1
+        self._seq: int | None = None
+        self._epoch_ms: float | None = None
+        self._longest_silence_ms = 0.0
+        self._since_ms = now_ms
+        self._glow = Glow(at_ms=now_ms)
+        link = Link.NO_GATEWAY if spec.token else Link.NO_SETTINGS
+        self.situation = Situation(started_ms=now_ms, link=link)
+
+    # What happens to it
+
+    def set_link(self, link: Link, now_ms: float, why: str = "") -> None:
+        """Note how far the lamp has come on its way to the gateway, and why no farther."""
+        if link is not self.situation.link:
+            self._since_ms = now_ms
+        self.why = why
+        self.change(now_ms, link=link)
+
+    def change(self, now_ms: float, **fields: Any) -> None:
+        """Change the situation; the light first moves to where it is by now."""
+        self._follow(now_ms)
+        self.situation = replace(self.situation, **fields)
+
+    def hear(self, text: str | bytes, now_ms: float) -> list[str]:
+        """Take in what the gateway says and return the answers."""
+        told = speech.understand(text)
+        if isinstance(told, speech.Command):
+            return [self._obey(told, now_ms)]
+        if isinstance(told, speech.Welcome):
+            self._settle(told, now_ms)
+            told = told.level
+        if told is not None:
+            self._show(told, now_ms)
+        return []
+
+    def restart(self, reason: str, now_ms: float) -> None:
+        """Start again, as after a reset: only what was stored is kept."""
+        self._boot_reason, self._boots = reason, self._boots + 1
+        self._seq = self._epoch_ms = None
+        self.reboot_wanted = False
+        self._since_ms = now_ms
+        self._glow = Glow(at_ms=now_ms)
+        self.situation = Situation(started_ms=now_ms, link=Link.NO_GATEWAY if self.spec.token else Link.NO_SETTINGS)
+
+    def provision(self, token: str, gateway_url: str | None) -> None:
+        """Keep what a person handed to the lamp."""
+        self.spec = replace(self.spec, token=token, gateway_url=gateway_url or self.spec.gateway_url)
+        self.token_refused = False
+
+    # What it says
+
+    def hello(self) -> str:
+        """Return its first message."""
+        return speech.hello(
+            device_id=self.spec.id,
+            token=self.spec.token or "",
+            firmware=__version__,
+            chip=CHIP,
+            capabilities=sorted(commands.ACTIONS),
+            boot_reason=self._boot_reason,
+            boot_count=self._boots,
+            resume=self._seq,
+        )
+
+    def keepalive(self, now_ms: float) -> str:
+        """Return the keepalive with everything in it."""
+        late_ms, self._longest_silence_ms = self._longest_silence_ms, 0.0
+        values = self._values(now_ms)
+        return speech.keepalive(
+            Keepalive(
+                shown=look_of(self.situation, now_ms).level,
+                rssi_dbm=round(values["rssi_dbm"]),
+                heap_bytes=round(values["heap_bytes"]),
+                uptime_ms=round(values["uptime_ms"]),
+                late_ms=round(late_ms),
+            )
+        )
+
+    def readings(self, now_ms: float) -> str:
+        """Return what it measures."""
+        at_ms = None if self._epoch_ms is None else round(self._epoch_ms + now_ms)
+        return speech.readings(self._values(now_ms), at_ms)
+
+    def temperature_c(self, now_ms: float) -> float:
+        """Return how warm its chip is."""
+        # Two slow waves of its own, so that no two lamps have the same curve and no value jumps.
+        place = int(self.spec.id, 16) % 997
+        return 45.0 + 4.0 * math.sin(now_ms / 900_000 + place) + 0.5 * math.sin(now_ms / 47_000 + 3 * place)
+
+    # What it shows
+
+    def view(self, now_ms: float) -> LampView:
+        """Return what can be seen of it."""
+        look = self._follow(now_ms)
+        brightness = self.brightness if look.dimmable else 100
+        heard = self.situation.heard
+        return LampView(
+            id=self.spec.id,
+            name=self.name,
+            address=self.address,
+            room=self.room,
+            group=self.group,
+            link=self.situation.link.value,
+            why=self.why,
+            for_ms=round(now_ms - self._since_ms),
+            word=look.word.value,
+            level=look.level,
+            state=heard.state.value if heard else None,
+            channels=output(self._glow.colour, brightness),
+            rgb=on_screen(self._glow.colour.dimmed(brightness / 100)),
+        )
+
+    def pins(self) -> dict[str, int]:
+        """Return the value of each pin that can be read."""
+        return {str(pin): 0 for pin in PINS}
+
+    def _follow(self, now_ms: float) -> Look:
+        look = look_of(self.situation, now_ms)
+        self._glow = self._glow.toward(look.aims_at(now_ms), now_ms, afterglow=look.afterglow)
+        return look
+
+    def _obey(self, command: speech.Command, now_ms: float) -> str:
+        outcome = commands.obey(command, now_ms)
+        if outcome.brightness is not None:
+            self.brightness = outcome.brightness
+        self.reboot_wanted = self.reboot_wanted or outcome.reboot
+        self.change(now_ms, **outcome.changes)
+        return speech.result(command.id, data=outcome.data, error=outcome.error)
+
+    def _settle(self, welcome: speech.Welcome, now_ms: float) -> None:
+        self.name = welcome.name or self.name
+        self.room, self.group = welcome.room, welcome.group
+        self.brightness = welcome.brightness
+        self.keepalive_ms = welcome.keepalive_ms
+        self.token_refused = False
+        if welcome.time_ms is not None:
+            self._epoch_ms = welcome.time_ms - now_ms
+        self.change(now_ms, period_ms=welcome.period_ms)
+        self.set_link(Link.CONNECTED, now_ms)
+
+    def _show(self, level: speech.Level, now_ms: float) -> None:
+        heard = self.situation.heard
+        if heard is not None:
+            self._longest_silence_ms = max(self._longest_silence_ms, now_ms - heard.at_ms)
+        self._seq = level.seq
+        self.change(
+            now_ms, heard=HeardLevel(level=level.level, state=level.state, at_ms=now_ms, lease_ms=level.lease_ms)
+        )
+
+    def _values(self, now_ms: float) -> dict[str, float]:
+        return {
+            "temperature_c": round(self.temperature_c(now_ms), 1),
+            "rssi_dbm": round(self._random.gauss(-58, 3)),
+            "heap_bytes": self._random.randrange(108_000, 116_000),
+            "uptime_ms": round(now_ms - self.situation.started_ms),
+        }
