@@ -1,0 +1,36 @@
+# Every target sets up what it needs by itself: see ./espcli. `make` alone says what there is.
+
+PYTHON := .venv/bin/python
+
+.PHONY: help setup run test check lint types bench lock clean
+
+help:  ## Say what each target does
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  %s %-6s ", $$1, $$2; $$1 = $$2 = ""; print }'
+
+run:  ## Start the whole fleet on this machine (= ./espcli up)
+	@./espcli up
+
+test: setup  ## Run the tests; ARGS="-k name" passes on to pytest
+	@$(PYTHON) -m pytest $(ARGS)
+
+check: lint types test  ## Run all checks: lint, types, test
+
+lint: setup  ## Check style and formatting
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+types: setup  ## Check types
+	@$(PYTHON) -m mypy
+
+bench: setup  ## Measure every promise and store the results; BENCH="levels streams" only some
+	@$(PYTHON) -m bench.run $(BENCH)
+
+lock: setup  ## Write Pipfile.lock anew from the Pipfile
+	@.ci/lock
+
+setup:  ## Build .venv with the tools of developers
+	@./espcli setup --dev
+
+clean:  ## Remove .venv, .tools and caches; the data of the fleet stays
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis build
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
