@@ -114,7 +114,7 @@ class Source:
 _KNOWN_ELSEWHERE = re.compile(r"PING_TARGET_\d+_(HOST|INTERVAL_S)")
 _OWN = "ESPFLEET_"
 #: Set by ``./espcli`` and the tests, not by people.
-_INTERNAL = frozenset({"ESPFLEET_HOME", "ESPFLEET_TEST_REDIS_URL"})
+_INTERNAL = frozenset({"ESPFLEET_HOME", "ESPFLEET_SUPERVISED", "ESPFLEET_TEST_REDIS_URL"})
 
 
 def names() -> list[str]:

@@ -1,0 +1,220 @@
+"""Commands about devices."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from espfleet.boards.client import BoardInfo, identify, provision
+from espfleet.cli import output
+from espfleet.cli.opening import settings, with_store
+from espfleet.cli.words import age, level_text, now_ms, presence_text, presence_word
+from espfleet.domain.devices import Dialect, Presence, check_device_address
+from espfleet.errors import RefusedError
+from espfleet.services import devices as service
+from espfleet.services.devices import DeviceView, Registered
+from espfleet.store import commands
+from espfleet.store.client import Store
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+COMMAND_WAIT_S = 5.0
+
+
+def to_json(view: DeviceView) -> dict[str, Any]:
+    """Return a device as programs see it."""
+    device = view.device
+    return {
+        "name": device.name,
+        "id": device.id,
+        "address": device.address,
+        "room": device.room,
+        "group": view.group,
+        "level": view.level.level if view.level.band is not None else None,
+        "state": view.level.state.value,
+        "band": view.level.band.value if view.level.band is not None else None,
+        "reason": view.level.reason,
+        "presence": view.presence.value,
+        "offline_reason": view.reason.value if view.reason is not None else None,
+        "last_seen_ms": view.seen_ms,
+        "session_since_ms": view.since_ms,
+        "gateway": view.gateway,
+        "dialect": device.dialect.value,
+        "firmware": device.firmware,
+        "chip": device.chip,
+        "labels": list(device.labels),
+        "simulated": device.simulated,
+    }
+
+
+def devices() -> None:
+    """List the devices."""
+    at_ms = now_ms()
+    views = with_store(functools.partial(service.views, now_ms=at_ms))
+    output.show([to_json(view) for view in views], lambda: device_table(views, at_ms))
+
+
+def device_table(views: list[DeviceView], at_ms: int) -> RenderableType:
+    """Return the devices as a table for people."""
+    return output.table(
+        ("name", "room", "level", "presence", "heard", "address", "id"),
+        [
+            (
+                view.device.name + (" (simulated)" if view.device.simulated else ""),
+                view.device.room or "–",
+                level_text(view.level),
+                presence_text(view),
+                age(view.seen_ms, at_ms),
+                view.device.address or "–",
+                view.device.id,
+            )
+            for view in views
+        ],
+        "No device is registered yet: ./espcli register IP NAME",
+    )
+
+
+def ids() -> None:
+    """List the hardware ids."""
+    views = with_store(functools.partial(service.views, now_ms=now_ms()))
+    output.show(
+        {view.device.name: view.device.id for view in views},
+        lambda: output.table(
+            ("name", "id"), [(view.device.name, view.device.id) for view in views], "No device is registered yet."
+        ),
+    )
+
+
+def is_online(name: str) -> None:
+    """Say whether a device is there, and leave with 1 if it is not."""
+    view = with_store(functools.partial(service.view, name=name, now_ms=now_ms()))
+    output.say(presence_word(view.presence, view.reason), view.presence is not Presence.OFFLINE)
+    if view.presence is Presence.OFFLINE:
+        raise SystemExit(1)
+
+
+def register(ip: str, name: str, room: str, device_id: str, dialect: str, new_token: bool) -> None:
+    """Add a device to the fleet."""
+    address, info = check_device_address(ip), None
+    if not device_id:
+        if dialect == Dialect.PINGLAMP:
+            device_id = with_store(functools.partial(service.id_at, address=address)) or service.made_up_id()
+        else:
+            info = identify(address)
+            device_id = info.id
+    done = with_store(
+        functools.partial(
+            service.register,
+            device_id=device_id,
+            name=name,
+            now_ms=now_ms(),
+            address=address,
+            room=room or None,
+            labels=info.labels if info else (),
+            dialect=dialect or None,
+            token_wanted=new_token or bool(info and info.provision),
+        )
+    )
+    handed_over = _hand_over(address, info, done)
+    data = {"name": done.device.name, "id": done.device.id, "room": done.device.room, "new": done.new}
+    if done.token and not handed_over:
+        data["token"] = done.token
+    output.say(_sentence(done, handed_over), data)
+
+
+def _hand_over(address: str, info: BoardInfo | None, done: Registered) -> bool:
+    """Give a device that waits for it its token and the gateway's address; return whether it took them."""
+    if info is None or not info.provision or done.token is None:
+        return False
+    given = settings()
+    provision(address, done.token, f"ws://{given.server_host}:{given.server_port}/lamp")
+    return True
+
+
+def _sentence(done: Registered, handed_over: bool) -> str:
+    device = done.device
+    what = f"{device.name} ({device.id}) is {'registered' if done.new else 'registered as before'}"
+    what += f" in room {device.room}." if device.room else ", in no room."
+    if handed_over:
+        what += " It has got its token and connects by itself."
+    elif done.token and device.dialect is Dialect.V1:
+        what += f"\nIts token, shown this once: {done.token}"
+    return what
+
+
+def unregister(name: str) -> None:
+    """Remove a device."""
+    device = with_store(functools.partial(service.unregister, name=name))
+    output.say(f"{device.name} ({device.id}) is no longer in the fleet.", {"name": device.name, "id": device.id})
+
+
+class DeviceCommands:
+    """One device. Without a verb it is shown."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __str__(self) -> str:
+        at_ms = now_ms()
+        view = with_store(functools.partial(service.view, name=self._name, now_ms=at_ms))
+        return output.rendered(to_json(view), lambda: _page(view, at_ms))
+
+    def rename(self, new_name: str) -> None:
+        """Give the device another name."""
+        device = with_store(functools.partial(service.rename, name=self._name, new_name=new_name))
+        output.say(f"{self._name} is called {device.name} now.", {"name": device.name, "id": device.id})
+
+    def move(self, room: str) -> None:
+        """Put the device into a room."""
+        device = with_store(functools.partial(service.move, name=self._name, room=room))
+        output.say(f"{device.name} is in room {device.room} now.", {"name": device.name, "room": device.room})
+
+    def show(self, group: str = "") -> None:
+        """Let the device show a group of its own choice; without a group, its room's again."""
+        device = with_store(functools.partial(service.show_group, name=self._name, group=group or None))
+        output.say(
+            f"{device.name} shows {f'group {device.group}' if device.group else 'what its room watches'} now.",
+            {"name": device.name, "group": device.group},
+        )
+
+    def brightness(self, percent: str = "") -> None:
+        """Set the device's own brightness, 0 to 100; without a number, its room's again."""
+        device = with_store(functools.partial(service.set_brightness, name=self._name, percent=percent or None))
+        what = "its room's brightness" if device.brightness is None else f"{device.brightness} percent"
+        output.say(f"{device.name} has {what} now.", {"name": device.name, "brightness": device.brightness})
+
+    def identify(self) -> None:
+        """Let the lamp blink for 10 seconds, so that you find it."""
+        result = with_store(self._identify)
+        output.say(f"{self._name} blinks for 10 seconds.", result)
+
+    async def _identify(self, store: Store) -> dict[str, Any]:
+        view = await service.view(store, name=self._name, now_ms=now_ms())
+        if view.presence is Presence.OFFLINE:
+            raise RefusedError(f"{view.device.name} cannot be told: {presence_word(view.presence, view.reason)}")
+        result = await commands.send(store, view.device.id, {"action": "identify"}, timeout_s=COMMAND_WAIT_S)
+        if not result.get("ok"):
+            raise RefusedError(f"{view.device.name} refused: {result.get('error', 'it gave no reason')}")
+        return result
+
+
+def _page(view: DeviceView, at_ms: int) -> RenderableType:
+    """Return everything about one device for people."""
+    device = view.device
+    page = output.plain_table()
+    page.show_header = False
+    page.add_row("name", device.name + (" (simulated)" if device.simulated else ""))
+    page.add_row("id", device.id)
+    page.add_row("room", device.room or "–")
+    page.add_row("group", f"{view.group or '–'}{' (its own choice)' if device.group else ''}")
+    page.add_row("level", level_text(view.level))
+    page.add_row("because", view.level.reason or "–")
+    page.add_row("presence", presence_text(view))
+    page.add_row("heard", age(view.seen_ms, at_ms))
+    page.add_row("connected for", age(view.since_ms, at_ms) if view.presence is not Presence.OFFLINE else "–")
+    page.add_row("gateway", view.gateway or "–")
+    page.add_row("address", device.address or "–")
+    page.add_row("its page", f"http://{device.address}/ui" if device.address else "–")
+    page.add_row("firmware", " ".join(filter(None, (device.firmware, device.chip))) or "–")
+    return page

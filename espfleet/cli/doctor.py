@@ -1,0 +1,155 @@
+"""Commands that say whether espfleet can work here: ``doctor`` and ``settings``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from espfleet.cli import output
+from espfleet.cli.opening import fleet_url, home
+from espfleet.cli.opening import settings as read
+from espfleet.errors import FleetError, StoreError
+from espfleet.probes.permission import icmp_permission
+from espfleet.settings import Settings, sources
+from espfleet.store import workers
+from espfleet.store.client import open_store
+
+#: An embedded Redis wants some room for its log.
+LEAST_FREE_BYTES = 200 * 2**20
+#: Two machines of a fleet may differ by so much; levels are judged by the clock of Redis.
+CLOCK_MS = 2_000
+ROLES = ("prober", "leveler", "gateway", "steward")
+
+
+class Verdict(StrEnum):
+    """Outcome of a check."""
+
+    FINE = "fine"
+    NOTE = "note"
+    BAD = "bad"
+
+
+STYLES = {Verdict.FINE: "green", Verdict.NOTE: "yellow", Verdict.BAD: "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found, and how to mend it."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    fix: str = ""
+
+
+def settings() -> None:
+    """List every setting with its value and source."""
+    found = sources(os.environ, home())
+    output.show(
+        [asdict(source) for source in found],
+        lambda: output.table(
+            ("setting", "value", "from", "meaning"),
+            [(one.name, one.value or "–", one.source, one.about) for one in found],
+            "",
+        ),
+    )
+
+
+def doctor() -> None:
+    """Check what espfleet needs; leave with 1 if something is bad."""
+    given = read()
+    findings = [*_disk(given), *_icmp(), *_port(given), *_redis(given)]
+
+    def page() -> object:
+        from rich.text import Text
+
+        rows = [(one.check, Text(one.verdict.value, style=STYLES[one.verdict]), one.found, one.fix) for one in findings]
+        return output.table(("check", "verdict", "found", "what to do"), rows, "")
+
+    output.show([asdict(one) for one in findings], page)  # type: ignore[arg-type]
+    if any(one.verdict is Verdict.BAD for one in findings):
+        raise SystemExit(1)
+
+
+def _disk(given: Settings) -> Iterator[Finding]:
+    folder = given.data
+    while not folder.exists():
+        folder = folder.parent
+    free_bytes = shutil.disk_usage(folder).free
+    if given.redis_url is None and not os.access(folder, os.W_OK):
+        yield Finding("disk", Verdict.BAD, f"{folder} is read-only", "set ESPFLEET_DATA to a folder you may write to")
+    elif given.redis_url is None and free_bytes < LEAST_FREE_BYTES:
+        yield Finding("disk", Verdict.BAD, f"{free_bytes >> 20} MiB are free in {folder}", "make room, 200 MiB or more")
+    else:
+        yield Finding("disk", Verdict.FINE, f"{free_bytes >> 20} MiB are free in {folder}")
+
+
+def _icmp() -> Iterator[Finding]:
+    permission = icmp_permission()
+    if permission.allowed:
+        yield Finding("ICMP", Verdict.FINE, permission.sentence)
+    else:
+        yield Finding("ICMP", Verdict.BAD, permission.sentence, "one of the fixes named; or measure tcp:// targets")
+
+
+def _port(given: Settings) -> Iterator[Finding]:
+    where = f"{given.server_host}:{given.server_port}"
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            given.server_host, given.server_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as exc:
+        yield Finding(
+            "gateway", Verdict.BAD, f"{where}: {exc.strerror}", "set SERVER_HOST to an address of this machine"
+        )
+        return
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as exc:
+            yield Finding(
+                "gateway", Verdict.NOTE, f"{where}: {exc.strerror}", "fine if it is the gateway of this fleet"
+            )
+            return
+    yield Finding("gateway", Verdict.FINE, f"{where} is free")
+
+
+def _redis(given: Settings) -> Iterator[Finding]:
+    try:
+        with fleet_url(given) as url:
+            yield from asyncio.run(_ask_redis(url, given))
+    except FleetError as exc:
+        yield Finding("Redis", Verdict.BAD, str(exc), "unset REDIS_URL for the embedded server, or mend what it says")
+
+
+async def _ask_redis(url: str, given: Settings) -> list[Finding]:
+    found = []
+    async with open_store(url, name="doctor", shards=given.shards) as store:
+        began_s = time.perf_counter()
+        theirs_ms = await store.time_ms()
+        took_ms = (time.perf_counter() - began_s) * 1_000
+        ours_ms = time.time_ns() // 1_000_000
+        found.append(Finding("Redis", Verdict.FINE, f"{store.url} answers in {took_ms:.1f} ms"))
+        off_ms = abs(ours_ms - theirs_ms)
+        if off_ms > CLOCK_MS:
+            fix = "set both clocks by NTP; ages shown here are wrong until then"
+            found.append(Finding("clock", Verdict.NOTE, f"{off_ms / 1_000:.1f} s from the clock of Redis", fix))
+        else:
+            found.append(Finding("clock", Verdict.FINE, f"{off_ms} ms from the clock of Redis"))
+        try:
+            for role in ROLES:
+                names = await workers.alive(store, role)
+                if names:
+                    found.append(Finding(role, Verdict.FINE, f"{len(names)} running"))
+                else:
+                    found.append(Finding(role, Verdict.NOTE, "none is running", f"./espcli up, or ./espcli run {role}"))
+        except StoreError as exc:
+            found.append(Finding("workers", Verdict.BAD, str(exc)))
+    return found

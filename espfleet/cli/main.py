@@ -1,0 +1,75 @@
+"""Entry: from the words on the command line to a command, and from failures to exit codes.
+
+Exit codes: 0 done; 1 refused or failed, with one sentence on stderr; 2 wrong usage; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from espfleet.cli import output
+from espfleet.domain.names import nearest, shown
+from espfleet.errors import FleetError
+
+FAILED = 1
+WRONG_USAGE = 2
+STOPPED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave with its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(run(words))
+
+
+def run(words: list[str]) -> int:
+    """Run one command and return its exit code."""
+    output.use_json("--json" in words)
+    words = [word for word in words if word != "--json"]
+    try:
+        _fire(words)
+    except FleetError as exc:
+        sys.stdout.flush()
+        print(f"espfleet: {exc}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return STOPPED
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else FAILED
+    return 0
+
+
+def _fire(words: list[str]) -> None:
+    # Fire would open a pager for help on a terminal.
+    os.environ.setdefault("PAGER", "cat")
+    import fire
+
+    from espfleet.cli.root import Cli
+
+    # Fire guesses types from the text: the id 30e123456789 would arrive as infinity. Its decorator against that
+    # shows up in help texts as a group, so the guess itself is replaced.
+    fire.parser.DefaultParseValue = str
+    if words and not words[0].startswith("-") and not hasattr(Cli, words[0]):
+        close = nearest(words[0], [name for name in vars(Cli) if not name.startswith("_")])
+        hint = f"did you mean {' or '.join(close)}?" if close else "'./espcli --help' lists them"
+        print(f"espfleet: there is no command {shown(words[0])}; {hint}", file=sys.stderr)
+        raise SystemExit(WRONG_USAGE)
+    words = words or ["--help"]
+    if not {"-h", "--help"} & set(words):
+        fire.Fire(Cli(), command=words, name="espcli")
+        return
+    # Fire writes help to stderr, below a line on how it was asked for.
+    with contextlib.redirect_stderr(io.StringIO()) as written:
+        try:
+            fire.Fire(Cli(), command=words, name="espcli")
+        finally:
+            print("\n".join(line for line in written.getvalue().splitlines() if not line.startswith("INFO: ")).strip())

@@ -1,0 +1,77 @@
+"""From settings to an open store: on the user's Redis, or on the embedded one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from espfleet.settings import Settings, read_settings
+from espfleet.store.client import Store, open_store
+from espfleet.store.embedded import embedded_server
+
+if TYPE_CHECKING:
+    from espfleet.domain.windows import WindowSettings
+
+Answer = TypeVar("Answer")
+
+
+def home() -> Path:
+    """Return the folder that holds ``.env`` and the data: where ``espcli`` is, else the present one."""
+    return Path(os.environ.get("ESPFLEET_HOME") or Path.cwd())
+
+
+def settings() -> Settings:
+    """Return the settings of this process.
+
+    Raises:
+        SettingsError: If one is unknown or bad.
+    """
+    return read_settings(os.environ, home())
+
+
+def windows(given: Settings) -> WindowSettings:
+    """Return the lengths of the windows and the rules of the bands."""
+    from espfleet.domain.windows import WindowSettings
+
+    return WindowSettings(
+        short_s=given.short_window_s,
+        long_s=given.long_window_s,
+        loss_s=given.loss_window_s,
+        raise_after=given.raise_after,
+        clear_after_s=given.clear_after_s,
+    )
+
+
+@contextlib.contextmanager
+def fleet_url(given: Settings) -> Iterator[str]:
+    """Yield the URL of the fleet's Redis; the embedded one runs for as long as this lasts, or longer.
+
+    Raises:
+        StoreStartError: If the embedded server cannot be started.
+    """
+    if given.redis_url:
+        yield given.redis_url
+    else:
+        with embedded_server(given.data) as url:
+            yield url
+
+
+def with_store(use: Callable[[Store], Awaitable[Answer]]) -> Answer:
+    """Return what ``use`` makes of an open store; each command calls it once.
+
+    Raises:
+        StoreError: If Redis cannot be used.
+        SettingsError: If a setting is unknown or bad.
+    """
+    given = settings()
+
+    async def opened(url: str) -> Answer:
+        async with open_store(url, name="cli", shards=given.shards) as store:
+            return await use(store)
+
+    with fleet_url(given) as url:
+        return asyncio.run(opened(url))

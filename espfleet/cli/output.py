@@ -1,0 +1,75 @@
+"""Showing answers: tables for people on a terminal, JSON for programs and pipes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+_json_wanted = False
+
+
+def use_json(wanted: bool) -> None:
+    """Answer in JSON, also on a terminal."""
+    global _json_wanted
+    _json_wanted = wanted
+
+
+def for_programs() -> bool:
+    """Return whether answers go to a program rather than to a person."""
+    return _json_wanted or not sys.stdout.isatty()
+
+
+def show(data: Any, page: Callable[[], RenderableType]) -> None:
+    """Print an answer: ``data`` as JSON for programs, else what ``page`` makes of it."""
+    print(rendered(data, page))
+
+
+def rendered(data: Any, page: Callable[[], RenderableType]) -> str:
+    """Return what ``show`` prints, without the last line end."""
+    if for_programs():
+        return json.dumps(data, indent=2, ensure_ascii=False)
+    drawn = console()
+    with drawn.capture() as captured:
+        drawn.print(page())
+    return captured.get().rstrip("\n")
+
+
+def say(sentence: str, data: Any = None) -> None:
+    """Print that something is done: a sentence for people, ``data`` for programs."""
+    if for_programs():
+        print(json.dumps(data if data is not None else {"done": sentence}, indent=2, ensure_ascii=False))
+    else:
+        console().print(sentence, markup=False, highlight=False)
+
+
+def console() -> Console:
+    """Return a console on stdout."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[RenderableType]], empty: str) -> RenderableType:
+    """Return a table, or the sentence ``empty`` where there is no row."""
+    if not rows:
+        return empty
+    made = plain_table()
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def plain_table() -> Table:
+    """Return an empty table in the look of this program."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")

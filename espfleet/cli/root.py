@@ -1,0 +1,248 @@
+"""The tree of commands.
+
+Importing this module is cheap, so that ``--help`` is quick and needs no Redis: each command imports what it needs.
+All values arrive as text, also those that look like numbers (see ``cli.main``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from espfleet.cli.devices import DeviceCommands
+    from espfleet.cli.groups import GroupCommands
+    from espfleet.cli.rooms import RoomCommands
+    from espfleet.cli.targets import TargetCommands
+
+
+class Cli:
+    """Lamps that glow with the latency of your network.
+
+    Begin with './espcli up'; then './espcli watch' in a second terminal. Every command prints JSON with --json or into
+    a pipe. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+    """
+
+    def up(self, demo: str = "") -> None:
+        """Run a whole fleet here: Redis, prober, leveler, gateway and steward.
+
+        Ctrl-C stops it. An empty fleet gets the demo by itself: simulated lamps and targets, nothing real.
+
+        Args:
+            demo: --demo adds the demo also to a fleet that is not empty, --nodemo never.
+        """
+        from espfleet.cli.up import up
+
+        up({"True": True, "False": False}.get(demo))
+
+    def demo(self, action: str = "add") -> None:
+        """Add the demo, which './espcli up' then runs, or remove everything simulated.
+
+        Args:
+            action: add or remove.
+        """
+        from espfleet.cli.simulate import demo
+
+        demo(action)
+
+    def simulate(self, count: str, room: str = "", dialect: str = "v1") -> None:
+        """Run COUNT simulated lamps until Ctrl-C.
+
+        Without --room they wait to be registered: ./espcli register 127.0.0.1:PORT NAME. With it they register
+        themselves, marked as simulated; './espcli demo remove' removes them.
+
+        Args:
+            count: How many, 1 to 1000.
+            room: Room to register them in; it is made when missing.
+            dialect: v1, or pinglamp for lamps that speak as PING_LAMP clients do.
+        """
+        from espfleet.cli.simulate import simulate
+
+        simulate(count, room, dialect)
+
+    def run(self, worker: str) -> None:
+        """Run one worker until Ctrl-C; any number of each may run, on any machine with the same REDIS_URL.
+
+        Args:
+            worker: prober, leveler, gateway, steward or lamps (the simulated lamps of this fleet).
+        """
+        from espfleet.cli.run import run
+
+        run(worker)
+
+    def register(
+        self, ip: str, name: str, room: str = "", id: str = "", dialect: str = "", new_token: str = ""
+    ) -> None:
+        """Add a device to the fleet: ask it who it is, store its name, give it a token.
+
+        Doing it again changes nothing. Example: ./espcli register 192.0.2.7 porch
+
+        Args:
+            ip: Its address: IP or IP:PORT.
+            name: Name for it, such as porch.
+            room: Room to put it into; without, a new device goes to the room 'default'.
+            id: Hardware id of a device that cannot be reached yet; it is then not asked.
+            dialect: pinglamp for a PING_LAMP client, which has no id and is known by its IP.
+            new_token: --new_token gives it another token; the old one ends at once.
+        """
+        from espfleet.cli.devices import register
+
+        register(ip, name, room, id, dialect, new_token == "True")
+
+    def unregister(self, name: str) -> None:
+        """Remove a device from the fleet.
+
+        Args:
+            name: Its name or hardware id.
+        """
+        from espfleet.cli.devices import unregister
+
+        unregister(name)
+
+    def devices(self) -> None:
+        """List the devices: room, level, whether they are there, when they were heard last."""
+        from espfleet.cli.devices import devices
+
+        devices()
+
+    def ids(self) -> None:
+        """List the hardware id of each device."""
+        from espfleet.cli.devices import ids
+
+        ids()
+
+    def is_online(self, name: str) -> None:
+        """Say whether a device is there; the exit code is 0 if it is, else 1.
+
+        Args:
+            name: Its name or hardware id.
+        """
+        from espfleet.cli.devices import is_online
+
+        is_online(name)
+
+    def device(self, name: str) -> DeviceCommands:
+        """Show one device, or do something with it (./espcli device porch identify).
+
+        Args:
+            name: Its name or hardware id.
+        """
+        from espfleet.cli.devices import DeviceCommands
+
+        return DeviceCommands(name)
+
+    def rooms(self) -> None:
+        """List the rooms: the group each watches, its level, its devices."""
+        from espfleet.cli.rooms import rooms
+
+        rooms()
+
+    def room(self, name: str) -> RoomCommands:
+        """Show one room, or do something with it (./espcli room office add).
+
+        Args:
+            name: Its name.
+        """
+        from espfleet.cli.rooms import RoomCommands
+
+        return RoomCommands(name)
+
+    def groups(self) -> None:
+        """List the groups: level, targets, how they are judged."""
+        from espfleet.cli.groups import groups
+
+        groups()
+
+    def group(self, name: str) -> GroupCommands:
+        """Show one group, or do something with it (./espcli group internet add).
+
+        Args:
+            name: Its name.
+        """
+        from espfleet.cli.groups import GroupCommands
+
+        return GroupCommands(name)
+
+    def targets(self) -> None:
+        """List the targets: latency, loss, level."""
+        from espfleet.cli.targets import targets
+
+        targets()
+
+    def target(self, name: str) -> TargetCommands:
+        """Show one target, or do something with it (./espcli target router add 192.0.2.1).
+
+        Args:
+            name: Its name.
+        """
+        from espfleet.cli.targets import TargetCommands
+
+        return TargetCommands(name)
+
+    def levels(self) -> None:
+        """List the present level of every group, with what decided it."""
+        from espfleet.cli.groups import levels
+
+        levels()
+
+    def watch(self, seconds: str = "0") -> None:
+        """Show rooms, lamps and levels live until Ctrl-C; into a pipe, each change as a line of JSON.
+
+        Args:
+            seconds: Stop by itself after so long; 0 for never.
+        """
+        from espfleet.cli.watch import watch
+
+        watch(seconds)
+
+    def why(self, name: str) -> None:
+        """Explain a level: every target, every contribution, its inputs and thresholds.
+
+        Args:
+            name: A device, room, group or target.
+        """
+        from espfleet.cli.why import why
+
+        why(name)
+
+    def init_consumers(self) -> None:
+        """Create the consumer groups of the streams; workers do so themselves, and doing it twice is harmless."""
+        from espfleet.cli.stream import init_consumers
+
+        init_consumers()
+
+    def settings(self) -> None:
+        """List every setting with its value and where it comes from; secrets are masked."""
+        from espfleet.cli.doctor import settings
+
+        settings()
+
+    def doctor(self) -> None:
+        """Check Redis, ICMP permission, clock, ports and disk, and say how to mend what is wrong."""
+        from espfleet.cli.doctor import doctor
+
+        doctor()
+
+    def version(self) -> None:
+        """Print the version."""
+        from espfleet import __version__
+        from espfleet.cli.output import say
+
+        say(f"espfleet {__version__}", {"version": __version__})
+
+
+class ImportCommands:
+    """Take over the set-up of another system."""
+
+    def env(self, file: str) -> None:
+        """Make targets and a group of a PING_LAMP .env file.
+
+        Args:
+            file: Path of the file; it is only read.
+        """
+        from espfleet.cli.imports import import_env
+
+        import_env(file)
+
+
+# A word of Python, and so not to be written as a name in the class.
+setattr(Cli, "import", ImportCommands())

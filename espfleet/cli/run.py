@@ -1,0 +1,168 @@
+"""``run WORKER``: one worker as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from espfleet import logs
+from espfleet.cli.opening import fleet_url, settings, windows
+from espfleet.domain.names import nearest, shown
+from espfleet.errors import InvalidError, StoreError
+from espfleet.settings import Settings
+from espfleet.store.client import Store, open_store
+from espfleet.store.embedded import revive
+from espfleet.workers.membership import worker_name
+
+logger = logging.getLogger(__name__)
+
+#: Set for a child of `up`: its stdin then ends when `up` does, however that ends.
+SUPERVISED = "ESPFLEET_SUPERVISED"
+#: A killed embedded server is noticed and started again within this time.
+REVIVE_S = 0.5
+
+Work = Callable[[Store, Settings], Awaitable[None]]
+
+
+async def _prober(store: Store, given: Settings) -> None:
+    from espfleet.workers.prober import Prober, ProberSettings
+
+    kept_s = given.long_window_s + 60
+    await Prober(
+        store,
+        ProberSettings(name=worker_name(), flush_ms=given.flush_ms, resolve_s=given.resolve_s, kept_s=kept_s),
+    ).run()
+
+
+async def _leveler(store: Store, given: Settings) -> None:
+    from espfleet.workers.leveler import Leveler, LevelerSettings
+
+    await Leveler(store, LevelerSettings(name=worker_name(), windows=windows(given))).run()
+
+
+async def _gateway(store: Store, given: Settings) -> None:
+    from espfleet.gateway.server import GatewaySettings, run_gateway
+
+    await run_gateway(
+        store,
+        GatewaySettings(
+            name=worker_name(),
+            host=given.server_host,
+            port=given.server_port,
+            keepalive_ms=given.keepalive_ms,
+            watchdog_ms=given.watchdog_ms,
+            period_ms=given.period_ms,
+            lease_ms=given.lease_ms,
+            pinglamp_tick_ms=given.pinglamp_tick_ms,
+        ),
+    )
+
+
+async def _steward(store: Store, given: Settings) -> None:
+    from espfleet.workers.steward import Steward
+
+    del given
+    await Steward(store, worker_name()).run()
+
+
+async def _lamps(store: Store, given: Settings) -> None:
+    from espfleet.cli.simulate import run_enlisted
+
+    await run_enlisted(store, given)
+
+
+WORKERS: dict[str, Work] = {
+    "prober": _prober,
+    "leveler": _leveler,
+    "gateway": _gateway,
+    "steward": _steward,
+    "lamps": _lamps,
+}
+
+
+def run(worker: str) -> None:
+    """Run one worker until it is told to stop.
+
+    Raises:
+        InvalidError: If there is no such worker.
+        StoreError: If Redis cannot be used at the start; later it is waited for.
+    """
+    if worker not in WORKERS:
+        close = nearest(worker, WORKERS)
+        hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(WORKERS)}"
+        raise InvalidError(f"there is no worker {shown(worker)}; {hint}", field="worker")
+    given = settings()
+    logs.set_up(worker, given.log_level)
+    with fleet_url(given) as url:
+        run_until_told(lambda: _worker(worker, url, given))
+
+
+async def _worker(worker: str, url: str, given: Settings) -> None:
+    async with open_store(url, name=worker, shards=given.shards, retries=0) as store, asyncio.TaskGroup() as tasks:
+        if given.redis_url is None:
+            tasks.create_task(keep_server(given), name="embedded server")
+        tasks.create_task(_awaited(WORKERS[worker](store, given)), name=worker)
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
+
+
+async def keep_server(given: Settings) -> None:
+    """Start the embedded server again whenever it has died."""
+    while True:
+        await asyncio.sleep(REVIVE_S)
+        try:
+            await asyncio.to_thread(revive, given.data)
+        except StoreError as exc:
+            logger.error("%s", exc)
+
+
+def run_until_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run ``work`` until it ends, or Ctrl-C, SIGTERM or the end of `up` stops it; failures come out one by one."""
+    try:
+        asyncio.run(_until_told(work))
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+async def _until_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+
+    def stop() -> None:
+        if not told.is_set():
+            told.set()
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    if os.environ.get(SUPERVISED):
+        loop.add_reader(sys.stdin.fileno(), _at_end_of_stdin, stop)
+    try:
+        await work()
+    except asyncio.CancelledError:
+        if not told.is_set():
+            raise
+
+
+def _at_end_of_stdin(stop: Callable[[], None]) -> None:
+    with contextlib.suppress(OSError):
+        if os.read(sys.stdin.fileno(), 1_024):
+            return
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    stop()
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first failure in a group of task groups: the one that ended the others."""
+    failure = group.exceptions[0]
+    return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure

@@ -1,0 +1,134 @@
+"""Commands about targets."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from espfleet.cli import output
+from espfleet.cli.opening import settings, with_store
+from espfleet.cli.words import ms
+from espfleet.services import targets as service
+from espfleet.services.targets import TargetView
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def to_json(view: TargetView) -> dict[str, Any]:
+    """Return a target as programs see it."""
+    target, summary = view.target, view.summary
+    return {
+        "name": target.name,
+        "address": target.address,
+        "interval_ms": target.interval_ms,
+        "timeout_ms": target.timeout_ms,
+        "groups": list(view.groups),
+        "labels": list(target.labels),
+        "simulated": target.simulated,
+        **(
+            {"known": False}
+            if summary is None
+            else {
+                "known": True,
+                "level": summary.level,
+                "state": summary.state.value,
+                "last_ms": summary.last_ms,
+                "usual_ms": summary.usual_ms,
+                "jitter_ms": summary.jitter_ms,
+                "loss_percent": summary.loss_percent,
+                "age_ms": summary.age_ms,
+                "reason": summary.reason,
+            }
+        ),
+    }
+
+
+def targets() -> None:
+    """List the targets."""
+    views = with_store(service.views)
+    output.show([to_json(view) for view in views], lambda: target_table(views))
+
+
+def target_table(views: list[TargetView]) -> RenderableType:
+    """Return the targets as a table for people."""
+    return output.table(
+        ("target", "address", "level", "last", "usual", "jitter", "loss", "groups"),
+        [_row(view) for view in views],
+        "There is no target yet: ./espcli target NAME add ADDRESS",
+    )
+
+
+def _row(view: TargetView) -> tuple[RenderableType, ...]:
+    from espfleet.cli.words import summary_text
+
+    target, summary = view.target, view.summary
+    name = target.name + (" (simulated)" if target.simulated else "")
+    groups = ", ".join(view.groups) or "–"
+    if summary is None:
+        return (name, target.address, "nothing known", "–", "–", "–", "–", groups)
+    loss = "–" if summary.loss_percent is None else f"{summary.loss_percent:.0f} %"
+    return (
+        name,
+        target.address,
+        summary_text(summary),
+        ms(summary.last_ms),
+        ms(summary.usual_ms),
+        ms(summary.jitter_ms),
+        loss,
+        groups,
+    )
+
+
+class TargetCommands:
+    """One target. Without a verb it is shown."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __str__(self) -> str:
+        view = with_store(functools.partial(service.view, name=self._name))
+        return output.rendered(to_json(view), lambda: target_table([view]))
+
+    def add(self, address: str, group: str = "", interval_ms: str = "1000", timeout_ms: str = "1000") -> None:
+        """Begin to measure a host.
+
+        Args:
+            address: 192.0.2.1, router.lan, 2001:db8::1, tcp://HOST:PORT or sim://calm (busy, lossy, dead, mixed).
+            group: Group that judges it; without, the group 'default'.
+            interval_ms: Time between two probes, 10 to 3600000.
+            timeout_ms: How long an answer may take, 10 to 10000.
+        """
+        target = with_store(
+            functools.partial(
+                service.add,
+                name=self._name,
+                address=address,
+                group=group or None,
+                interval_ms=interval_ms,
+                timeout_ms=timeout_ms,
+                preset=settings().preset,
+            )
+        )
+        output.say(
+            f"{target.name} ({target.address}) is measured every {target.interval_ms} ms for {group or 'default'}.",
+            target.to_dict(),
+        )
+
+    def set(self, address: str = "", interval_ms: str = "", timeout_ms: str = "") -> None:
+        """Change how the target is measured; what is not given stays."""
+        target = with_store(
+            functools.partial(
+                service.edit,
+                name=self._name,
+                address=address or None,
+                interval_ms=interval_ms or None,
+                timeout_ms=timeout_ms or None,
+            )
+        )
+        output.say(f"{target.name} ({target.address}) is measured every {target.interval_ms} ms now.", target.to_dict())
+
+    def remove(self) -> None:
+        """Stop measuring the target, and take it out of its groups."""
+        target = with_store(functools.partial(service.remove, name=self._name))
+        output.say(f"{target.name} ({target.address}) is no longer measured.", target.to_dict())

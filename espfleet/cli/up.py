@@ -1,0 +1,204 @@
+"""``up``: a whole fleet as one tree of processes on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from espfleet import logs
+from espfleet.cli.opening import fleet_url, settings
+from espfleet.cli.run import SUPERVISED, keep_server, run_until_told
+from espfleet.cli.simulate import add_demo, load
+from espfleet.cli.words import level_word, now_ms
+from espfleet.domain.devices import Presence
+from espfleet.errors import StartError, StoreError
+from espfleet.services import devices, groups, simulated
+from espfleet.settings import Settings
+from espfleet.store.client import Store, open_store
+
+logger = logging.getLogger(__name__)
+
+WORKERS = ("prober", "leveler", "gateway", "steward")
+#: Children get this long to end by themselves.
+STOP_S = 1.5
+#: A worker that dies is started again at once; one that dies again and again, after up to this time.
+LONGEST_PAUSE_S = 5.0
+#: A worker that ran so long is healthy.
+HEALTHY_S = 10.0
+REPORT_S = 60.0
+WATCH_S = 0.1
+
+
+@dataclass
+class Child:
+    """A worker process and how it fares."""
+
+    worker: str
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    again_s: float = 0.0
+    pause_s: float = field(default=0.0)
+
+    def start(self, now_s: float) -> None:
+        """Start the process; its stdin ends with ours, whatever happens to us."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "espfleet", "run", self.worker],
+            stdin=subprocess.PIPE,
+            env={**os.environ, SUPERVISED: "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+            start_new_session=True,
+        )
+        self.started_s = now_s
+
+    def look(self, now_s: float) -> None:
+        """Start the process again if it has ended and it is time."""
+        if self.process is not None and (code := self.process.poll()) is not None:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            self.pause_s = 0.0 if now_s - self.started_s > HEALTHY_S else min(self.pause_s * 2 + 0.2, LONGEST_PAUSE_S)
+            logger.warning("%s has ended (%s); starting it again", self.worker, how)
+            self.process = None
+            self.again_s = now_s + self.pause_s
+        if self.process is None and now_s >= self.again_s:
+            self.start(now_s)
+
+
+def up(demo: bool | None) -> None:
+    """Run a whole fleet until Ctrl-C.
+
+    Raises:
+        StartError: If a fleet runs in this data folder already, or the gateway's port is in use.
+        StoreError: If Redis cannot be used.
+    """
+    given = settings()
+    logs.set_up("up", given.log_level)
+    with fleet_url(given) as url, _only_one(given.data):
+        _check_port(given.server_host, given.server_port)
+        run_until_told(lambda: _up(url, given, demo))
+
+
+@contextlib.contextmanager
+def _only_one(data: Path) -> Iterator[None]:
+    """Hold the right to be the one `up` of this data folder."""
+    path = data / "up.lock"
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise StartError(
+            f"the data folder {data} cannot be used: {exc.strerror}; set ESPFLEET_DATA to another"
+        ) from exc
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StartError(
+            f"a fleet is running in {data} already; stop that one, or set ESPFLEET_DATA and SERVER_PORT for a second"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse a port that somebody else has, before anything is started."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as exc:
+        raise StartError(
+            f"the gateway cannot listen on {host}:{port}: {exc.strerror}; set SERVER_HOST or SERVER_PORT"
+        ) from exc
+
+
+async def _up(url: str, given: Settings, demo: bool | None) -> None:
+    async with open_store(url, name="up", shards=given.shards) as store:
+        await _offer_demo(store, given, demo)
+        children = [Child(worker) for worker in WORKERS]
+        if load(given):
+            children.append(Child("lamps"))
+        try:
+            _introduce(store, given, children)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_watch(children), name="children")
+                tasks.create_task(_report(store), name="report")
+                if given.redis_url is None:
+                    tasks.create_task(keep_server(given), name="embedded server")
+        finally:
+            _stop(children)
+            _say("Stopped.")
+
+
+async def _offer_demo(store: Store, given: Settings, demo: bool | None) -> None:
+    if demo is False or (demo is None and not await simulated.is_empty(store)):
+        return
+    await add_demo(store, given)
+    _say("This fleet was empty, so it begins with the demo: simulated lamps and targets; nothing leaves this machine.")
+    _say("'./espcli demo remove' removes it.")
+
+
+def _introduce(store: Store, given: Settings, children: list[Child]) -> None:
+    redis = "embedded Redis" if given.redis_url is None else "Redis"
+    _say(f"{redis} at {store.url}; gateway at ws://{given.server_host}:{given.server_port}")
+    _say(f"Running: {', '.join(child.worker for child in children)}. Look: './espcli watch'. Ctrl-C stops everything.")
+
+
+async def _watch(children: list[Child]) -> None:
+    while True:
+        for child in children:
+            child.look(time.monotonic())
+        await asyncio.sleep(WATCH_S)
+
+
+async def _report(store: Store) -> None:
+    """Say once a minute what the fleet is like."""
+    await asyncio.sleep(REPORT_S / 6)
+    while True:
+        try:
+            _say(await _summary(store))
+        except StoreError as exc:
+            logger.warning("%s", exc)
+        await asyncio.sleep(REPORT_S)
+
+
+async def _summary(store: Store) -> str:
+    at_ms = now_ms()
+    levels = [f"{view.group.name} {level_word(view.level)}" for view in await groups.views(store, now_ms=at_ms)]
+    presences = [view.presence for view in await devices.views(store, now_ms=at_ms)]
+    there = ", ".join(f"{presences.count(one)} {one.value}" for one in Presence if presences.count(one)) or "none yet"
+    shown = ", ".join(levels[:6]) + (f" and {len(levels) - 6} more" if levels[6:] else "")
+    return f"{time.strftime('%H:%M:%S')}  levels: {shown or 'none yet'}; lamps: {there}"
+
+
+def _stop(children: list[Child]) -> None:
+    """End all children: kindly, then not."""
+    running = [child.process for child in children if child.process is not None]
+    for process in running:
+        process.terminate()
+    until_s = time.monotonic() + STOP_S
+    for process in running:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, until_s - time.monotonic()))
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

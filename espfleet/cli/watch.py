@@ -1,0 +1,107 @@
+"""``watch``: the fleet as it is, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from espfleet.cli import output
+from espfleet.cli.devices import device_table
+from espfleet.cli.devices import to_json as device_json
+from espfleet.cli.groups import to_json as group_json
+from espfleet.cli.opening import with_store
+from espfleet.cli.rooms import room_table
+from espfleet.cli.words import now_ms
+from espfleet.domain.names import check_number
+from espfleet.errors import StoreError
+from espfleet.services import devices, groups, rooms
+from espfleet.services.devices import DeviceView
+from espfleet.services.rooms import RoomView
+from espfleet.store.client import Store
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LOOK_S = 0.5
+#: A look at a large fleet takes long; between two there is this many times as much pause.
+PAUSE_RATIO = 5
+#: Rows that fit on a screen; more lamps are counted.
+MOST_LAMPS = 40
+
+
+def watch(seconds: str) -> None:
+    """Show the fleet live; into a pipe, each change as one line of JSON."""
+    for_s = check_number(seconds, "seconds", 0, 86_400, "s")
+    until_s = time.monotonic() + for_s if for_s else None
+    look = _lines if output.for_programs() else _screen
+    with_store(lambda store: look(store, until_s))
+
+
+async def _pause(began_s: float) -> None:
+    await asyncio.sleep(max(LOOK_S, PAUSE_RATIO * (time.monotonic() - began_s)))
+
+
+def _goes_on(until_s: float | None) -> bool:
+    return until_s is None or time.monotonic() < until_s
+
+
+async def _screen(store: Store, until_s: float | None) -> None:
+    from rich.live import Live
+
+    with Live(console=output.console(), auto_refresh=False) as live:
+        while _goes_on(until_s):
+            began_s, at_ms = time.monotonic(), now_ms()
+            try:
+                drawn = fleet_page(
+                    await rooms.views(store, now_ms=at_ms), await devices.views(store, now_ms=at_ms), at_ms
+                )
+            except StoreError as exc:
+                drawn = f"Nothing is known: {exc}"
+            live.update(drawn, refresh=True)
+            await _pause(began_s)
+
+
+def fleet_page(room_views: list[RoomView], device_views: list[DeviceView], at_ms: int) -> RenderableType:
+    """Return rooms and lamps as one page."""
+    from rich.console import Group as Stack
+
+    shown = device_views[:MOST_LAMPS]
+    parts: list[RenderableType] = [room_table(room_views), device_table(shown, at_ms)]
+    if device_views[MOST_LAMPS:]:
+        parts.append(f"and {len(device_views) - MOST_LAMPS} more lamps: ./espcli devices")
+    return Stack(*parts)
+
+
+async def _lines(store: Store, until_s: float | None) -> None:
+    """Print what is new: first everything, then each change of a level or a presence."""
+    known: dict[tuple[str, str], tuple[Any, ...]] = {}
+    away = False
+    while _goes_on(until_s):
+        began_s, at_ms = time.monotonic(), now_ms()
+        try:
+            group_views = await groups.views(store, now_ms=at_ms)
+            device_views = await devices.views(store, now_ms=at_ms)
+        except StoreError as exc:
+            if not away:
+                _print({"kind": "trouble", "at_ms": at_ms, "error": str(exc)})
+            away = True
+            await _pause(began_s)
+            continue
+        away = False
+        found = [("level", group_json(view)) for view in group_views]
+        found += [("device", device_json(view)) for view in device_views]
+        for kind, row in found:
+            key = (kind, row["name"])
+            value = (row["level"], row["state"], row["reason"]) if kind == "level" else (row["presence"], row["room"])
+            if known.get(key) != value:
+                known[key] = value
+                _print({"kind": kind, "at_ms": at_ms, **row})
+        await _pause(began_s)
+
+
+def _print(row: dict[str, Any]) -> None:
+    print(json.dumps(row, ensure_ascii=False))
+    sys.stdout.flush()

@@ -1,0 +1,93 @@
+"""From the entries of a stream into the windows: the same way for the leveler and for ``why``."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import numpy.typing as npt
+
+from espfleet.domain.levels import LevelBook
+from espfleet.domain.samples import Layout, unpack
+from espfleet.errors import InvalidError
+from espfleet.store import samples
+from espfleet.store.client import Store
+from espfleet.store.samples import StreamEntry
+
+logger = logging.getLogger(__name__)
+
+#: A sample is written at most this long after its time-out; more, or less than none, is another clock.
+LATEST_MS = 2_000
+
+Rows = npt.NDArray[np.int64]
+
+
+class Intake:
+    """Puts the entries of one shard's stream into a book of levels, each once.
+
+    Args:
+        store: Where the layouts are.
+        shard: Number of the shard.
+        book: Takes the samples of the targets it knows; others are left out.
+    """
+
+    def __init__(self, store: Store, shard: int, book: LevelBook) -> None:
+        self._store = store
+        self._shard = shard
+        self._book = book
+        self._layouts: dict[str, tuple[Layout, Rows] | None] = {}
+        self._newest_seq: dict[str, int] = {}
+
+    def forget_rows(self) -> None:
+        """Look the rows of all targets up again: the book has been configured anew."""
+        self._layouts.clear()
+
+    async def add(self, entry: StreamEntry) -> int:
+        """Take in one entry unless it was written twice; return how many samples were used."""
+        if entry.seq <= self._newest_seq.get(entry.worker, 0):
+            return 0
+        self._newest_seq[entry.worker] = entry.seq
+        known = await self._layout(entry.layout_id)
+        if known is None:
+            return 0
+        layout, rows = known
+        try:
+            batch = unpack(entry.blob)
+            here = rows[batch.slots]
+        except (InvalidError, IndexError) as exc:
+            logger.warning("shard %d: entry %s of %s is not usable: %s", self._shard, entry.entry_id, entry.worker, exc)
+            return 0
+        sent_ms = _on_our_clock(batch.sent_ms(), written_ms(entry), layout.timeout_ms)
+        inside = here >= 0
+        if inside.all():
+            self._book.add(here, batch.rtt_us, sent_ms)
+        else:
+            self._book.add(here[inside], batch.rtt_us[inside], sent_ms[inside])
+        return int(inside.sum())
+
+    async def _layout(self, layout_id: str) -> tuple[Layout, Rows] | None:
+        if layout_id not in self._layouts:
+            layout = await samples.get_layout(self._store, self._shard, layout_id)
+            if layout is None:
+                logger.warning("shard %d: nobody knows layout %s; its samples are left out", self._shard, layout_id)
+            self._layouts[layout_id] = layout and (layout, np.asarray(self._book.rows(layout.targets), np.int64))
+        return self._layouts[layout_id]
+
+
+def order(entry_id: str) -> tuple[int, int]:
+    """Return an entry id as numbers that sort as the stream does."""
+    at_ms, _, number = entry_id.partition("-")
+    return int(at_ms), int(number)
+
+
+def written_ms(entry: StreamEntry) -> int:
+    """Return when Redis got an entry, ms since the epoch by its clock."""
+    return order(entry.entry_id)[0]
+
+
+def _on_our_clock(sent_ms: npt.NDArray[np.int64], written_at_ms: int, timeout_ms: int) -> npt.NDArray[np.int64]:
+    """Return send times by the clock of Redis: a prober whose clock is wrong, or was set, spoils nothing."""
+    delay_ms = written_at_ms - int(sent_ms[-1])
+    if -LATEST_MS <= delay_ms <= timeout_ms + LATEST_MS:
+        return sent_ms
+    return sent_ms + delay_ms

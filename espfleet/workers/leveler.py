@@ -1,0 +1,153 @@
+"""The leveler: owns shards, turns their samples into levels, publishes, then acknowledges."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from espfleet.domain.registry import Registry
+from espfleet.domain.shards import owner_of
+from espfleet.domain.windows import WindowSettings
+from espfleet.errors import LeaseLostError, StoreError
+from espfleet.store import registry
+from espfleet.store.client import Store
+from espfleet.store.leases import Lease
+from espfleet.store.samples import ShardReader, StreamEntry, read_shards
+from espfleet.workers.forever import Forever
+from espfleet.workers.membership import BEAT_S, Membership
+from espfleet.workers.shard import Shard
+
+logger = logging.getLogger(__name__)
+
+ROLE = "leveler"
+#: A killed owner's shards are free after this time; asked for each 0.5 s, so that they go on within 3 s.
+LEASE_MS = 2_000
+CLAIM_S = 0.5
+#: Longest wait for new samples; short, for a lost or won shard changes what is read.
+BLOCK_MS = 200
+READ_COUNT = 1_000
+#: Levels age even when no sample comes: they are looked at this often.
+AGE_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelerSettings:
+    """What a leveler is told.
+
+    Attributes:
+        name: Name of this worker; no other may have it.
+        windows: Lengths of the windows, and the rules of the bands.
+    """
+
+    name: str
+    windows: WindowSettings
+
+
+class Leveler:
+    """One leveler; ``run`` ends only by being cancelled."""
+
+    def __init__(self, store: Store, settings: LevelerSettings) -> None:
+        self._store = store
+        self._settings = settings
+        self._membership = Membership(store, ROLE, settings.name)
+        self._registry = Registry(version=-1)
+        self._shards: dict[int, Shard] = {}
+        self._leases: dict[int, Lease] = {}
+        self._samples = 0
+        self._lag_ms = 0
+
+    async def run(self) -> None:
+        """Publish levels for ever."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(Forever("leveler", logger).run(self._beat, BEAT_S), name="beat")
+                tasks.create_task(Forever("leases", logger).run(self._claim, CLAIM_S), name="claim")
+                tasks.create_task(Forever("levels", logger, self._after_outage).run(self._work), name="work")
+        finally:
+            # Redis may be the reason why we stop; leases and heartbeat then end by themselves.
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(1.0):
+                    for lease in self._leases.values():
+                        await lease.release()
+                    await self._membership.leave()
+
+    async def _beat(self) -> None:
+        await self._membership.beat(self._info())
+
+    def _info(self) -> dict[str, Any]:
+        return {"shards": sorted(self._shards), "samples": self._samples, "lag_ms": self._lag_ms}
+
+    async def _claim(self) -> None:
+        """Renew what is mine, take what is free and mine by share, give up what is another's by share."""
+        for number in range(self._store.shards):
+            mine = owner_of(f"s{number}", self._membership.names) == self._settings.name
+            lease = self._leases.get(number)
+            if lease is None:
+                if mine and (won := await Lease.take(self._store, f"s{number}", self._settings.name, LEASE_MS)):
+                    self._leases[number] = won
+            elif not mine:
+                del self._leases[number]
+                await lease.release()
+            elif not await lease.renew():
+                logger.warning("shard %d has passed to another leveler", number)
+                del self._leases[number]
+
+    async def _after_outage(self) -> None:
+        """Begin anew: Redis may have lost what it knew, and samples may have come meanwhile."""
+        self._shards.clear()
+
+    async def _work(self) -> None:
+        """Read new samples of the shards that are mine, publish what they change, acknowledge."""
+        await self._follow_leases()
+        if not self._shards:
+            await asyncio.sleep(BLOCK_MS / 1_000)
+            return
+        readers = [shard.reader for shard in self._shards.values()]
+        by_shard = await read_shards(self._store, readers, block_ms=BLOCK_MS, count=READ_COUNT)
+        for number, shard in list(self._shards.items()):
+            entries = by_shard.get(number, [])
+            if entries or time.monotonic() >= shard.due_s:
+                await self._step(shard, entries)
+
+    async def _step(self, shard: Shard, entries: list[StreamEntry]) -> None:
+        now_ms = await self._store.time_ms()
+        self._samples += await shard.add(entries)
+        if entries:
+            self._lag_ms = max(0, now_ms - int(entries[-1].entry_id.partition("-")[0]))
+        try:
+            await shard.publish(now_ms)
+        except LeaseLostError as exc:
+            logger.warning("%s", exc)
+            self._leases.pop(shard.number, None)
+            self._shards.pop(shard.number, None)
+            return
+        await shard.reader.ack([entry.entry_id for entry in entries])
+        shard.due_s = time.monotonic() + AGE_S
+
+    async def _follow_leases(self) -> None:
+        """Open shards that were won, forget those that were lost, and follow the registry."""
+        for number in set(self._shards) - set(self._leases):
+            logger.info("shard %d is no longer mine", number)
+            del self._shards[number]
+        for number, shard in list(self._shards.items()):
+            if self._leases[number].fence != shard.fence:
+                del self._shards[number]
+        if await registry.version(self._store) != self._registry.version:
+            self._registry = await registry.load(self._store)
+            for shard in self._shards.values():
+                await shard.configure(self._registry)
+        for number, lease in list(self._leases.items()):
+            if number not in self._shards:
+                self._shards[number] = await self._open(number, lease)
+
+    async def _open(self, number: int, lease: Lease) -> Shard:
+        reader = ShardReader(self._store, number, self._settings.name)
+        shard = Shard(self._store, number, lease.fence, reader, self._settings.windows)
+        await shard.configure(self._registry)
+        count = await shard.rebuild(await self._store.time_ms())
+        logger.info("shard %d is mine: %d samples read back", number, count)
+        return shard

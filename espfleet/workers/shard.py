@@ -1,0 +1,110 @@
+"""One shard in the hands of a leveler: its stream, its windows, its levels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from espfleet.domain.levels import LevelBook
+from espfleet.domain.registry import Registry
+from espfleet.domain.shards import shard_of
+from espfleet.domain.windows import WindowSettings
+from espfleet.services.intake import Intake, order, written_ms
+from espfleet.store import levels
+from espfleet.store.client import Store
+from espfleet.store.samples import ShardReader, StreamEntry
+
+logger = logging.getLogger(__name__)
+
+#: Gateways take a shard for dead after 3 s without a beat.
+BEAT_MS = 1_000
+SNAPSHOT_MS = 1_000
+#: The last seconds are judged step by step after a take-over, so that a held colour is not lost.
+REPLAYED_MS = 15_000
+REPLAY_STEP_MS = 1_000
+
+
+class Shard:
+    """A shard that this worker owns.
+
+    Attributes:
+        number: Number of the shard.
+        fence: Number of the take-over; the store refuses writes with an older one.
+        reader: Reads the shard's stream.
+        due_s: When its levels are to be looked at again even without samples, monotonic clock.
+        gaps: Entries that were trimmed before they were read.
+    """
+
+    def __init__(self, store: Store, number: int, fence: int, reader: ShardReader, windows: WindowSettings) -> None:
+        self.number = number
+        self.fence = fence
+        self.reader = reader
+        self.due_s = 0.0
+        self._store = store
+        self._windows = windows
+        self._book = LevelBook(windows)
+        self._intake = Intake(store, number, self._book)
+        self._read_back_to = "0-0"
+        self._beat_ms = 0
+        self._snapshot_ms = 0
+        self._all_wanted = True
+
+    async def configure(self, registry: Registry) -> None:
+        """Judge the groups of this shard as the registry now has them, and forget those that are gone."""
+        mine = {name: group for name, group in registry.groups.items() if self._is_mine(name)}
+        targets = {
+            name: target
+            for name, target in registry.targets.items()
+            if self.number in registry.shards_of_target(name, self._store.shards)
+        }
+        self._book.configure(targets, mine)
+        self._intake.forget_rows()
+        self._all_wanted = True
+        published = await levels.read_levels(self._store)
+        gone = [name for name in published.levels if self._is_mine(name) and name not in mine]
+        if gone:
+            await levels.remove(self._store, self.number, self.fence, gone)
+
+    def _is_mine(self, group: str) -> bool:
+        return shard_of(group, self._store.shards) == self.number
+
+    async def rebuild(self, now_ms: int) -> int:
+        """Read the windows back from the stream; return how many samples there were."""
+        since_ms = now_ms - round(self._windows.long_s * 1_000)
+        entries = await self.reader.history(since_ms)
+        judged_ms = now_ms - REPLAYED_MS
+        count = 0
+        for entry in entries:
+            while written_ms(entry) >= judged_ms + REPLAY_STEP_MS:
+                judged_ms += REPLAY_STEP_MS
+                self._book.evaluate(judged_ms)
+            count += await self._intake.add(entry)
+        if entries:
+            self._read_back_to = entries[-1].entry_id
+        # What a former owner had read and not acknowledged is in the history too.
+        await self.reader.ack([entry.entry_id for entry in await self.reader.claim_all()])
+        return count
+
+    async def add(self, entries: Iterable[StreamEntry]) -> int:
+        """Take in new entries; return how many samples they held."""
+        count = 0
+        for entry in entries:
+            if order(entry.entry_id) > order(self._read_back_to):
+                count += await self._intake.add(entry)
+        return count
+
+    async def publish(self, now_ms: int) -> None:
+        """Publish what has changed, beat when it is time, and store the summary.
+
+        Raises:
+            LeaseLostError: If another worker has taken the shard over.
+        """
+        changed = self._book.evaluate(now_ms)
+        if self._all_wanted:
+            changed, self._all_wanted = self._book.group_levels(), False
+        if changed or now_ms - self._beat_ms >= BEAT_MS:
+            await levels.publish(self._store, self.number, self.fence, changed, now_ms)
+            self._beat_ms = now_ms
+        if now_ms - self._snapshot_ms >= SNAPSHOT_MS:
+            await levels.put_snapshot(self._store, self.number, self._book.summary(now_ms))
+            self._snapshot_ms = now_ms
