@@ -1,0 +1,188 @@
+"""Run benches, store what they measured under ``bench/results/`` and put it into ``docs/performance.md``.
+
+``python -m bench.run`` runs all of them, ``python -m bench.run levels streams`` only those. A bench is a module of
+this folder with a ``main()``; it may say ``CAP_S = 300``, the most seconds it may take (else ``USUAL_CAP_S``).
+The exit code is 0 if every bench came to its end and no promise is broken.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.report import figure
+
+ROOT = Path(__file__).resolve().parent.parent
+USUAL_CAP_S = 180.0
+BEGIN = "<!-- measured: begin, written by make bench -->"
+END = "<!-- measured: end -->"
+VERDICTS = {True: "holds", False: "**broken**", None: "not measured"}
+
+
+def main(names: Sequence[str], root: Path = ROOT) -> int:
+    """Run the benches of these names, or all; return the exit code."""
+    caps = discover(root / "bench")
+    unknown = [name for name in names if name not in caps]
+    if unknown:
+        print(f"there is no bench {', '.join(unknown)}; there are: {', '.join(caps)}", file=sys.stderr)
+        return 2
+    troubles = []
+    for name in names or caps:
+        print(f"--- {name}", flush=True)
+        result, trouble = measure(name, caps[name], root)
+        if trouble:
+            troubles.append(trouble)
+        else:
+            store(result, root)
+        troubles += [f"{name}: {one['promise']} is broken" for one in result["promises"] if one["holds"] is False]
+    publish(root)
+    print("\n" + "\n".join(troubles or ["every promise that could be measured holds"]), flush=True)
+    return 1 if troubles else 0
+
+
+def discover(folder: Path) -> dict[str, float]:
+    """Return the benches of a folder by name, each with the most seconds it may take."""
+    found = {}
+    for path in sorted(folder.glob("*.py")):
+        body = ast.parse(path.read_text()).body
+        if path.stem != "run" and any(isinstance(part, ast.FunctionDef) and part.name == "main" for part in body):
+            found[path.stem] = next(filter(None, map(_cap, body)), USUAL_CAP_S)
+    return found
+
+
+def _cap(part: ast.stmt) -> float | None:
+    """Return the number in ``CAP_S = 300``, or ``None`` if the statement is another one."""
+    if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name) and part.targets[0].id == "CAP_S":
+        return float(ast.literal_eval(part.value))
+    return None
+
+
+def measure(name: str, cap_s: float, root: Path = ROOT) -> tuple[dict[str, Any], str]:
+    """Run one bench, showing its output, and return its result and what went wrong (``""`` for nothing)."""
+    result: dict[str, Any] = {"bench": name, "machine": machine(), "promises": []}
+    began = time.monotonic()
+    late = threading.Event()
+    with subprocess.Popen(
+        [sys.executable, "-m", f"bench.{name}"],
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A group of its own, so that what it started ends with it.
+        start_new_session=True,
+    ) as process:
+        timer = threading.Timer(cap_s, lambda: (late.set(), _end(process)))
+        timer.start()
+        try:
+            for line in process.stdout or ():
+                print(line, end="", flush=True)
+                result["promises"] += _promises(line)
+            code = process.wait()
+        finally:
+            timer.cancel()
+            _end(process)
+    result["seconds"] = round(time.monotonic() - began, 1)
+    if late.is_set():
+        return result, f"{name}: ended after {cap_s:g} s, the most it may take"
+    if code != 0:
+        return result, f"{name}: failed with code {code}"
+    return result, "" if result["promises"] else f"{name}: measured nothing"
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _promises(line: str) -> list[dict[str, Any]]:
+    """Return the promise of a JSON line in a list, or an empty one for any other line."""
+    try:
+        found = json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        return []
+    return [found] if isinstance(found, dict) and "promise" in found and "holds" in found else []
+
+
+def machine() -> dict[str, Any]:
+    """Return what a reader has to know of this machine to judge a figure."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def store(result: Mapping[str, Any], root: Path = ROOT) -> Path:
+    """Keep a result under the name of its bench; return where."""
+    path = root / "bench" / "results" / f"{result['bench']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def publish(root: Path = ROOT) -> None:
+    """Write the table of all stored results into ``docs/performance.md``, between its two marks."""
+    page = root / "docs" / "performance.md"
+    text = page.read_text() if page.exists() else ""
+    if BEGIN not in text or END not in text:
+        print(f"{page} has no place for the table: the marks {BEGIN} and {END} are missing", file=sys.stderr)
+        return
+    results = [json.loads(path.read_text()) for path in sorted((root / "bench" / "results").glob("*.json"))]
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    page.write_text(f"{before}{BEGIN}\n\n{table(results)}\n{END}{after}")
+
+
+def table(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return results as a Markdown table, then one line for each bench on where it ran."""
+    rows = ["| promise | ours | peer | ratio | bound | |", "|---|---:|---:|---:|---|---|"]
+    notes = []
+    for result in results:
+        for one in result["promises"]:
+            peer = f"{_with_unit(one['peer'], one['unit'])} ({one['peer_name']})" if one["peer_name"] else "–"
+            cells = [
+                one["promise"],
+                _with_unit(one["ours"], one["unit"]),
+                peer,
+                figure(one["ratio"]),
+                one["bound"],
+                VERDICTS[one["holds"]] + (f": {one['note']}" if one.get("note") else ""),
+            ]
+            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        where = result["machine"]
+        notes.append(
+            f"- `make bench BENCH={result['bench']}`: {where['date']}, {where['cpu']}, {where['cores']} cores, "
+            f"{where['kernel']}, Python {where['python']}, load {where['load']} at the start; {result['seconds']:g} s"
+        )
+    return "\n".join([*rows, "", *notes, ""])
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    return f"{figure(value)} {unit}".strip() if value is not None else "–"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,122 @@
+"""Benches run each within their time, and what they measured is kept and shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.run import BEGIN, END, USUAL_CAP_S, discover, main, measure, table
+
+PROMISE = {
+    "promise": "ticks | a second",
+    "ours": 12.5,
+    "peer": 5.0,
+    "peer_name": "a clock",
+    "ratio": 2.5,
+    "unit": "1/s",
+    "bound": "ratio >= 2",
+    "holds": True,
+    "runs": 3,
+    "spread": {"kind": "min-max", "ours": [12, 13], "peer": [5, 5]},
+}
+SAYS_IT = f"import json\n\ndef main():\n    print('a table')\n    print(json.dumps({PROMISE!r}))\n\nmain()\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "performance.md").write_text(f"# How fast\n\n{BEGIN}\nformer\n{END}\n\nThe end.\n")
+    return tmp_path
+
+
+def a_bench(root: Path, name: str, source: str = SAYS_IT) -> None:
+    (root / "bench" / f"{name}.py").write_text(source)
+
+
+def test_a_bench_is_a_module_with_a_main(root: Path) -> None:
+    a_bench(root, "quick", "def main(): ...")
+    a_bench(root, "slow", "CAP_S = 300\n\ndef main(): ...")
+    a_bench(root, "tools", "def other(): ...")
+    assert discover(root / "bench") == {"quick": USUAL_CAP_S, "slow": 300}
+
+
+def test_the_benches_here_can_be_found() -> None:
+    folder = Path(__file__).parent.parent.parent / "bench"
+    assert not {"run", "report"} & discover(folder).keys()
+
+
+def test_what_was_measured_is_stored_and_published(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_bench(root, "ticks")
+    assert main([], root) == 0
+    assert "a table" in capsys.readouterr().out
+    stored = json.loads((root / "bench" / "results" / "ticks.json").read_text())
+    assert stored["promises"] == [PROMISE]
+    assert stored["machine"].keys() == {"date", "cpu", "cores", "kernel", "python", "load"}
+    page = (root / "docs" / "performance.md").read_text()
+    assert "| ticks \\| a second | 12.5 1/s | 5 1/s (a clock) | 2.5 | ratio >= 2 | holds |" in page
+    assert page.startswith("# How fast\n")
+    assert page.endswith("The end.\n")
+    assert "former" not in page
+
+
+def test_only_the_named_benches_run(root: Path) -> None:
+    a_bench(root, "ticks")
+    a_bench(root, "broken", "def main(): ...\nraise SystemExit(1)")
+    assert main(["ticks"], root) == 0
+
+
+def test_an_unknown_bench_is_wrong_usage(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_bench(root, "ticks")
+    assert main(["tocks"], root) == 2
+    assert "there is no bench tocks; there are: ticks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "trouble"),
+    [
+        ("def main(): ...\nraise SystemExit(3)", "ticks: failed with code 3"),
+        ("def main(): ...", "ticks: measured nothing"),
+        (SAYS_IT.replace("True", "False"), "ticks: ticks | a second is broken"),
+    ],
+)
+def test_trouble_is_told_and_fails(root: Path, capsys: pytest.CaptureFixture[str], source: str, trouble: str) -> None:
+    a_bench(root, "ticks", source)
+    assert main([], root) == 1
+    assert trouble in capsys.readouterr().out.splitlines()
+
+
+def test_a_bench_that_fails_leaves_the_stored_result_alone(root: Path) -> None:
+    a_bench(root, "ticks")
+    main([], root)
+    kept = (root / "bench" / "results" / "ticks.json").read_text()
+    a_bench(root, "ticks", SAYS_IT + "raise SystemExit(1)")
+    assert main([], root) == 1
+    assert (root / "bench" / "results" / "ticks.json").read_text() == kept
+
+
+def test_a_bench_that_takes_too_long_is_ended_with_all_it_started(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_bench(
+        root,
+        "ticks",
+        "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])\n"
+        "print(child.pid, flush=True)\nchild.wait()",
+    )
+    result, trouble = measure("ticks", 1.0, root)
+    assert trouble == "ticks: ended after 1 s, the most it may take"
+    assert result["seconds"] < 30
+    child = Path("/proc", capsys.readouterr().out.strip(), "cmdline")
+    # Dead, or a zombie that nobody has fetched yet.
+    assert not child.exists() or child.read_bytes() == b""
+
+
+def test_what_could_not_be_measured_shows_why() -> None:
+    promise = PROMISE | {"ours": None, "peer": None, "ratio": None, "holds": None, "note": "fping is not installed"}
+    where = {"date": "2026-01-01", "cpu": "c", "cores": 2, "kernel": "k", "python": "3", "load": 0.1}
+    text = table([{"bench": "ticks", "machine": where, "promises": [promise], "seconds": 3.0}])
+    assert "| – | – (a clock) | – | ratio >= 2 | not measured: fping is not installed |" in text
+    assert "make bench BENCH=ticks" in text
