@@ -198,9 +198,12 @@ def _read_file(path: Path) -> dict[str, tuple[str, str]]:
         except UnicodeDecodeError:
             raise SettingsError(f"{path} is not a text file") from None
     for binding in bindings:
-        where = f".env line {binding.original.line}"
+        # A binding begins with the empty lines before it.
+        text = binding.original.string
+        line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+        where = f".env line {line}"
         if binding.error:
-            raise SettingsError(f"{where} is not of the form NAME=value: {shown(binding.original.string.strip())}")
+            raise SettingsError(f"{where} is not of the form NAME=value: {shown(text.strip())}")
         if binding.key is None:
             continue
         if _KNOWN_ELSEWHERE.fullmatch(binding.key):
