@@ -28,6 +28,7 @@ TIMEOUT_S = 3.0
 ANSWER_BYTES = 65_536
 _CHUNK_BYTES = 4_096
 _WORD_CHARS = 64
+_SENTENCE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,4 +243,4 @@ def _told(body: bytes) -> str:
         error = json.loads(body)["error"]
     except (ValueError, RecursionError, KeyError, TypeError):
         return ""
-    return f" ({shown(error)})"
+    return f" ({error})" if isinstance(error, str) and len(error) <= _SENTENCE_CHARS and error.isprintable() else ""

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from espfleet.domain.closing import CloseCode, restart_reason
+from espfleet.simulator.backoff import LONGEST_MS, Backoff, Ending, closed
+
+BROKEN = Ending(why="the connection broke")
+
+
+def waits(ending: Ending, attempt: int, tries: int = 300) -> list[int]:
+    """Return what lamps with other luck wait after the same attempt."""
+    found = []
+    for seed in range(tries):
+        backoff = Backoff(Random(seed))
+        for _ in range(attempt):
+            backoff.next_ms(BROKEN)
+        found.append(backoff.next_ms(ending))
+    return found
+
+
+@pytest.mark.parametrize(("attempt", "most_ms"), [(0, 500), (1, 1_000), (3, 4_000), (6, 30_000), (100, 30_000)])
+def test_waits_are_spread_over_a_span_that_doubles_up_to_30_seconds(attempt: int, most_ms: int) -> None:
+    found = waits(BROKEN, attempt)
+    assert min(found) < most_ms * 0.1
+    assert most_ms * 0.9 < max(found) <= most_ms
+    assert most_ms * 0.4 < sum(found) / len(found) < most_ms * 0.6
+
+
+def test_a_welcome_makes_waits_short_again() -> None:
+    backoff = Backoff(Random(1))
+    for _ in range(20):
+        backoff.next_ms(BROKEN)
+    backoff.reset()
+    assert backoff.next_ms(BROKEN) <= 500
+
+
+@pytest.mark.parametrize(("asked_ms", "wait_ms"), [(0, 0), (1_234, 1_234), (999_999_999, LONGEST_MS)])
+def test_a_restarting_gateway_says_when_to_come_back(asked_ms: int, wait_ms: int) -> None:
+    ending = closed(CloseCode.RESTARTING, restart_reason(asked_ms))
+    assert waits(ending, 5, tries=2) == [wait_ms, wait_ms]
+
+
+@pytest.mark.parametrize("code", [CloseCode.TOKEN, CloseCode.PROTOCOL, CloseCode.UNREGISTERED])
+def test_what_only_a_person_can_change_is_asked_for_rarely_and_for_ever(code: CloseCode) -> None:
+    ending = closed(code, "no")
+    assert ending.refused
+    for attempt in (0, 50):
+        assert all(30_000 <= wait_ms <= 60_000 for wait_ms in waits(ending, attempt, tries=50))
+
+
+def test_a_replaced_lamp_waits_so_that_two_with_one_id_do_not_take_turns() -> None:
+    assert all(5_000 <= wait_ms <= 10_000 for wait_ms in waits(closed(CloseCode.REPLACED, ""), 0, tries=50))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "why"),
+    [
+        (None, "", "the connection broke"),
+        (1006, "", "the connection broke"),
+        (4001, "wrong token", "the gateway does not accept the token (4001: wrong token)"),
+        (4004, "", "the lamp is not registered (4004)"),
+        (4999, "x", "the gateway closed the connection (4999: x)"),
+        (1000, "", "the gateway closed the connection (1000)"),
+    ],
+)
+def test_an_ending_says_why(code: int | None, reason: str, why: str) -> None:
+    assert closed(code, reason).why == why
+
+
+def test_only_a_refused_token_opens_the_lamp_for_another_one() -> None:
+    told = {code: closed(code, "").token_refused for code in CloseCode}
+    assert {code for code, refused in told.items() if refused} == {CloseCode.TOKEN, CloseCode.UNREGISTERED}
