@@ -10,6 +10,7 @@ from espfleet.cli import output
 from espfleet.cli.opening import settings, with_store
 from espfleet.cli.words import age, level_text, now_ms, presence_text, presence_word
 from espfleet.domain.devices import Dialect, Presence, check_device_address
+from espfleet.domain.names import SIMULATED
 from espfleet.errors import RefusedError
 from espfleet.services import devices as service
 from espfleet.services.devices import DeviceView, Registered
@@ -18,8 +19,6 @@ from espfleet.store.client import Store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-COMMAND_WAIT_S = 5.0
 
 
 def to_json(view: DeviceView) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def register(ip: str, name: str, room: str, device_id: str, dialect: str, new_to
             now_ms=now_ms(),
             address=address,
             room=room or None,
-            labels=info.labels if info else (),
+            labels=(SIMULATED,) if info and info.chip == SIMULATED else (),
             dialect=dialect or None,
             token_wanted=new_token or bool(info and info.provision),
         )
@@ -193,7 +192,9 @@ class DeviceCommands:
         view = await service.view(store, name=self._name, now_ms=now_ms())
         if view.presence is Presence.OFFLINE:
             raise RefusedError(f"{view.device.name} cannot be told: {presence_word(view.presence, view.reason)}")
-        result = await commands.send(store, view.device.id, {"action": "identify"}, timeout_s=COMMAND_WAIT_S)
+        result = await commands.send(store, view.device.id, {"action": "identify"})
+        if result is None:
+            raise RefusedError(f"{view.device.name} did not answer in time")
         if not result.get("ok"):
             raise RefusedError(f"{view.device.name} refused: {result.get('error', 'it gave no reason')}")
         return result

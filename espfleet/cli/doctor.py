@@ -15,7 +15,8 @@ from espfleet.cli import output
 from espfleet.cli.opening import fleet_url, home
 from espfleet.cli.opening import settings as read
 from espfleet.errors import FleetError, StoreError
-from espfleet.probes.permission import icmp_permission
+from espfleet.probes.permission import find_out
+from espfleet.probes.wire import Family
 from espfleet.settings import Settings, sources
 from espfleet.store import workers
 from espfleet.store.client import open_store
@@ -91,11 +92,17 @@ def _disk(given: Settings) -> Iterator[Finding]:
 
 
 def _icmp() -> Iterator[Finding]:
-    permission = icmp_permission()
-    if permission.allowed:
-        yield Finding("ICMP", Verdict.FINE, permission.sentence)
-    else:
-        yield Finding("ICMP", Verdict.BAD, permission.sentence, "one of the fixes named; or measure tcp:// targets")
+    permission = find_out()
+    for family in Family:
+        name = f"ICMP over {family.spoken}"
+        if family in permission.icmp:
+            yield Finding(name, Verdict.FINE, f"permitted, by {permission.icmp[family].value} socket")
+        elif family is Family.V4:
+            yield Finding(name, Verdict.BAD, permission.why_not(family), "one of these, or measure tcp:// targets")
+        else:
+            yield Finding(
+                name, Verdict.NOTE, permission.why_not(family), "matters for targets with IPv6 addresses only"
+            )
 
 
 def _port(given: Settings) -> Iterator[Finding]:

@@ -128,12 +128,10 @@ async def _up(url: str, given: Settings, demo: bool | None) -> None:
     async with open_store(url, name="up", shards=given.shards) as store:
         await _offer_demo(store, given, demo)
         children = [Child(worker) for worker in WORKERS]
-        if load(given):
-            children.append(Child("lamps"))
         try:
             _introduce(store, given, children)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_watch(children), name="children")
+                tasks.create_task(_watch(children, given), name="children")
                 tasks.create_task(_report(store), name="report")
                 if given.redis_url is None:
                     tasks.create_task(keep_server(given), name="embedded server")
@@ -153,11 +151,20 @@ async def _offer_demo(store: Store, given: Settings, demo: bool | None) -> None:
 def _introduce(store: Store, given: Settings, children: list[Child]) -> None:
     redis = "embedded Redis" if given.redis_url is None else "Redis"
     _say(f"{redis} at {store.url}; gateway at ws://{given.server_host}:{given.server_port}")
-    _say(f"Running: {', '.join(child.worker for child in children)}. Look: './espcli watch'. Ctrl-C stops everything.")
+    workers = ", ".join([*(child.worker for child in children), *(["simulated lamps"] if load(given) else [])])
+    _say(f"Running: {workers}. Look: './espcli watch'. Ctrl-C stops everything.")
 
 
-async def _watch(children: list[Child]) -> None:
+async def _watch(children: list[Child], given: Settings) -> None:
+    """Keep the workers running, and the simulated lamps for as long as there are some."""
+    lamps = Child("lamps")
     while True:
+        if load(given) and lamps not in children:
+            children.append(lamps)
+        elif lamps in children and not load(given):
+            children.remove(lamps)
+            _stop([lamps])
+            lamps.process = None
         for child in children:
             child.look(time.monotonic())
         await asyncio.sleep(WATCH_S)

@@ -221,7 +221,7 @@ async def show_group(store: Store, *, name: str, group: str | None) -> Device:
     return await _edit(store, name, choose)
 
 
-async def set_brightness(store: Store, *, name: str, percent: int | None) -> Device:
+async def set_brightness(store: Store, *, name: str, percent: object) -> Device:
     """Set a device's own brightness, 0 to 100 percent, or with ``None`` its room's again.
 
     Raises:

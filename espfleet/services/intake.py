@@ -70,7 +70,9 @@ class Intake:
             layout = await samples.get_layout(self._store, self._shard, layout_id)
             if layout is None:
                 logger.warning("shard %d: nobody knows layout %s; its samples are left out", self._shard, layout_id)
-            self._layouts[layout_id] = layout and (layout, np.asarray(self._book.rows(layout.targets), np.int64))
+                self._layouts[layout_id] = None
+            else:
+                self._layouts[layout_id] = (layout, np.asarray(self._book.rows(layout.targets), np.int64))
         return self._layouts[layout_id]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from espfleet.domain.samples import Layout
 from espfleet.store import samples
@@ -26,24 +26,20 @@ class Outbox:
 
     Attributes:
         dropped: Samples given up because Redis was away too long.
-        written: Entries written so far, by shard.
+        written: Entries written so far.
+        keep: How many entries each stream keeps, roughly.
     """
 
     def __init__(self, store: Store, worker: str) -> None:
         self.dropped = 0
-        self.written: dict[int, int] = {}
+        self.written = 0
+        self.keep = samples.LEAST_KEPT
         self._store = store
         self._worker = worker
         self._seq = 0
         self._entries: deque[tuple[Entry, int]] = deque()
         self._layouts: dict[tuple[int, str], Layout] = {}
-        self._told: set[tuple[int, str]] = set()
-        self._keep: Mapping[int, int] = {}
         self._filled = asyncio.Event()
-
-    def keep(self, entries: Mapping[int, int]) -> None:
-        """Set how many entries each shard's stream keeps."""
-        self._keep = entries
 
     def put(self, shard: int, layout: Layout, blob: bytes, count: int) -> None:
         """Add one packed entry of ``count`` samples."""
@@ -58,31 +54,19 @@ class Outbox:
         """Drop layouts that are neither current nor used by a waiting entry."""
         used = set(current) | {(entry.shard, entry.layout_id) for entry, _ in self._entries}
         self._layouts = {key: layout for key, layout in self._layouts.items() if key in used}
-        self._told &= used
-
-    def tell_layouts_again(self) -> None:
-        """Write every layout again before the next entry: they expire, and a new Redis does not know them."""
-        self._told.clear()
 
     async def run(self) -> None:
         """Write for ever."""
-        await Forever("samples", logger, self._after_outage).run(self._write)
-
-    async def _after_outage(self) -> None:
-        self.tell_layouts_again()
+        await Forever("samples", logger).run(self._write)
 
     async def _write(self) -> None:
         if not self._entries:
             self._filled.clear()
             await self._filled.wait()
         batch = [self._entries[index][0] for index in range(min(PIPELINE_ENTRIES, len(self._entries)))]
-        for key in {(entry.shard, entry.layout_id) for entry in batch} - self._told:
-            await samples.put_layout(self._store, key[0], self._layouts[key])
-            self._told.add(key)
-        for shard in {entry.shard for entry in batch}:
-            mine = [entry for entry in batch if entry.shard == shard]
-            await samples.append(self._store, mine, self._keep.get(shard, samples.LEAST_KEPT))
-            self.written[shard] = self.written.get(shard, 0) + len(mine)
+        for shard, layout_id in await samples.append(self._store, batch, self.keep):
+            await samples.put_layout(self._store, shard, self._layouts[shard, layout_id])
+        self.written += len(batch)
         last = batch[-1].seq
         # What was dropped meanwhile to make room is no longer at the head.
         while self._entries and self._entries[0][0].seq <= last:

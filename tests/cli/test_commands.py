@@ -1,0 +1,156 @@
+"""What users type: one clear answer each, JSON in pipes, exit codes as documented."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Type
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_target_a_group_and_a_room_are_made_and_listed(type_: Type) -> None:
+    assert type_("target", "router", "add", "127.0.0.1").code == 0
+    assert type_("group", "lan", "add", "router", "--preset", "lan").json["preset"] == "lan"
+    assert type_("room", "hall", "add", "--group", "lan").json["group"] == "lan"
+    assert [row["name"] for row in type_("targets").json] == ["router"]
+    assert type_("target", "router").json["groups"] == ["default", "lan"]
+    assert {row["name"]: row["state"] for row in type_("levels").json} == {"default": "unknown", "lan": "unknown"}
+    assert type_("rooms").json[0]["reason"] == "no leveler is running"
+
+
+def test_ids_and_names_stay_text_whatever_they_look_like(type_: Type) -> None:
+    for device_id, name in (("30e123456789", "12"), ("240000000001", "1e5"), ("0123456789ab", "None")):
+        assert type_("register", "192.0.2.7", name, "--id", device_id).json["id"] == device_id
+    assert type_("ids").json == {"12": "30e123456789", "1e5": "240000000001", "None": "0123456789ab"}
+    assert type_("device", "12").json["name"] == "12"
+    assert type_("device", "240000000001").json["name"] == "1e5"
+
+
+def test_a_token_is_told_once(type_: Type) -> None:
+    first = type_("register", "192.0.2.7", "porch", "--id", "3c71bff93720").json
+    assert len(first["token"]) > 30
+    again = type_("register", "192.0.2.7", "porch", "--id", "3c71bff93720").json
+    assert "token" not in again
+    assert first["token"] not in type_("device", "porch").out
+    assert (
+        type_("register", "192.0.2.7", "porch", "--id", "3c71bff93720", "--new_token").json["token"] != first["token"]
+    )
+
+
+def test_a_ping_lamp_client_needs_no_id(type_: Type) -> None:
+    first = type_("register", "192.0.2.9", "old", "--dialect", "pinglamp").json
+    assert type_("register", "192.0.2.9", "old", "--dialect", "pinglamp").json["id"] == first["id"]
+
+
+def test_is_online_answers_by_exit_code(type_: Type) -> None:
+    type_("register", "192.0.2.7", "porch", "--id", "3c71bff93720")
+    answer = type_("is_online", "porch")
+    assert (answer.code, answer.json) == (1, False)
+    unknown = type_("is_online", "prch")
+    assert (unknown.code, unknown.err) == (1, "espfleet: no device is called 'prch'; did you mean 'porch'?\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["devics"], 2, "espfleet: there is no command 'devics'; did you mean devices or device?"),
+        (["target", "router", "add", "256.1.1.1"], 1, "'256.1.1.1' is not an address"),
+        (["target", "router", "add", "127.0.0.1", "--interval_ms", "0"], 1, "interval_ms must be a number from 10"),
+        (["target", "router", "add", "127.0.0.1", "--interval_ms", "nan"], 1, "interval_ms must be a number from 10"),
+        (["target", "x" * 10_000, "add", "127.0.0.1"], 1, "cannot be the name of a target"),
+        (["target", "a\x1b[2Jb", "add", "127.0.0.1"], 1, r"'a\x1b[2Jb' cannot be the name of a target"),
+        (["register", "localhost", "porch"], 1, "'localhost' is not the address of a device"),
+        (["room", "hall", "watch", "lan"], 1, "no room is called 'hall'"),
+        (["why", "nothing"], 1, "no device or room or group or target is called 'nothing'"),
+        (["run", "probr"], 1, "there is no worker 'probr'; did you mean prober?"),
+        (["simulate", "0"], 1, "count must be a number from 1 to 1000"),
+        (["demo", "explode"], 1, "demo can add or remove"),
+        (["import", "env", "/does/not/exist"], 1, "cannot be read: No such file or directory"),
+    ],
+)
+def test_nonsense_gets_one_sentence(type_: Type, words: list[str], code: int, sentence: str) -> None:
+    answer = type_(*words)
+    assert answer.code == code
+    assert sentence in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert len(answer.err) < 400
+    assert not answer.out
+
+
+def test_a_missing_argument_is_wrong_usage(type_: Type) -> None:
+    assert type_("device").code == 2
+    assert type_("target", "router", "add").code == 2
+
+
+def test_redis_away_is_one_sentence(type_: Type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path}/nowhere.sock")
+    answer = type_("devices")
+    assert answer.code == 1
+    assert len(answer.err.splitlines()) == 1
+    assert answer.err.startswith("espfleet: ")
+
+
+def test_the_demo_comes_and_goes(type_: Type, home: Path) -> None:
+    assert type_("demo", "add").code == 0
+    assert len(type_("devices").json) == 3
+    assert (home / ".espfleet" / "lamps.json").stat().st_mode & 0o777 == 0o600
+    assert type_("demo", "remove").json == {"devices": 3, "rooms": 2, "groups": 2, "targets": 4}
+    assert type_("devices").json == []
+    assert not (home / ".espfleet" / "lamps.json").exists()
+
+
+def test_a_ping_lamp_env_is_imported(type_: Type, tmp_path: Path) -> None:
+    file = tmp_path / "old.env"
+    file.write_text("PING_TARGET_1_HOST=127.0.0.1 # router\nPING_TARGET_1_INTERVAL_S=0.5\nAVG_RED_THRESHOLD_MS=60\n")
+    assert type_("import", "env", str(file)).json["targets"][0]["interval_ms"] == 500
+    assert type_("group", "pinglamp").json["thresholds"]["latency_red_ms"] == 60
+
+
+def test_settings_are_listed(type_: Type) -> None:
+    listed = {row["name"]: row for row in type_("settings").json}
+    assert listed["REDIS_URL"]["source"] == "environment"
+    assert listed["SERVER_PORT"]["value"] == "5678"
+
+
+def test_help_lists_everything_without_redis_and_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        told = subprocess.run(
+            [sys.executable, "-P", "-m", "espfleet", "--help"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "REDIS_URL": "redis://127.0.0.1:1/0"},
+        )
+        times.append(time.monotonic() - began)
+    from espfleet.cli.root import Cli
+
+    commands = [name for name in vars(Cli) if not name.startswith("_")]
+    assert len(commands) > 20
+    assert all(f"     {name}\n" in told.stdout for name in commands)
+    assert not told.stderr
+    # It imports neither numpy nor redis: those alone take longer than all of this may.
+    assert min(times) < 1.0
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = {"numpy", "redis", "rich", "websockets", "requests"}
+    code = f"import sys; import espfleet.cli.root; print(sorted({heavy} & set(sys.modules)))"
+    told = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )
+    assert told.stdout.strip() == "[]"
