@@ -30,7 +30,9 @@ class Channel(NamedTuple):
     heading: int = 0
     turned_ms: float = -math.inf
 
-    def follow(self, target: float, from_ms: float, to_ms: float, *, half_life_ms: float, limited: int) -> Channel:
+    def follow(
+        self, target: float, from_ms: float, to_ms: float, *, half_life_ms: float, limited: int, as_light: bool
+    ) -> Channel:
         """Return the channel at ``to_ms`` if it aimed at ``target`` since ``from_ms``.
 
         Args:
@@ -39,6 +41,8 @@ class Channel(NamedTuple):
             to_ms: When it is asked for.
             half_life_ms: Time in which the way to the target halves.
             limited: Direction (1 or -1) into which it turns at most every ``TURN_MS``.
+            as_light: Whether the way is measured as light, not as the eye sees it: then one channel gains what
+                another loses, and colours that take turns do so without a dip between them.
         """
         if target == self.brightness:
             return self
@@ -49,7 +53,9 @@ class Channel(NamedTuple):
             if start_ms >= to_ms:
                 return self
         way = 1.0 - 2.0 ** (-(to_ms - start_ms) / half_life_ms)
-        return Channel(self.brightness + (target - self.brightness) * way, heading, turned_ms)
+        exponent = GAMMA if as_light else 1.0
+        here, there = self.brightness**exponent, target**exponent
+        return Channel((here + (there - here) * way) ** (1.0 / exponent), heading, turned_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +86,20 @@ class Glow:
         """
         if now_ms <= self.at_ms:
             return self
-        green, orange, red = self.channels
-        followed = green.follow(target.green, self.at_ms, now_ms, half_life_ms=RISE_HALF_LIFE_MS, limited=1)
-        return Glow(
-            (
-                followed,
-                self._warm(orange, target.orange, now_ms, afterglow),
-                self._warm(red, target.red, now_ms, afterglow),
-            ),
-            now_ms,
+        green, orange, red = (
+            channel.follow(
+                aim,
+                self.at_ms,
+                now_ms,
+                half_life_ms=FALL_HALF_LIFE_MS
+                if afterglow and warm and aim < channel.brightness
+                else RISE_HALF_LIFE_MS,
+                limited=-1 if warm else 1,
+                as_light=not afterglow,
+            )
+            for channel, aim, warm in zip(self.channels, target, (False, True, True), strict=True)
         )
-
-    def _warm(self, channel: Channel, target: float, now_ms: float, afterglow: bool) -> Channel:
-        fades = afterglow and target < channel.brightness
-        half_life_ms = FALL_HALF_LIFE_MS if fades else RISE_HALF_LIFE_MS
-        return channel.follow(target, self.at_ms, now_ms, half_life_ms=half_life_ms, limited=-1)
+        return Glow((green, orange, red), now_ms)
 
 
 def output(colour: Colour, brightness: float = 100.0) -> Colour:

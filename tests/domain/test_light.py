@@ -214,6 +214,13 @@ def test_light_rises_half_the_way_in_40_ms_and_falls_half_the_way_in_300_ms() ->
     assert full.toward(GREEN, 5_300).colour.red == pytest.approx(0.5, abs=1e-3)
 
 
+def test_colours_that_take_turns_do_so_without_a_dip() -> None:
+    glow = Glow().toward(RED, 5_000, afterglow=False)
+    for at in range(5_000, 5_500, 10):
+        glow = glow.toward(ORANGE, at, afterglow=False)
+        assert sum(output(glow.colour)) == pytest.approx(1)
+
+
 def test_green_has_no_afterglow() -> None:
     green = Glow().toward(GREEN, 5_000)
     assert output(green.toward(ORANGE, 5_150).colour).green < 1 / 255
@@ -300,7 +307,7 @@ def play(look_at: Callable[[float], Look], for_ms: int) -> list[Colour]:
 
 
 # A busy machine may take its time.
-patiently = settings(deadline=None, max_examples=60)
+patiently = settings(deadline=None, max_examples=100)
 
 
 @patiently
