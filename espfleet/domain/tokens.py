@@ -30,8 +30,14 @@ def hash_token(token: str) -> str:
     return _SCHEME + sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
-def token_matches(token: str, hashes: Iterable[str]) -> bool:
-    """Tell whether one of ``hashes`` is the token's; the time it takes says nothing of how much of it was right."""
+def matching_hash(token: str, hashes: Iterable[str]) -> str | None:
+    """Return which of ``hashes`` is the token's, if any; the time it takes says nothing of how much of it was right."""
     mine = hash_token(token).encode()
-    # A sum, not any(): each hash is compared, also after one matched.
-    return sum(hmac.compare_digest(mine, known.encode()) for known in hashes) > 0
+    # Each hash is compared, also after one matched.
+    matching = [known for known in hashes if hmac.compare_digest(mine, known.encode())]
+    return matching[0] if matching else None
+
+
+def token_matches(token: str, hashes: Iterable[str]) -> bool:
+    """Tell whether one of ``hashes`` is the token's, in the same careful way."""
+    return matching_hash(token, hashes) is not None

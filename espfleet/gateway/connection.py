@@ -49,16 +49,16 @@ class Peer(Protocol):
     def stirred(self) -> None:
         """Something else came, perhaps only the answer to a ping."""
 
-    def text(self, text: str) -> None:
+    def text(self, text: str, /) -> None:
         """A text message came; raises ``ProtocolError`` if it may not."""
 
-    def binary(self, data: bytes) -> None:
+    def binary(self, data: bytes, /) -> None:
         """A binary message came; raises ``ProtocolError`` if it may not."""
 
     def writable(self) -> None:
         """Everything that waited has been written."""
 
-    def lost(self, reason: Reason) -> None:
+    def lost(self, reason: Reason, /) -> None:
         """The connection is closing or gone; nothing more comes, and nothing may be sent."""
 
 
@@ -74,7 +74,7 @@ class Reception(Protocol):
     def arrived(self, connection: Connection) -> None:
         """A TCP connection was made."""
 
-    def refusal(self, connection: Connection, request: Request) -> tuple[HTTPStatus, str] | None:
+    def refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
         """Return why this request is not to be upgraded, or ``None``."""
 
     def opened(self, connection: Connection, request: Request) -> None:
@@ -191,17 +191,24 @@ class Connection(asyncio.Protocol):
 
     # What the rest of the gateway calls.
 
-    def send(self, frame: bytes) -> None:
-        """Write a frame; it waits behind what waits already."""
+    def send(self, frame: bytes, *, shows: bool = False) -> None:
+        """Write a frame; it waits behind what waits already.
+
+        Args:
+            frame: What to write.
+            shows: Whether it also tells what ``show`` does: then a frame that waits there is out of date.
+        """
         if self._ended:
             return
+        if shows:
+            self._waiting = None
         if self._transport.get_write_buffer_size() > QUEUE_BYTES:
             self.close(CloseCode.TOO_MUCH, "too slow", Reason.SLOW)
         else:
             self._transport.write(frame)
 
     def show(self, frame: bytes) -> None:
-        """Write a frame that makes the last one shown worthless; of those that have to wait only the newest stays."""
+        """Write a frame that makes those shown before worthless; of frames that have to wait only the newest stays."""
         if self.blocked_s:
             self._waiting = frame
         else:
@@ -232,7 +239,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, rare: ServerProtocol, request: Request) -> None:
         """Accept or refuse the handshake."""
-        refusal = self._reception.refusal(self, request)
+        refusal = self._reception.refusal(request)
         # A client that closes before it was accepted has ended the protocol already.
         if refusal is None and rare.eof_sent:
             refusal = HTTPStatus.BAD_REQUEST, "wait for the answer to the handshake"

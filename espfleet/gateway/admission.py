@@ -1,0 +1,225 @@
+"""Who may connect: everything that is decided about a connection before it belongs to a device or a viewer."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Collection
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.datastructures import MultipleValuesError
+from websockets.http11 import Request
+
+from espfleet.domain.closing import CloseCode, restart_reason
+from espfleet.domain.devices import Reason
+from espfleet.domain.messages import LAMP_PATH, TEXT_BYTES, WATCH_PATH, Hello, ProtocolError, Watch, parse
+from espfleet.domain.tokens import token_matches
+from espfleet.gateway.connection import Connection
+from espfleet.gateway.dialects.pinglamp import PingLamp
+from espfleet.gateway.dialects.v1 import V1
+from espfleet.gateway.hub import Hub
+from espfleet.gateway.passes import by_address, by_hello
+from espfleet.gateway.settings import GatewaySettings
+from espfleet.gateway.viewers import Viewers
+
+
+class Admission:
+    """The reception of all connections (``connection.Reception``).
+
+    Attributes:
+        viewer_hashes: Hashes of the tokens that viewers may show.
+    """
+
+    def __init__(self, settings: GatewaySettings, hub: Hub, viewers: Viewers) -> None:
+        self.viewer_hashes: Collection[str] = ()
+        self._hub = hub
+        self._viewers = viewers
+        self._limits = settings.limits
+        self._is_local = is_loopback(settings.host)
+        self._v1 = V1(settings)
+        self._pinglamp = PingLamp(settings.pinglamp_tick_ms)
+        self._open: set[Connection] = set()
+        self._guests: dict[Connection, float] = {}
+        self._going: dict[Connection, float] = {}
+        self._second_s = 0.0
+        self._empty = asyncio.Event()
+
+    def clock(self) -> float:
+        """Return seconds on a clock that never jumps."""
+        return self._hub.clock()
+
+    def messages_left(self, taken: int) -> bool:
+        """Tell whether a client that sent so many messages in this second may send one more."""
+        return taken <= self._limits.messages_per_s
+
+    # What connections ask.
+
+    def arrived(self, connection: Connection) -> None:
+        """Give a new connection its time for the handshake."""
+        self._open.add(connection)
+        self._empty.clear()
+        self._guests[connection] = self.clock() + self._limits.handshake_ms / 1_000
+
+    def refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
+        """Return why a request is not to be upgraded, or ``None``."""
+        path = _split(request)[0]
+        if len(self._open) > self._limits.connections:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "this gateway has as many connections as it may have"
+        if request.headers.get("Upgrade") is None:
+            known = path in (LAMP_PATH, WATCH_PATH)
+            status = HTTPStatus.UPGRADE_REQUIRED if known else HTTPStatus.NOT_FOUND
+            return status, f"this is the WebSocket gateway of an espfleet: lamps connect to {LAMP_PATH}"
+        if not self._comes_from_here(request):
+            return HTTPStatus.FORBIDDEN, "pages of other sites may not connect to this gateway"
+        if path == WATCH_PATH and len(self._viewers) >= self._limits.viewers:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "this gateway has as many viewers as it may have"
+        return None
+
+    def opened(self, connection: Connection, request: Request) -> None:
+        """Ask a new client what it is, unless its dialect has no words for that."""
+        path, token = _split(request)
+        if path in (LAMP_PATH, WATCH_PATH):
+            self._guests[connection] = self.clock() + self._limits.hello_ms / 1_000
+            welcome = self._watch if path == WATCH_PATH else self._hello
+            connection.peer = Guest(connection, welcome)
+            return
+        self._guests.pop(connection, None)
+        try:
+            given = by_address(self._hub.registry, connection.host, token, self._pinglamp)
+        except ProtocolError as exc:
+            connection.close(exc.close_code, str(exc), Reason.REFUSED)
+        else:
+            self._hub.admit(connection, given)
+
+    def closing(self, connection: Connection) -> None:
+        """Give a client that was told to go a moment to read that."""
+        self._guests.pop(connection, None)
+        self._going[connection] = self.clock() + self._limits.linger_ms / 1_000
+
+    def left(self, connection: Connection) -> None:
+        """Forget a connection."""
+        for known in (self._guests, self._going):
+            known.pop(connection, None)
+        self._open.discard(connection)
+        if not self._open:
+            self._empty.set()
+
+    # What guests say.
+
+    def _hello(self, connection: Connection, text: str) -> None:
+        message = parse(text)
+        if not isinstance(message, Hello):
+            raise ProtocolError("the first message must be a hello")
+        given = by_hello(self._hub.registry, message, self._v1)
+        self._guests.pop(connection, None)
+        self._hub.admit(connection, given)
+
+    def _watch(self, connection: Connection, text: str) -> None:
+        message = parse(text)
+        if not isinstance(message, Watch):
+            raise ProtocolError("the first message must be a watch")
+        is_free = self._is_local and not self.viewer_hashes and not message.token
+        if not is_free and not token_matches(message.token, self.viewer_hashes):
+            reason = "this is not the token of a viewer" if message.token else "a viewer must show its token"
+            raise ProtocolError(reason, close_code=CloseCode.TOKEN)
+        self._guests.pop(connection, None)
+        self._viewers.begin(connection, message, self._hub.now_ms())
+
+    # The clock.
+
+    def tick(self, now_s: float) -> None:
+        """End what takes too long, and count messages anew each second."""
+        for connection in [one for one, until_s in self._guests.items() if now_s >= until_s]:
+            if connection.peer is None:
+                connection.refuse(HTTPStatus.REQUEST_TIMEOUT, "the handshake took too long")
+            else:
+                connection.close(CloseCode.PROTOCOL, "the first message did not come in time", Reason.REFUSED)
+        for connection in [one for one, until_s in self._going.items() if now_s >= until_s]:
+            connection.abort()
+        if now_s - self._second_s >= 1.0:
+            self._second_s = now_s
+            for connection in list(self._open):
+                if not self.messages_left(connection.taken):
+                    connection.close(CloseCode.TOO_MUCH, "too many messages", Reason.REFUSED)
+                connection.taken = 0
+
+    async def close(self, retry_ms: int, within_s: float) -> None:
+        """Send guests away, wait until everybody has gone, and cut who has not."""
+        for connection in list(self._guests):
+            if connection.peer is None:
+                connection.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this gateway is restarting")
+            else:
+                connection.close(CloseCode.RESTARTING, restart_reason(retry_ms), Reason.GATEWAY)
+        try:
+            async with asyncio.timeout(within_s):
+                if self._open:
+                    await self._empty.wait()
+        except TimeoutError:
+            for connection in list(self._open):
+                connection.abort()
+            await asyncio.sleep(0)
+
+    def _comes_from_here(self, request: Request) -> bool:
+        """Tell whether a request comes from no web page, or from one of this machine's own.
+
+        Browsers let any page connect to any address, and say where the page is from. A name that somebody else's
+        DNS points here is no proof either, so where no token is asked for the page must name us by address.
+        """
+        origins = request.headers.get_all("Origin")
+        if not origins:
+            return True
+        try:
+            origin = urlsplit(origins[0]).hostname
+            host = urlsplit(f"//{request.headers['Host']}").hostname
+        except (ValueError, KeyError, MultipleValuesError):
+            return False
+        return len(origins) == 1 and origin == host and (not self._is_local or is_loopback(host or ""))
+
+
+class Guest:
+    """What a connection takes its client for until it has said who it is."""
+
+    most_bytes = TEXT_BYTES
+
+    def __init__(self, connection: Connection, welcome: Callable[[Connection, str], None]) -> None:
+        self._connection = connection
+        self._welcome = welcome
+
+    def heard(self) -> None:
+        """Refuse: a keepalive says nothing about who sent it."""
+        self._connection.close(CloseCode.PROTOCOL, "the first message must say who you are", Reason.REFUSED)
+
+    def stirred(self) -> None:
+        """Do nothing."""
+
+    def text(self, text: str) -> None:
+        """Take the first message."""
+        self._welcome(self._connection, text)
+
+    def binary(self, _data: bytes) -> None:
+        """Refuse."""
+        raise ProtocolError("the first message must say who you are, in text")
+
+    def writable(self) -> None:
+        """Do nothing."""
+
+    def lost(self, _reason: Reason) -> None:
+        """Do nothing."""
+
+
+def _split(request: Request) -> tuple[str, str]:
+    """Return path and token of a request's URL."""
+    path, _, query = request.path.partition("?")
+    try:
+        return path, parse_qs(query, max_num_fields=20).get("token", [""])[0]
+    except ValueError:
+        return path, ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost"

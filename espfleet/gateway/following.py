@@ -1,0 +1,166 @@
+"""Follows the fleet: levels, registry, commands and events, through every absence of Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from espfleet.domain.registry import Registry
+from espfleet.domain.shards import shard_of
+from espfleet.errors import StoreUnavailableError
+from espfleet.gateway.admission import Admission
+from espfleet.gateway.commands import Commands
+from espfleet.gateway.hub import Hub
+from espfleet.gateway.reports import EVENT as DEVICE_EVENT
+from espfleet.gateway.viewers import Viewers, event_of
+from espfleet.store import levels, presence, registry
+from espfleet.store.client import Store
+from espfleet.store.events import Event
+from espfleet.store.feed import (
+    Beat,
+    CommandSent,
+    EventSent,
+    Feed,
+    FeedMessage,
+    LevelsChanged,
+    RegistryChanged,
+    Resync,
+    Topic,
+)
+
+logger = logging.getLogger(__name__)
+
+#: The version of the registry is asked for this often, for hints can be lost.
+POLL_S = 2.0
+RETRY_S = 0.3
+#: How many times as long as loading the registry took it is left alone afterwards.
+REST = 4
+
+
+class Follower:
+    """Takes what the fleet tells to those whom it concerns."""
+
+    def __init__(
+        self, store: Store, name: str, hub: Hub, viewers: Viewers, commands: Commands, admission: Admission
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._hub = hub
+        self._viewers = viewers
+        self._commands = commands
+        self._admission = admission
+        self._hint = asyncio.Event()
+
+    async def begin(self) -> None:
+        """Read what there is, before the first client comes; wait for Redis if it is away."""
+        while True:
+            try:
+                await self._load_registry()
+                await self._read_levels()
+            except StoreUnavailableError as exc:
+                logger.warning("the gateway waits for Redis: %s", exc)
+                await asyncio.sleep(POLL_S)
+            else:
+                return
+
+    async def follow_feed(self) -> None:
+        """Take messages as they come, until cancelled."""
+        async with Feed(self._store, [Topic.LEVELS, Topic.REGISTRY, Topic.COMMANDS, Topic.EVENTS]) as feed:
+            async for message in feed:
+                if isinstance(message, Resync):
+                    self._hint.set()
+                    await self._resync()
+                else:
+                    self._take(message)
+
+    async def follow_registry(self) -> None:
+        """Take changes of the registry: when told of one, and at least every 2 s."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._hint.wait()
+            except TimeoutError:
+                pass
+            self._hint.clear()
+            begun_s = loop.time()
+            try:
+                if await registry.version(self._store) == self._hub.registry.version:
+                    continue
+                await self._load_registry()
+            except StoreUnavailableError as exc:
+                logger.debug("the registry cannot be read: %s", exc)
+                await asyncio.sleep(RETRY_S)
+                self._hint.set()
+            else:
+                await asyncio.sleep(REST * (loop.time() - begun_s))
+
+    def expire(self, now_s: float) -> None:
+        """Show that nothing is known of groups whose shard nobody keeps fresh."""
+        shards = self._hub.board.expire(now_s)
+        if shards:
+            self._show(self._groups_of(set(shards)))
+            logger.warning(
+                "no levels come for %d of %d shards: their lamps show unknown", len(shards), self._store.shards
+            )
+
+    def _take(self, message: FeedMessage) -> None:
+        board, now_s = self._hub.board, self._hub.clock()
+        if isinstance(message, LevelsChanged):
+            was_fresh = board.is_fresh_shard(message.shard)
+            is_news = board.take(message.shard, message.levels, message.seq, now_s)
+            if not was_fresh:
+                self._show(self._groups_of({message.shard}))
+            elif is_news:
+                self._show({level.group for level in message.levels})
+        elif isinstance(message, Beat):
+            if board.beat(message.shard, now_s):
+                self._show(self._groups_of({message.shard}))
+                logger.info("levels come again for shard %d", message.shard)
+        elif isinstance(message, RegistryChanged):
+            self._hint.set()
+        elif isinstance(message, CommandSent):
+            session = self._hub.sessions.get(message.device_id)
+            if session is not None:
+                self._commands.sent(session, message.command)
+        elif isinstance(message, EventSent):
+            self._happened(message.event)
+
+    def _happened(self, event: Event) -> None:
+        fields = event.fields
+        if event.kind == presence.EVENT:
+            if fields["presence"] == "live" and fields["gateway"] != self._name:
+                self._hub.came_elsewhere(fields["device"])
+            self._viewers.presence(fields["device"], fields["presence"], fields["reason"] or "", event.at_ms)
+        elif event.kind == DEVICE_EVENT:
+            self._viewers.event(fields["device"], event_of(fields), fields["at_ms"])
+
+    async def _resync(self) -> None:
+        """Read the levels from where they are kept, as soon as that is possible."""
+        while True:
+            try:
+                await self._read_levels()
+            except StoreUnavailableError as exc:
+                logger.debug("the levels cannot be read: %s", exc)
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._show(None)
+                return
+
+    async def _read_levels(self) -> None:
+        found = await levels.read_levels(self._store)
+        self._hub.board.replace(found.levels, found.fresh_shards, self._hub.clock())
+
+    async def _load_registry(self) -> None:
+        loaded: Registry = await registry.load(self._store)
+        self._admission.viewer_hashes = tuple(await registry.tokens(self._store))
+        self._viewers.set_registry(loaded)
+        self._hub.set_registry(loaded)
+        self._viewers.show_levels()
+
+    def _show(self, groups: set[str] | None) -> None:
+        self._hub.show_levels(groups)
+        self._viewers.show_levels(groups)
+
+    def _groups_of(self, shards: set[int]) -> set[str]:
+        return {group for group in self._hub.registry.groups if shard_of(group, self._store.shards) in shards}

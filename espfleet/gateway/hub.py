@@ -1,0 +1,267 @@
+"""The hub: all sessions of this gateway, what they are shown, and what becomes of them.
+
+It knows only messages of the domain; dialects turn them into frames and back. Nothing in it waits: what Redis is to
+know goes through the ``Journal``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import Protocol
+
+from espfleet.domain.closing import CloseCode, restart_reason
+from espfleet.domain.devices import Presence, Reason
+from espfleet.domain.messages import Hello, Keepalive, LampEvent, Message, ProtocolError, Readings, Result
+from espfleet.domain.registry import Registry
+from espfleet.gateway.connection import Connection
+from espfleet.gateway.contests import Contests
+from espfleet.gateway.dialects import Dialect
+from espfleet.gateway.levels import LevelBoard
+from espfleet.gateway.passes import Pass, still
+from espfleet.gateway.sessions import Session
+from espfleet.gateway.settings import GatewaySettings
+from espfleet.gateway.stages import Stages
+
+logger = logging.getLogger(__name__)
+
+
+class Journal(Protocol):
+    """Who tells the rest of the fleet what happens here; it never waits."""
+
+    def came(self, session: Session) -> None:
+        """A session has begun."""
+
+    def changed(self, session: Session) -> None:
+        """A device became late, or live again."""
+
+    def went(self, session: Session, reason: Reason) -> None:
+        """A session has ended."""
+
+    def read(self, session: Session, readings: Readings) -> None:
+        """A device sent readings."""
+
+    def happened(self, session: Session, event: LampEvent) -> None:
+        """A device sent an event."""
+
+    def answered(self, session: Session, result: Result) -> None:
+        """A device sent the result of a command."""
+
+
+def wall_ms() -> int:
+    """Return ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Hub:
+    """All sessions of this gateway.
+
+    Attributes:
+        registry: What the user has set up, as far as it is known here.
+        board: Levels of all groups.
+        sessions: By hardware id.
+        clock: Returns seconds that never jump.
+        now_ms: Returns ms since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        registry: Registry,
+        board: LevelBoard,
+        journal: Journal,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int] = wall_ms,
+    ) -> None:
+        self.registry = registry
+        self.board = board
+        self.clock = clock
+        self.now_ms = now_ms
+        self.sessions: dict[str, Session] = {}
+        self._settings = settings
+        self._journal = journal
+        self._stages = Stages(self._draw, asyncio.get_running_loop())
+        self._contests = Contests(settings.limits.ping_ms)
+        self._number = 0
+
+    # Who comes and goes.
+
+    def admit(self, connection: Connection, given: Pass) -> None:
+        """Let a device in; if it is in already, only when its older session is dead."""
+        older = self.sessions.get(given.device.id)
+        if older is None:
+            self._seat(connection, given)
+        else:
+            self._contests.begin(older, (connection, given), self.clock())
+
+    def left(self, session: Session, reason: Reason) -> None:
+        """Forget a session that has ended, and let in the one that waited for this."""
+        device = session.device
+        del self.sessions[device.id]
+        self._stages.leave(session)
+        self._journal.went(session, reason)
+        logger.info("%s has gone: %s", device.name, reason.value)
+        newcomer = self._contests.end(session)
+        if newcomer is not None:
+            self._let_in(*newcomer)
+
+    def came_elsewhere(self, device_id: str) -> None:
+        """Look whether a device is still here that has come to another gateway."""
+        session = self.sessions.get(device_id)
+        if session is not None:
+            self._contests.begin(session, None, self.clock())
+
+    def _let_in(self, connection: Connection, given: Pass) -> None:
+        """Let in a device that had to wait, unless the registry has changed meanwhile."""
+        try:
+            still(self.registry, given.device, given.token_hash, connection.host)
+        except ProtocolError as exc:
+            connection.close(exc.close_code, str(exc), Reason.REFUSED)
+        else:
+            self._seat(connection, given)
+
+    def _seat(self, connection: Connection, given: Pass) -> None:
+        self._number += 1
+        session = Session(self, connection, given, self._number, self.now_ms())
+        session.device = self.registry.devices.get(given.device.id, given.device)
+        connection.peer = session
+        self.sessions[session.device.id] = session
+        self._welcome(session)
+        self._stages.join(session, self.registry.group_of(session.device))
+        self._journal.came(session)
+        logger.info("%s has come from %s (%s)", session.device.name, connection.host, session.dialect.name.value)
+
+    # What sessions tell (``sessions.Host``).
+
+    def returned(self, session: Session) -> None:
+        """Show a device that was silent what it missed."""
+        session.presence = Presence.LIVE
+        group = self.registry.group_of(session.device)
+        if session.outdated:
+            self._welcome(session)
+        else:
+            session.connection.show(self._draw(group, session.dialect))
+        self._stages.join(session, group)
+        self._journal.changed(session)
+        logger.info("%s is back", session.device.name)
+
+    def answered(self, session: Session) -> None:
+        """Note that a device's connection lives."""
+        self._contests.answered(session)
+
+    def said(self, session: Session, message: Message) -> None:
+        """Pass on what a device said.
+
+        Raises:
+            ProtocolError: If it is nothing for a device to say now.
+        """
+        if isinstance(message, Keepalive):
+            values = message.values()
+            if values:
+                self._journal.read(session, Readings(values=values))
+        elif isinstance(message, Readings):
+            self._journal.read(session, message)
+        elif isinstance(message, LampEvent):
+            self._journal.happened(session, message)
+        elif isinstance(message, Result):
+            self._journal.answered(session, message)
+        else:
+            kind = "a second hello" if isinstance(message, Hello) else "a watch"
+            raise ProtocolError(f"{kind} is nothing for {session.device.name} to say here")
+
+    # What the fleet tells.
+
+    def show_levels(self, groups: Collection[str] | None = None) -> None:
+        """Show levels that changed, or with ``None`` all."""
+        self._stages.refresh(groups)
+
+    def set_registry(self, registry: Registry) -> None:
+        """Act on everything that the user has changed."""
+        before, self.registry = self.registry, registry
+        if not registry.devices and registry.version < before.version:
+            # Nobody removes all devices and the version: Redis was emptied, perhaps to be filled again from a backup.
+            logger.warning("the registry is empty: open sessions stay, and their lamps are shown that nothing is known")
+        else:
+            for session in list(self.sessions.values()):
+                self._review(session, before)
+        self.show_levels()
+
+    def _review(self, session: Session, before: Registry) -> None:
+        """Act on what has changed about one device."""
+        old = session.device
+        try:
+            device = still(self.registry, old, session.token_hash, session.connection.host)
+        except ProtocolError as exc:
+            session.connection.close(exc.close_code, str(exc), Reason.REFUSED)
+            return
+        session.device = device
+        told_before = old.name, old.room, before.group_of(old), before.brightness_of(old)
+        told_now = device.name, device.room, self.registry.group_of(device), self.registry.brightness_of(device)
+        if told_before != told_now:
+            session.outdated = True
+            if session.presence is Presence.LIVE:
+                self._welcome(session)
+                self._stages.join(session, self.registry.group_of(device))
+
+    # The clock.
+
+    def tick(self, now_s: float) -> None:
+        """Notice who has become silent, and who reads nothing."""
+        limits = self._settings.limits
+        late_s, close_s = self._settings.late_ms / 1_000, self._settings.close_ms / 1_000
+        blocked_s = limits.blocked_ms / 1_000
+        for session in list(self.sessions.values()):
+            silent_s = now_s - session.heard_s
+            connection = session.connection
+            if silent_s >= late_s and session.presence is Presence.LIVE:
+                self._is_late(session, silent_s)
+            if silent_s >= close_s:
+                connection.close(CloseCode.SILENT, f"silent for {silent_s:.0f} s", Reason.SILENT)
+            elif connection.blocked_s and now_s - connection.blocked_s >= blocked_s:
+                connection.close(CloseCode.TOO_MUCH, "too slow", Reason.SLOW)
+        self._contests.tick(now_s)
+
+    def heard_since(self, since_s: float) -> Iterator[Session]:
+        """Return sessions that were heard since a time on ``clock``."""
+        return (session for session in self.sessions.values() if session.heard_s >= since_s)
+
+    def close(self) -> None:
+        """Close every session: the gateway will be back, and each lamp is told when to come."""
+        self._stages.stop()
+        for session, retry_ms in zip(list(self.sessions.values()), spread(len(self.sessions)), strict=True):
+            session.connection.close(CloseCode.RESTARTING, restart_reason(retry_ms), Reason.GATEWAY)
+
+    def _is_late(self, session: Session, silent_s: float) -> None:
+        session.presence = Presence.LATE
+        self._stages.leave(session)
+        self._journal.changed(session)
+        logger.info("%s is late: silent for %.1f s", session.device.name, silent_s)
+
+    # Frames.
+
+    def _welcome(self, session: Session) -> None:
+        session.outdated = False
+        now_ms = self.now_ms()
+        level = self.board.of(self.registry.group_of(session.device), self.registry, now_ms)
+        frame = session.dialect.welcome(session.device, self.registry, level, now_ms, self.clock())
+        session.connection.send(frame, shows=True)
+
+    def _draw(self, group: str | None, dialect: Dialect) -> bytes:
+        now_ms = self.now_ms()
+        return dialect.level(self.board.of(group, self.registry, now_ms), now_ms, self.clock())
+
+
+#: A gateway takes at least this many connections in a second (measured: 7,000 without tokens to check).
+CONNECTS_PER_S = 1_000
+#: A restart takes about this long.
+RETRY_FROM_MS = 500
+RETRY_SPREAD_MS = 1_500
+
+
+def spread(count: int) -> list[int]:
+    """Return for each of ``count`` clients when to come back, in ms: evenly, and no faster than they can be served."""
+    over_ms = max(RETRY_SPREAD_MS, count * 1_000 // CONNECTS_PER_S)
+    return [RETRY_FROM_MS + over_ms * number // max(count, 1) for number in range(count)]

@@ -1,0 +1,102 @@
+"""Sockets to listen on: made so that a storm of newcomers waits in the kernel, and slow readers do not fill it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+
+from espfleet.errors import StartError
+from espfleet.gateway.settings import GatewaySettings
+
+#: Connections that may wait in the kernel while others are served.
+BACKLOG = 4_096
+#: Connections taken from there in one turn of the loop, so that levels stay on time meanwhile.
+ACCEPTS_A_TURN = 32
+#: What the kernel may hold for one client: a lamp that stops reading must not find many old levels afterwards.
+SEND_BYTES = 16_384
+UNSENT_BYTES = 2_048
+
+
+async def listen(settings: GatewaySettings, factory: Callable[[], asyncio.Protocol]) -> list[asyncio.Server]:
+    """Listen on every address that the host stands for.
+
+    Raises:
+        StartError: If that is not possible; the text says what to do.
+    """
+    loop = asyncio.get_running_loop()
+    servers: list[asyncio.Server] = []
+    try:
+        for listener in await _sockets(settings):
+            server = await loop.create_server(
+                factory, sock=listener, ssl=settings.tls, backlog=ACCEPTS_A_TURN, start_serving=True
+            )
+            servers.append(server)
+            # asyncio takes as many connections in one turn as its backlog is long; the kernel may hold more.
+            listener.listen(BACKLOG)
+    except BaseException:
+        for server in servers:
+            server.close()
+        raise
+    return servers
+
+
+def port_of(servers: list[asyncio.Server]) -> int:
+    """Return the port that was chosen."""
+    port: int = servers[0].sockets[0].getsockname()[1]
+    return port
+
+
+async def _sockets(settings: GatewaySettings) -> list[socket.socket]:
+    host, port = settings.host, settings.port
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError:
+        raise StartError(f"the gateway cannot listen on {host!r}: no such address or host; set SERVER_HOST") from None
+    listeners: list[socket.socket] = []
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        listener = socket.socket(family, kind, protocol)
+        try:
+            _prepare(listener)
+            # With port 0 the first socket chooses, and the others follow.
+            chosen = listeners[0].getsockname()[1] if listeners and not port else port
+            listener.bind((address[0], chosen, *address[2:]))
+        except OSError as exc:
+            listener.close()
+            failure = exc
+            if exc.errno != errno.EADDRNOTAVAIL:
+                break
+        else:
+            listeners.append(listener)
+    if failure is not None and (not listeners or failure.errno != errno.EADDRNOTAVAIL):
+        for listener in listeners:
+            listener.close()
+        raise _why(settings, failure) from failure
+    return listeners
+
+
+def _prepare(listener: socket.socket) -> None:
+    listener.setblocking(False)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if listener.family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    # Connections inherit both.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+def _why(settings: GatewaySettings, exc: OSError) -> StartError:
+    host, port = settings.host, settings.port
+    if exc.errno == errno.EADDRINUSE:
+        return StartError(f"port {port} of {host} is in use by another program: stop that one, or set SERVER_PORT")
+    if exc.errno in (errno.EACCES, errno.EPERM):
+        return StartError(f"this user may not listen on port {port}: set SERVER_PORT to 1024 or more")
+    if exc.errno == errno.EADDRNOTAVAIL:
+        return StartError(f"{host} is not an address of this machine: set SERVER_HOST to one that is")
+    return StartError(f"the gateway cannot listen on port {port} of {host}: {exc.strerror}")

@@ -1,0 +1,93 @@
+"""Tells Redis what devices report: readings, events, and results of commands; never waits, never grows without end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from espfleet.domain.messages import LampEvent
+from espfleet.errors import StoreError
+from espfleet.store import commands, events, readings
+from espfleet.store.client import Store
+
+logger = logging.getLogger(__name__)
+
+#: Kind of the events that devices send.
+EVENT = "device"
+#: What is kept while Redis is away; the oldest are given up first.
+KEPT = 1_000
+AT_ONCE = 32
+RETRY_S = 0.5
+
+Report = Callable[[], Awaitable[Any]]
+
+
+class Reports:
+    """What devices report, on its way to Redis."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._readings: dict[str, tuple[dict[str, float], int]] = {}
+        self._others: deque[Report] = deque(maxlen=KEPT)
+        self._lost = 0
+        self._wake = asyncio.Event()
+
+    def read(self, device_id: str, values: Mapping[str, float], at_ms: int) -> None:
+        """A device sent readings; of each name only the newest is kept."""
+        known, _ = self._readings.get(device_id, ({}, 0))
+        self._readings[device_id] = {**known, **values}, at_ms
+        self._wake.set()
+
+    def happened(self, device_id: str, event: LampEvent, at_ms: int) -> None:
+        """A device sent an event."""
+        fields = {"device": device_id, "event": event.name, "fields": dict(event.fields), "at_ms": at_ms}
+        self._add(partial(events.add, self._store, EVENT, fields))
+
+    def answered(self, device_id: str, command_id: str, result: Mapping[str, Any]) -> None:
+        """A device sent the result of a command."""
+        self._add(partial(commands.answer, self._store, device_id, command_id, result))
+
+    async def run(self) -> None:
+        """Tell Redis, until cancelled."""
+        away = False
+        while True:
+            await self._wake.wait()
+            try:
+                await self.flush()
+            except StoreError as exc:
+                if not away:
+                    logger.warning("Redis cannot be told what devices report: %s", exc)
+                away = True
+                await asyncio.sleep(RETRY_S)
+                self._wake.set()
+            else:
+                if away:
+                    logger.info("Redis is told again what devices report; %d reports were given up", self._lost)
+                away, self._lost = False, 0
+
+    async def flush(self) -> None:
+        """Tell Redis what there is.
+
+        Raises:
+            StoreError: If it cannot be told; what was being told is given up, the rest is kept.
+        """
+        self._wake.clear()
+        while self._others or self._readings:
+            some = [self._others.popleft() for _ in range(min(AT_ONCE, len(self._others)))]
+            for device_id in list(self._readings)[: AT_ONCE - len(some)]:
+                some.append(partial(readings.put, self._store, device_id, *self._readings.pop(device_id)))
+            outcomes = await asyncio.gather(*(report() for report in some), return_exceptions=True)
+            failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            self._lost += len(failures)
+            if failures:
+                raise failures[0]
+
+    def _add(self, report: Report) -> None:
+        if len(self._others) == KEPT:
+            self._lost += 1
+        self._others.append(report)
+        self._wake.set()

@@ -1,0 +1,163 @@
+"""The gateway as a whole: what runs in it, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from espfleet.domain.registry import Registry
+from espfleet.domain.states import GroupLevel
+from espfleet.errors import StoreError, StoreUnavailableError
+from espfleet.gateway.admission import Admission
+from espfleet.gateway.commands import Commands
+from espfleet.gateway.connection import Connection
+from espfleet.gateway.following import Follower
+from espfleet.gateway.hub import RETRY_FROM_MS, Hub
+from espfleet.gateway.journal import FleetJournal
+from espfleet.gateway.levels import LevelBoard
+from espfleet.gateway.listening import listen, port_of
+from espfleet.gateway.presence import Attendance
+from espfleet.gateway.reports import Reports
+from espfleet.gateway.settings import GatewaySettings, Limits
+from espfleet.gateway.viewers import Viewers
+from espfleet.store import presence, workers
+from espfleet.store.client import Store
+
+__all__ = ["GatewaySettings", "Limits", "run_gateway"]
+
+logger = logging.getLogger(__name__)
+
+ROLE = "gateway"
+BEAT_S = 1.0
+#: Longest time between two looks at the clock, and how many of them there are in a watchdog.
+TICK_MS = 250
+TICKS_A_WATCHDOG = 12
+#: How long clients may take to leave, and Redis to be told of it, when the gateway stops.
+LEAVE_S = 1.0
+TELL_S = 0.5
+
+
+async def run_gateway(store: Store, settings: GatewaySettings, started: Callable[[int], None] | None = None) -> None:
+    """Serve lamps and viewers until cancelled.
+
+    Args:
+        store: Where the fleet is kept.
+        settings: What can be set.
+        started: Called with the port when the first client may come.
+
+    Raises:
+        StartError: If the gateway cannot listen.
+        StoreError: If the fleet was set up anew with another number of shards.
+    """
+    _allow_files()
+    with _long_lived_objects():
+        await Gateway(store, settings).run(started)
+
+
+class Gateway:
+    """Everything that makes a gateway, put together."""
+
+    def __init__(self, store: Store, settings: GatewaySettings) -> None:
+        self._store = store
+        self._settings = settings
+        self._attendance = Attendance(store, settings)
+        self._reports = Reports(store)
+        self._viewers = Viewers(settings, self._level_of, partial(presence.read_presence, store))
+        self._commands = Commands(self._reports.answered, lambda: self._hub.clock())
+        journal = FleetJournal(
+            self._attendance, self._reports, self._commands, self._viewers, lambda: self._hub.now_ms()
+        )
+        self._hub = Hub(settings, Registry(), LevelBoard(store.shards), journal)
+        self._admission = Admission(settings, self._hub, self._viewers)
+        self._follower = Follower(store, settings.name, self._hub, self._viewers, self._commands, self._admission)
+
+    async def run(self, started: Callable[[int], None] | None) -> None:
+        """Serve until cancelled."""
+        await self._follower.begin()
+        servers = await listen(self._settings, lambda: Connection(self._admission))
+        port = port_of(servers)
+        logger.info("the gateway listens on %s, port %d", self._settings.host, port)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follower.follow_feed(), name="follow the feed")
+                tasks.create_task(self._follower.follow_registry(), name="follow the registry")
+                tasks.create_task(self._attendance.run(self._hub), name="tell who is there")
+                tasks.create_task(self._reports.run(), name="tell what devices report")
+                tasks.create_task(self._beat(port), name="beat")
+                tasks.create_task(self._keep_house(), name="keep house")
+                if started is not None:
+                    started(port)
+        finally:
+            for server in servers:
+                server.close()
+            await self._leave()
+
+    async def _keep_house(self) -> None:
+        """Look at the clock for everybody."""
+        tick_s = min(TICK_MS, self._settings.watchdog_ms / TICKS_A_WATCHDOG) / 1_000
+        while True:
+            await asyncio.sleep(tick_s)
+            now_s = self._hub.clock()
+            self._hub.tick(now_s)
+            self._admission.tick(now_s)
+            self._commands.tick(now_s)
+            self._viewers.tick(now_s)
+            self._follower.expire(now_s)
+
+    async def _beat(self, port: int) -> None:
+        """Say each second that this gateway lives."""
+        while True:
+            info = {
+                "host": self._settings.host,
+                "port": port,
+                "lamps": len(self._hub.sessions),
+                "viewers": len(self._viewers),
+            }
+            try:
+                await workers.beat(self._store, ROLE, self._settings.name, info)
+            except StoreUnavailableError as exc:
+                logger.debug("Redis cannot be told that the gateway lives: %s", exc)
+            await asyncio.sleep(BEAT_S)
+
+    async def _leave(self) -> None:
+        """Send everybody away, with a time to come back, and tell Redis."""
+        logger.info("the gateway stops; %d lamps are told to come back", len(self._hub.sessions))
+        self._hub.close()
+        self._viewers.close(RETRY_FROM_MS)
+        await self._admission.close(RETRY_FROM_MS, LEAVE_S)
+        try:
+            async with asyncio.timeout(TELL_S):
+                await self._attendance.flush()
+                await workers.leave(self._store, ROLE, self._settings.name)
+        except (StoreError, TimeoutError) as exc:
+            # Whoever asks knows it anyway, as soon as the keys that expire have expired.
+            logger.debug("Redis could not be told that the gateway stops: %s", exc)
+
+    def _level_of(self, group: str) -> GroupLevel:
+        return self._hub.board.of(group, self._hub.registry, self._hub.now_ms())
+
+
+def _allow_files() -> None:
+    """Let this process have as many connections as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextlib.contextmanager
+def _long_lived_objects() -> Iterator[None]:
+    """Keep the collector from walking over modules and connections again and again: nothing here makes cycles."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()

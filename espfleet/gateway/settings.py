@@ -1,0 +1,86 @@
+"""What can be set about a gateway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ssl import SSLContext
+
+from espfleet.domain.messages import HELLO_MS, KEEPALIVE_MS, LEASE_PERIODS, PERIOD_MS, WATCHDOG_MS
+from espfleet.errors import InvalidError
+
+DEFAULT_PORT = 5678
+#: S1 sends a level each tick, whether it changed or not.
+PINGLAMP_TICK_MS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much the gateway takes before it says no. Times in ms.
+
+    Attributes:
+        connections: Open connections, of lamps and viewers together.
+        viewers: Open connections of viewers.
+        messages_per_s: Messages from one client in a second.
+        handshake_ms: From the TCP connection to the end of the handshake.
+        hello_ms: From there to the hello, or the watch.
+        ping_ms: For the answer to a ping when a second session of the same device comes.
+        blocked_ms: How long a client may take nothing of what waits for it.
+        linger_ms: How long a client that was told to go may take to read that.
+    """
+
+    connections: int = 50_000
+    viewers: int = 500
+    messages_per_s: int = 200
+    handshake_ms: int = 10_000
+    hello_ms: int = HELLO_MS
+    ping_ms: int = 1_000
+    blocked_ms: int = 10_000
+    linger_ms: int = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """What can be set about a gateway. Times in ms.
+
+    Attributes:
+        host: Address or name to listen on; a name may stand for several addresses.
+        port: TCP port; 0 lets the system choose.
+        name: Name of this gateway among others.
+        keepalive_ms: How often lamps are told to send a keepalive.
+        watchdog_ms: Silence after which a lamp counts as offline. It is late after two thirds of it, and its
+            connection is closed after ten times of it.
+        period_ms: A level is sent at least this often.
+        lease_ms: How long a lamp may show a level without a newer one; at least ``period_ms``.
+        pinglamp_tick_ms: How often lamps of S1 are sent a level.
+        limits: How much the gateway takes.
+        tls: Certificate and key, or ``None`` for plain connections.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    name: str = "gateway"
+    keepalive_ms: int = KEEPALIVE_MS
+    watchdog_ms: int = WATCHDOG_MS
+    period_ms: int = PERIOD_MS
+    lease_ms: int = LEASE_PERIODS * PERIOD_MS
+    pinglamp_tick_ms: int = PINGLAMP_TICK_MS
+    limits: Limits = field(default_factory=Limits)
+    tls: SSLContext | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.lease_ms < self.period_ms:
+            raise InvalidError(
+                f"a lamp would be stale between two levels: lease_ms ({self.lease_ms}) must be at least period_ms "
+                f"({self.period_ms})",
+                field="lease_ms",
+            )
+
+    @property
+    def late_ms(self) -> int:
+        """Silence after which a lamp is late and is sent nothing."""
+        return self.watchdog_ms * 2 // 3
+
+    @property
+    def close_ms(self) -> int:
+        """Silence after which a connection is closed."""
+        return 10 * self.watchdog_ms

@@ -1,0 +1,232 @@
+"""Viewers: programs that watch the fleet. What is told to many is written once; who reads too slowly is cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from espfleet.domain import replies
+from espfleet.domain.closing import CloseCode, restart_reason
+from espfleet.domain.devices import Device, Reason
+from espfleet.domain.messages import TEXT_BYTES, LampEvent, ProtocolError, Watch
+from espfleet.domain.registry import Registry
+from espfleet.domain.states import GroupLevel
+from espfleet.errors import NotFoundError, StoreError
+from espfleet.gateway.connection import Connection
+from espfleet.gateway.frames import text_frame
+from espfleet.gateway.settings import GatewaySettings
+from espfleet.store.presence import PresenceInfo
+
+#: Devices told to a new viewer at a time.
+AT_ONCE = 500
+RETRY_S = 0.5
+
+ReadPresence = Callable[[Collection[str]], Awaitable[Mapping[str, PresenceInfo]]]
+LevelOf = Callable[[str], GroupLevel]
+
+
+class Viewer:
+    """One viewer; what its connection takes it for.
+
+    Attributes:
+        connection: Where it is connected.
+        watch: What it asked for.
+        devices: Ids of the devices it sees now.
+        groups: Names of the groups it sees now.
+        held: What happened while it is still told how things are, or ``None``.
+        task: Tells it how things are.
+    """
+
+    most_bytes = TEXT_BYTES
+
+    def __init__(self, connection: Connection, watch: Watch, leave: Callable[[Viewer], None]) -> None:
+        self.connection = connection
+        self.watch = watch
+        self.devices: Collection[str] = ()
+        self.groups: Collection[str] = ()
+        self.held: list[bytes] | None = []
+        self.task: asyncio.Task[None] | None = None
+        self._leave = leave
+        self._room = asyncio.Event()
+
+    def tell(self, frame: bytes) -> None:
+        """Send what happened, or hold it back until the viewer knows how things were before."""
+        if self.held is None:
+            self.connection.send(frame)
+        else:
+            self.held.append(frame)
+
+    async def tell_all(self, frames: Iterable[bytes]) -> None:
+        """Send many frames, no faster than they are read."""
+        for frame in frames:
+            while self.connection.blocked_s:
+                self._room.clear()
+                await self._room.wait()
+            self.connection.send(frame)
+
+    def heard(self) -> None:
+        """Do nothing: a viewer may keep its connection alive so."""
+
+    def stirred(self) -> None:
+        """Do nothing."""
+
+    def text(self, _text: str) -> None:
+        """Refuse: a viewer says what it wants to watch, and listens."""
+        raise ProtocolError("a viewer says what it watches once, and nothing after that")
+
+    def binary(self, _data: bytes) -> None:
+        """Refuse."""
+        raise ProtocolError("a viewer may send no binary messages")
+
+    def writable(self) -> None:
+        """Go on telling."""
+        self._room.set()
+
+    def lost(self, _reason: Reason) -> None:
+        """Forget it."""
+        if self.task is not None:
+            self.task.cancel()
+        self._leave(self)
+
+
+class Viewers:
+    """All viewers of this gateway."""
+
+    def __init__(self, settings: GatewaySettings, level_of: LevelOf, read_presence: ReadPresence) -> None:
+        self._settings = settings
+        self._level_of = level_of
+        self._read_presence = read_presence
+        self._registry = Registry()
+        self._viewers: set[Viewer] = set()
+        self._told: dict[str, tuple[object, ...]] = {}
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._viewers)
+
+    def begin(self, connection: Connection, watch: Watch, now_ms: int) -> None:
+        """Let a viewer in.
+
+        Raises:
+            ProtocolError: If it wants to see what is not there.
+        """
+        try:
+            for name in watch.devices:
+                self._registry.device(name)
+            for name in watch.rooms:
+                self._registry.room(name)
+        except NotFoundError as exc:
+            raise ProtocolError(str(exc)) from None
+        viewer = Viewer(connection, watch, self._viewers.discard)
+        connection.peer = viewer
+        self._viewers.add(viewer)
+        self._look(viewer)
+        settings = self._settings
+        connection.send(text_frame(replies.watching(settings.name, at_ms=now_ms, period_ms=settings.period_ms)))
+        viewer.task = asyncio.create_task(self._introduce(viewer), name="introduce a viewer")
+
+    def set_registry(self, registry: Registry) -> None:
+        """Note what the user has changed."""
+        self._registry = registry
+        for viewer in self._viewers:
+            self._look(viewer)
+
+    def show_levels(self, groups: Collection[str] | None = None) -> None:
+        """Tell levels that changed, or with ``None`` those among all."""
+        if not self._viewers:
+            self._told.clear()
+            return
+        for group in [*self._registry.groups] if groups is None else groups:
+            level = self._level_of(group)
+            news = level.level, level.state, level.reason
+            if self._told.get(group) != news:
+                self._told[group] = news
+                self._tell(replies.viewer_level(level), [viewer for viewer in self._viewers if group in viewer.groups])
+
+    def presence(self, device_id: str, presence: str, reason: str, at_ms: int) -> None:
+        """Tell that a device came or went."""
+        device = self._registry.devices.get(device_id)
+        if device is not None:
+            self._tell(replies.viewer_presence(device_id, device.name, presence, reason, at_ms), self._who_see(device))
+
+    def event(self, device_id: str, event: LampEvent, at_ms: int) -> None:
+        """Tell what happened on a device."""
+        device = self._registry.devices.get(device_id)
+        if device is not None:
+            self._tell(replies.viewer_event(device_id, device.name, event, at_ms), self._who_see(device))
+
+    def reading(self, device: Device, values: Mapping[str, float], at_ms: int) -> None:
+        """Tell what a device measured."""
+        watching = self._who_see(device)
+        if watching:
+            self._tell(replies.viewer_reading(device.id, device.name, values, at_ms), watching)
+
+    def tick(self, now_s: float) -> None:
+        """Cut viewers that do not read."""
+        for viewer in list(self._viewers):
+            blocked_s = viewer.connection.blocked_s
+            if blocked_s and now_s - blocked_s >= self._settings.limits.blocked_ms / 1_000:
+                viewer.connection.close(CloseCode.TOO_MUCH, "too slow", Reason.SLOW)
+
+    def close(self, retry_ms: int) -> None:
+        """Close them all: the gateway will be back."""
+        for viewer in list(self._viewers):
+            viewer.connection.close(CloseCode.RESTARTING, restart_reason(retry_ms), Reason.GATEWAY)
+
+    def _look(self, viewer: Viewer) -> None:
+        """Work out what a viewer sees."""
+        registry, watch = self._registry, viewer.watch
+        if watch.everything:
+            viewer.devices, viewer.groups = registry.devices.keys(), registry.groups.keys()
+            return
+        named = {registry.device_ids.get(name, name) for name in watch.devices}
+        seen = [device for device in registry.devices.values() if device.id in named or device.room in watch.rooms]
+        groups = {registry.group_of(device) for device in seen}
+        groups |= {registry.rooms[name].group for name in watch.rooms if name in registry.rooms}
+        viewer.devices = {device.id for device in seen}
+        viewer.groups = {group for group in groups if group is not None}
+
+    def _who_see(self, device: Device) -> list[Viewer]:
+        return [viewer for viewer in self._viewers if device.id in viewer.devices]
+
+    def _tell(self, text: str, viewers: Iterable[Viewer]) -> None:
+        frame = text_frame(text)
+        for viewer in viewers:
+            viewer.tell(frame)
+
+    async def _introduce(self, viewer: Viewer) -> None:
+        """Tell a viewer how things are, then what happened meanwhile."""
+        await viewer.tell_all(
+            [text_frame(replies.viewer_level(self._level_of(group))) for group in list(viewer.groups)]
+        )
+        ids = iter(list(viewer.devices))
+        while some := list(islice(ids, AT_ONCE)):
+            known = await self._present(some)
+            await viewer.tell_all(
+                text_frame(_presence_of(device, known[device.id]))
+                for device in (self._registry.devices.get(device_id) for device_id in some)
+                if device is not None
+            )
+        held, viewer.held = viewer.held, None
+        for frame in held or ():
+            viewer.connection.send(frame)
+
+    async def _present(self, device_ids: Collection[str]) -> Mapping[str, PresenceInfo]:
+        """Return who is there; wait while Redis is away."""
+        while True:
+            try:
+                return await self._read_presence(device_ids)
+            except StoreError:
+                await asyncio.sleep(RETRY_S)
+
+
+def _presence_of(device: Device, info: PresenceInfo) -> str:
+    reason = info.reason.value if info.reason else ""
+    return replies.viewer_presence(device.id, device.name, info.presence.value, reason, info.changed_ms or 0)
+
+
+def event_of(fields: Mapping[str, Any]) -> LampEvent:
+    """Return the event of a device that was stored with these fields."""
+    return LampEvent(name=str(fields["event"]), fields=fields["fields"])
