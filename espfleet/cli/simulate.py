@@ -14,6 +14,7 @@ from pathlib import Path
 from espfleet import logs
 from espfleet.cli import output
 from espfleet.cli.opening import fleet_url, settings, with_store
+from espfleet.cli.stopping import run_until_told
 from espfleet.cli.words import now_ms
 from espfleet.domain.devices import Device, Dialect
 from espfleet.domain.names import SIMULATED, check_name, check_whole, shown
@@ -140,8 +141,6 @@ def simulate(count: str, room: str, dialect: str) -> None:
         check_name(room, "room")
     given = settings()
     logs.set_up("simulate", given.log_level)
-    from espfleet.cli.run import run_until_told
-
     specs = new_lamps(number, seed=secrets.randbits(32), prefix="sim")
     if dialect == Dialect.PINGLAMP or room:
         specs = [replace(spec, name=f"sim-{spec.id[-6:]}", token=new_token()) for spec in specs]

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from espfleet import logs
 from espfleet.cli.opening import fleet_url, settings
-from espfleet.cli.run import SUPERVISED, keep_server, run_until_told
+from espfleet.cli.run import keep_server
 from espfleet.cli.simulate import add_demo, load
+from espfleet.cli.stopping import SUPERVISED, run_until_told
 from espfleet.cli.words import level_word, now_ms
 from espfleet.domain.devices import Presence
 from espfleet.errors import StartError, StoreError

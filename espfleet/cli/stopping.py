@@ -1,0 +1,58 @@
+"""Running until told to stop: by Ctrl-C, by SIGTERM, or by the end of `up`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+#: Set for a child of `up`: its stdin then ends when `up` does, however that ends.
+SUPERVISED = "ESPFLEET_SUPERVISED"
+
+
+def run_until_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run ``work`` until it ends, or Ctrl-C, SIGTERM or the end of `up` stops it; failures come out one by one."""
+    try:
+        asyncio.run(_until_told(work))
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+async def _until_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+
+    def stop() -> None:
+        if not told.is_set():
+            told.set()
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    if os.environ.get(SUPERVISED):
+        loop.add_reader(sys.stdin.fileno(), _at_end_of_stdin, stop)
+    try:
+        await work()
+    except asyncio.CancelledError:
+        if not told.is_set():
+            raise
+
+
+def _at_end_of_stdin(stop: Callable[[], None]) -> None:
+    with contextlib.suppress(OSError):
+        if os.read(sys.stdin.fileno(), 1_024):
+            return
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    stop()
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first failure in a group of task groups: the one that ended the others."""
+    failure = group.exceptions[0]
+    return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure
