@@ -91,8 +91,10 @@ def test_only_what_is_missing_is_installed(machine: Machine) -> None:
     machine.lacks("ip", "fping")
     machine.has("python3", "exit 1")
     assert machine.run().returncode == 0
-    install = "apt-get install -q -y --no-install-recommends iproute2 fping python3-venv"
-    assert machine.calls()[:2] == ["apt-get update -q", install]
+    update, install = machine.calls()[:2]
+    assert update.startswith("apt-get update ")
+    assert install.startswith("apt-get install -q -y --no-install-recommends ")
+    assert install.endswith(" iproute2 fping python3-venv")
 
 
 def test_a_complete_machine_is_left_as_it_is(machine: Machine) -> None:
