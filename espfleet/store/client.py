@@ -34,8 +34,10 @@ DEFAULT_SHARDS = 8
 OLDEST_SERVER = (7, 0)
 #: How long a command may take, in seconds.
 ANSWER_WITHIN_S = 5.0
-#: How much longer than asked a blocking read may take before its server counts as stalled, in seconds.
-BLOCKING_GRACE_S = 5.0
+#: Longest wait of ``Store.wait``; the next one follows at once, so a longer wait would bring nothing.
+MAX_BLOCK_MS = 2_000
+#: How much longer than that a reply may take before its server counts as stalled, in seconds.
+STALLED_AFTER_S = 5.0
 _SCRIPTS = Path(__file__).parent / "scripts"
 
 Word = str | bytes | int | float
@@ -70,6 +72,7 @@ class Store:
         self.shards = shards
         self.redis: Any = client
         self._location = location
+        self._waiting: Client | None = None
 
     def __repr__(self) -> str:
         return f"Store({self.url!r}, shards={self.shards})"
@@ -133,19 +136,30 @@ class Store:
             seconds, microseconds = await self.redis.time()
         return int(seconds) * 1_000 + int(microseconds) // 1_000
 
-    @asynccontextmanager
-    async def blocking(self, block_ms: int) -> AsyncIterator[Store]:
-        """Open connections of their own for reads that wait up to ``block_ms``; nothing is sent twice on them."""
-        client = _client(self._location, self.name, retries=0, answer_within_s=block_ms / 1_000 + BLOCKING_GRACE_S)
-        try:
-            yield Store(self._location, client, self.name, self.keys, self.shards)
-        finally:
-            await client.aclose()
+    async def wait(self, *command: Word) -> Any:
+        """Send a command that may wait up to ``MAX_BLOCK_MS`` for its reply, on connections for such commands.
+
+        It is never sent twice. A wait that is cancelled or fails may have taken effect.
+        """
+        with translated(self.url):
+            return await self._waiting_client().execute_command(*command)
 
     def pubsub(self) -> PubSub:
         """Return a subscriber on a connection of its own; wrap its use in ``faults.translated``."""
-        subscriber: PubSub = self.redis.pubsub(ignore_subscribe_messages=True)
+        subscriber: PubSub = self._waiting_client().pubsub()
         return subscriber
+
+    def _waiting_client(self) -> Any:
+        if self._waiting is None:
+            answer_within_s = MAX_BLOCK_MS / 1_000 + STALLED_AFTER_S
+            self._waiting = _client(self._location, self.name, retries=0, answer_within_s=answer_within_s)
+        return self._waiting
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._waiting is not None:
+            await self._waiting.aclose()
+        await self.redis.aclose()
 
     async def settle(self) -> Mapping[str, int]:
         """Write the fleet's settings unless they are there, and return them: ``schema`` and ``shards``.
@@ -197,7 +211,7 @@ async def open_store(
         store.shards = settings["shards"]
         yield store
     finally:
-        await client.aclose()
+        await store.aclose()
 
 
 def _client(location: Location, name: str, *, retries: int, answer_within_s: float) -> Client:

@@ -16,7 +16,7 @@ PERMANENT = (
     r"\{reg\}:(settings|version|devices|rooms|groups|targets|tokens)",
     r"\{s\d+\}:(levels|seq|fence)",
     r"\{lead\}:[a-z0-9_.-]+:fence",
-    r"\{p\d+\}:(seen|gone)",
+    r"\{p\d+\}:(due|gone)",
 )
 #: Streams that are cut at every write, as they are named after the prefix.
 BOUNDED = (r"\{s\d+\}:samples", r"\{reg\}:changes", r"\{events\}:log")
@@ -96,12 +96,12 @@ class Keys:
         """String, as long as the watchdog has left: the gateway a living device is connected to."""
         return f"{self.prefix}{{p{part}}}:alive:{device_id}"
 
-    def seen(self, part: int) -> str:
-        """Sorted set, permanent: when each connected device was last heard."""
-        return f"{self.prefix}{{p{part}}}:seen"
+    def due(self, part: int) -> str:
+        """Sorted set, permanent: until when each connected device is alive unless it is heard again."""
+        return f"{self.prefix}{{p{part}}}:due"
 
     def gone(self, part: int) -> str:
-        """Sorted set, permanent, empty but for moments: devices whose going is not recorded as an event yet."""
+        """Sorted set, permanent: devices found offline whose event is not recorded yet; mostly empty."""
         return f"{self.prefix}{{p{part}}}:gone"
 
     def session(self, part: int, device_id: str) -> str:

@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from espfleet.domain.devices import Device
 from espfleet.domain.groups import Group
@@ -21,8 +21,7 @@ from espfleet.domain.targets import Target
 from espfleet.errors import ConflictError
 from espfleet.store.client import Store
 
-Kind = Literal["devices", "rooms", "groups", "targets", "tokens"]
-KINDS: tuple[Kind, ...] = ("devices", "rooms", "groups", "targets", "tokens")
+KINDS = ("devices", "rooms", "groups", "targets", "tokens")
 #: How often a change is planned anew because others were faster.
 TRIES = 100
 #: How many of the latest changes are kept for ``refresh``.
@@ -34,12 +33,12 @@ class Change:
     """One row to write.
 
     Attributes:
-        kind: Table of the row.
+        kind: Table of the row, one of ``KINDS``.
         key: Hardware id of a device, hash of a token, else the name.
         value: The row, or ``None`` to delete it.
     """
 
-    kind: Kind
+    kind: str
     key: str
     value: Mapping[str, Any] | None
 
@@ -47,8 +46,7 @@ class Change:
 async def load(store: Store) -> Registry:
     """Return the registry as it was at one moment."""
     keys = store.keys
-    tables: tuple[Kind, ...] = ("devices", "rooms", "groups", "targets")
-    commands = [("GET", keys.version()), *(("HGETALL", keys.table(kind)) for kind in tables)]
+    commands = [("GET", keys.version()), *(("HGETALL", keys.table(kind)) for kind in KINDS[:4])]
     found_version, devices, rooms, groups, targets = await store.do_all(commands, atomic=True)
     return Registry(
         version=int(found_version or 0),

@@ -1,0 +1,42 @@
+"""Readings: the latest number of each name that a device reports, for a day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from espfleet.domain.shards import shard_of
+from espfleet.store.client import Store
+
+TTL_MS = 24 * 3_600_000
+#: Names a device may report; further ones are left out, so that no device fills the server.
+MAX_NAMES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A number a device reported, and when: ms since the epoch."""
+
+    value: float
+    at_ms: int
+
+
+async def put(store: Store, device_id: str, values: Mapping[str, float], at_ms: int) -> None:
+    """Store readings of one moment, ms since the epoch; those of other names stay."""
+    if not values:
+        return
+    words: list[str | int] = [TTL_MS, MAX_NAMES]
+    for name, value in values.items():
+        words += [name, f"{at_ms} {float(value)!r}"]
+    await store.run("put_readings", [store.keys.readings(shard_of(device_id, store.shards), device_id)], words)
+
+
+async def get(store: Store, device_id: str) -> dict[str, Reading]:
+    """Return the latest readings of a device, by name."""
+    found = await store.do("HGETALL", store.keys.readings(shard_of(device_id, store.shards), device_id))
+    return {name.decode(): _reading(text) for name, text in found.items()}
+
+
+def _reading(text: bytes) -> Reading:
+    at_ms, _, value = text.partition(b" ")
+    return Reading(float(value), int(at_ms))

@@ -1,0 +1,304 @@
+"""Samples on their way from probers to levelers: one stream for each shard, read by one consumer at a time.
+
+The consumer group keeps how far the stream was read and what is not acknowledged yet; whoever takes a shard over
+claims that and reads on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from espfleet.domain.samples import Layout
+from espfleet.errors import StoreError
+from espfleet.store.client import Command, Store
+from espfleet.store.faults import GroupGoneError
+
+logger = logging.getLogger(__name__)
+
+GROUP = "levels"
+#: Entries a stream keeps however few come; at one each 25 ms they last 25 s.
+LEAST_KEPT = 1_000
+LAYOUT_TTL_MS = 2 * 3_600_000
+_READ_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry to write.
+
+    Attributes:
+        shard: Shard it goes to.
+        worker: Who measured.
+        seq: Number that grows with each entry of this worker, so that an entry written twice is noticed.
+        layout_id: Layout that its slots refer to.
+        blob: Packed batch.
+    """
+
+    shard: int
+    worker: str
+    seq: int
+    layout_id: str
+    blob: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """An entry as it was read; ``entry_id`` is its place in the stream, beginning with ms since the epoch."""
+
+    entry_id: str
+    worker: str
+    seq: int
+    layout_id: str
+    blob: bytes
+
+
+async def append(store: Store, entries: Sequence[Entry], keep: int) -> set[tuple[int, str]]:
+    """Write entries in their order, with one round trip.
+
+    Args:
+        store: Where the fleet is kept.
+        entries: What to write.
+        keep: How many entries each of the streams shall keep, roughly.
+
+    Returns:
+        Shard and id of layouts that entries refer to and nobody can read: they expired, or the server was emptied.
+        Write them with ``put_layout``.
+    """
+    keys = store.keys
+    layouts = list(dict.fromkeys((entry.shard, entry.layout_id) for entry in entries))
+    streams = {shard: keys.samples(shard) for shard, _ in layouts}
+    commands: list[Command] = [
+        (
+            *("XADD", streams[entry.shard], "MAXLEN", "~", keep, "*"),
+            *("w", entry.worker, "q", entry.seq, "l", entry.layout_id, "b", entry.blob),
+        )
+        for entry in entries
+    ]
+    commands += [("EXISTS", keys.layout(*layout)) for layout in layouts]
+    replies = await store.do_all(commands)
+    return {layout for layout, known in zip(layouts, replies[len(entries) :], strict=True) if not known}
+
+
+async def put_layout(store: Store, shard: int, layout: Layout) -> None:
+    """Store a layout for 2 h; write it again before that."""
+    await store.do("SET", store.keys.layout(shard, layout.layout_id), layout.to_json(), "PX", LAYOUT_TTL_MS)
+
+
+async def get_layout(store: Store, shard: int, layout_id: str) -> Layout | None:
+    """Return a layout, or ``None`` if it is not stored."""
+    text = await store.do("GET", store.keys.layout(shard, layout_id))
+    return Layout.from_json(text) if text is not None else None
+
+
+async def init_consumers(store: Store) -> list[str]:
+    """Make the consumer group of every shard's stream that has none; return the names of the streams that had none."""
+    streams = [store.keys.samples(shard) for shard in range(store.shards)]
+    return [stream for stream in streams if await _make_group(store, stream)]
+
+
+async def _make_group(store: Store, stream: str) -> bool:
+    """Make the group that reads a stream from its beginning; return whether there was none."""
+    try:
+        await store.do("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+    except StoreError as exc:
+        if "BUSYGROUP" in str(exc):
+            return False
+        raise
+    return True
+
+
+class ShardReader:
+    """Reads one shard's stream for one consumer.
+
+    Attributes:
+        shard: Number of the shard.
+        consumer: Name of the reader in the group.
+        gaps: Entries that were cut off the stream before this reader got them.
+    """
+
+    def __init__(self, store: Store, shard: int, consumer: str) -> None:
+        self.shard = shard
+        self.consumer = consumer
+        self.gaps = 0
+        self._store = store
+        self._stream = store.keys.samples(shard)
+        #: Where to go on among the entries this consumer was given and has not acknowledged; ``None`` once they are
+        #: through. A read that breaks may have been answered, so it begins anew then.
+        self._own_after: str | None = "0"
+        #: How many entries were ever written up to the last one read; ``None`` while unknown.
+        self._position: int | None = None
+        self._behind = True
+
+    async def read(self, block_ms: int, count: int) -> list[StreamEntry]:
+        """Return up to ``count`` entries: those read and not acknowledged before, then new ones, in their order.
+
+        Waits up to ``block_ms``, at most 2,000, when there are none.
+        """
+        return (await read_shards(self._store, [self], block_ms, count)).get(self.shard, [])
+
+    async def ack(self, entry_ids: Sequence[str]) -> None:
+        """Say that entries have had their effect."""
+        if entry_ids:
+            await self._store.do("XACK", self._stream, GROUP, *entry_ids)
+
+    async def claim_all(self) -> list[StreamEntry]:
+        """Make what other consumers have read and not acknowledged this one's; for the new owner of the shard."""
+        claimed: list[StreamEntry] = []
+        start = b"0-0"
+        while True:
+            try:
+                start, entries, *rest = await self._store.do(
+                    *("XAUTOCLAIM", self._stream, GROUP, self.consumer, 0, start, "COUNT", _READ_AT_ONCE)
+                )
+            except GroupGoneError:
+                await self._regroup()
+                return []
+            self._note_gap(len(rest[0]) if rest else 0)
+            claimed += [_entry(entry_id, fields) for entry_id, fields in entries if fields is not None]
+            if start == b"0-0":
+                # They are returned here; a later read need not bring them again.
+                if self._own_after is not None and claimed:
+                    self._own_after = claimed[-1].entry_id
+                return claimed
+
+    async def history(self, since_ms: int) -> list[StreamEntry]:
+        """Return what the stream still holds since ``since_ms`` (ms since the epoch), whoever has read it."""
+        found: list[StreamEntry] = []
+        start = str(since_ms)
+        while True:
+            entries = await self._store.do("XRANGE", self._stream, start, "+", "COUNT", _READ_AT_ONCE)
+            found += [_entry(entry_id, fields) for entry_id, fields in entries]
+            if len(entries) < _READ_AT_ONCE:
+                return found
+            start = f"({found[-1].entry_id}"
+
+    async def _read_own(self, count: int) -> list[StreamEntry]:
+        """Return entries this consumer was given before and has not acknowledged."""
+        if self._own_after is None:
+            return []
+        command = ("XREADGROUP", "GROUP", GROUP, self.consumer, "COUNT", count, "STREAMS")
+        try:
+            reply = await self._store.do(*command, self._stream, self._own_after)
+        except GroupGoneError:
+            await self._regroup()
+            return []
+        entries = reply[0][1] if reply else []
+        cut = [entry_id for entry_id, fields in entries if not fields]
+        if cut:
+            self._note_gap(len(cut))
+            await self._store.do("XACK", self._stream, GROUP, *cut)
+        self._own_after = entries[-1][0].decode() if entries else None
+        return [_entry(entry_id, fields) for entry_id, fields in entries if fields]
+
+    async def _read_behind(self, count: int) -> list[StreamEntry]:
+        """Read new entries without waiting, and count those cut off before; for a reader that may be far behind."""
+        try:
+            stream, groups, reply = await self._store.do_all(
+                [
+                    ("XINFO STREAM", self._stream),
+                    ("XINFO GROUPS", self._stream),
+                    ("XREADGROUP", "GROUP", GROUP, self.consumer, "COUNT", count, "STREAMS", self._stream, ">"),
+                ],
+                atomic=True,
+            )
+        except StoreError as exc:
+            if isinstance(exc, GroupGoneError) or "no such key" in str(exc):
+                await self._regroup()
+                return []
+            raise
+        group = next(group for group in groups if group["name"] == GROUP.encode())
+        cut_off = int(stream["entries-added"]) - int(stream["length"])
+        position = self._position if self._position is not None else group["entries-read"]
+        first = stream["first-entry"]
+        # Only what lies between the last entry read and the first one there may be missing.
+        if first and position is not None and _order(first[0]) > _order(group["last-delivered-id"]):
+            self._note_gap(cut_off - position)
+        self._position = max(position or 0, cut_off)
+        return self._took(reply[0][1] if reply else [], count)
+
+    def _took(self, entries: Sequence[Any], count: int) -> list[StreamEntry]:
+        """Return new entries as values, and remember where the reader stands."""
+        if self._position is not None:
+            self._position += len(entries)
+        self._behind = len(entries) >= count
+        return [_entry(entry_id, fields) for entry_id, fields in entries]
+
+    def _note_gap(self, entries: int) -> None:
+        if entries > 0:
+            self.gaps += entries
+            logger.warning("shard %d: %d entries were cut off the stream before they were read", self.shard, entries)
+
+    def _doubt(self) -> None:
+        """A read broke; its entries may count as delivered."""
+        self._own_after = "0"
+        self._position = None
+        self._behind = True
+
+    async def _regroup(self) -> None:
+        self._doubt()
+        if await _make_group(self._store, self._stream):
+            logger.info("shard %d: the consumer group is made anew", self.shard)
+
+
+async def read_shards(
+    store: Store, readers: Sequence[ShardReader], block_ms: int, count: int
+) -> dict[int, list[StreamEntry]]:
+    """Read several shards at once, as ``ShardReader.read`` does; wait only when none has anything.
+
+    Returns:
+        Entries by shard, up to ``count`` each; shards without are absent.
+    """
+    found: dict[int, list[StreamEntry]] = {}
+    for reader in readers:
+        entries = await reader._read_own(count) or (await reader._read_behind(count) if reader._behind else [])
+        if entries:
+            found[reader.shard] = entries
+    if found or not readers:
+        return found
+    if store.on_cluster:
+        # One command cannot read streams of different servers.
+        await asyncio.gather(*(_wait_for_new(store, [reader], block_ms, count, found) for reader in readers))
+    else:
+        await _wait_for_new(store, readers, block_ms, count, found)
+    return found
+
+
+async def _wait_for_new(
+    store: Store,
+    readers: Sequence[ShardReader],
+    block_ms: int,
+    count: int,
+    found: dict[int, list[StreamEntry]],
+) -> None:
+    """Put new entries into ``found``."""
+    by_stream = {reader._stream.encode(): reader for reader in readers}
+    streams = [reader._stream for reader in readers]
+    try:
+        reply = await store.wait(
+            *("XREADGROUP", "GROUP", GROUP, readers[0].consumer, "COUNT", count, "BLOCK", max(1, block_ms)),
+            *("STREAMS", *streams, *(">" for _ in streams)),
+        )
+    except GroupGoneError:
+        for reader in readers:
+            await reader._regroup()
+        return
+    except BaseException:
+        for reader in readers:
+            reader._doubt()
+        raise
+    for stream, entries in reply or []:
+        reader = by_stream[stream]
+        found[reader.shard] = reader._took(entries, count)
+
+
+def _order(entry_id: bytes) -> tuple[int, int]:
+    at_ms, _, number = entry_id.partition(b"-")
+    return int(at_ms), int(number)
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
+    return StreamEntry(entry_id.decode(), fields[b"w"].decode(), int(fields[b"q"]), fields[b"l"].decode(), fields[b"b"])

@@ -1,0 +1,21 @@
+-- End a session.
+-- KEYS: 1 alive, 2 due, 3 session
+-- ARGV: 1 device id, 2 session id, 3 reason
+-- Returns the gateway; nil if the device was offline already, or another session is the latest.
+local now = redis.call('TIME')
+now = now[1] * 1000 + math.floor(now[2] / 1000)
+local session, presence, gateway, watchdog =
+  unpack(redis.call('HMGET', KEYS[3], 'session', 'presence', 'gateway', 'watchdog_ms'))
+if session ~= ARGV[2] then
+  return nil
+end
+local till = redis.call('ZSCORE', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+if presence == 'offline' then
+  return nil
+end
+local seen = till and math.min(till - watchdog, now) or now
+redis.call('HSET', KEYS[3], 'presence', 'offline', 'reason', ARGV[3],
+  'changed_ms', string.format('%.0f', now), 'seen_ms', string.format('%.0f', seen))
+return gateway
