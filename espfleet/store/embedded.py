@@ -35,6 +35,8 @@ ANSWER_WITHIN_S = 120.0
 SILENT_FOR_S = 10.0
 STOP_WITHIN_S = 10.0
 _POLL_S = 0.005
+#: With less the server cannot even begin its log.
+_LEAST_DISK_BYTES = 16_384
 #: Servers this process has started; kept so that they can be reaped.
 _started: list[subprocess.Popen[bytes]] = []
 
@@ -124,8 +126,11 @@ def _running(data: Path) -> str:
     """Return the URL of the server, started if need be; the gate is held."""
     lock = _open(data, "server.lock")
     try:
-        if _locked(lock):
-            _await_answer(data, None, SILENT_FOR_S)
+        begin_s = time.monotonic()
+        # One that was killed a moment ago may hold its lock for another one.
+        while _locked(lock):
+            if _answers(data, begin_s, SILENT_FOR_S):
+                break
         else:
             _start(data, lock)
     finally:
@@ -162,7 +167,10 @@ def _start(data: Path, lock: int) -> None:
         raise StoreStartError(f"the embedded Redis {command[0]} cannot be run: {exc.strerror}") from exc
     _started.append(server)
     try:
-        _await_answer(data, server, ANSWER_WITHIN_S)
+        begin_s = time.monotonic()
+        while not _answers(data, begin_s, ANSWER_WITHIN_S):
+            if server.poll() is not None:
+                raise StoreStartError(f"the embedded Redis ended at once; {data / 'redis.log'} says more")
     except StoreStartError as exc:
         _end(server)
         _clear(data)
@@ -192,21 +200,17 @@ def _options(data: Path, socket_path: Path) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name}", value)]
 
 
-def _await_answer(data: Path, server: subprocess.Popen[bytes] | None, silent_s: float) -> None:
-    """Wait until the server answers; one that loads its data may take ``ANSWER_WITHIN_S``."""
-    begin = time.monotonic()
-    while True:
-        answer = _ask(data)
-        if answer.startswith(b"+PONG"):
-            return
-        waited_s = time.monotonic() - begin
-        if server is not None and server.poll() is not None:
-            raise StoreStartError(f"the embedded Redis ended at once; {data / 'redis.log'} says more")
-        if waited_s > (ANSWER_WITHIN_S if answer.startswith(b"-LOADING") else silent_s):
-            raise StoreStartError(
-                f"the embedded Redis of {data} runs (process {_pid(data) or 'unknown'}) but does not answer"
-            )
-        time.sleep(_POLL_S)
+def _answers(data: Path, begin_s: float, silent_s: float) -> bool:
+    """Whether the server answers now; if not, wait a moment, but not for ever."""
+    answer = _ask(data)
+    if answer.startswith(b"+PONG"):
+        return True
+    if time.monotonic() - begin_s > (ANSWER_WITHIN_S if answer.startswith(b"-LOADING") else silent_s):
+        raise StoreStartError(
+            f"the embedded Redis of {data} runs (process {_pid(data) or 'unknown'}) but does not answer"
+        )
+    time.sleep(_POLL_S)
+    return False
 
 
 def _ask(data: Path) -> bytes:
@@ -317,20 +321,20 @@ def _short_folder(data: Path) -> Path:
 
 
 def _why(data: Path, log_start: int) -> StoreStartError | None:
-    """Return what the server wrote about its end since ``log_start``, as one sentence."""
+    """Return why a server ended, as one sentence, by the disk and by what it logged after ``log_start``."""
+    disk = os.statvfs(data)
+    if disk.f_bavail * disk.f_frsize < _LEAST_DISK_BYTES:
+        return StoreStartError(f"the data folder {data} cannot be used: no space left on its disk")
     try:
         with (data / "redis.log").open("rb") as log:
             log.seek(log_start)
             text = log.read(100_000).decode(errors="replace")
-    except OSError as exc:
-        return _unusable(data, exc)
-    folder = data / "appendonlydir"
-    if "No space left" in text:
-        return StoreStartError(f"the data folder {data} cannot be used: no space left on its disk")
-    if "Bad file format" in text or "Unexpected end of file" in text or "AOF" in text:
+    except OSError:
+        return None
+    if "Bad file format" in text or "Unexpected end of file" in text:
         return StoreStartError(
-            f"the embedded Redis cannot read its data in {folder}: mend it with redis-check-aof --fix, or move it "
-            f"away to begin with an empty fleet; {data / 'redis.log'} says more"
+            f"the embedded Redis cannot read its data in {data / 'appendonlydir'}: mend it with redis-check-aof --fix, "
+            f"or move it away to begin with an empty fleet; {data / 'redis.log'} says more"
         )
     return None
 
