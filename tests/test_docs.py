@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from bench.run import discover
-from espfleet.cli.root import Cli
+from espfleet.cli import root
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -54,10 +55,13 @@ def is_placeholder(word: str) -> bool:
     return not re.search("[a-z]", word)
 
 
-def command_classes() -> dict[str, type]:
-    modules = [f"espfleet.cli.{path.stem}" for path in (ROOT / "espfleet" / "cli").glob("*.py")]
-    items = [item for name in modules for item in vars(importlib.import_module(name)).items()]
-    return {name: item for name, item in items if inspect.isclass(item)}
+def class_named(annotation: object) -> type | None:
+    """Return the class of commands that a function says it returns; ``cli/root.py`` imports it for its type only."""
+    for node in ast.walk(ast.parse(inspect.getsource(root))):
+        if isinstance(node, ast.ImportFrom) and annotation in [alias.name for alias in node.names]:
+            found = getattr(importlib.import_module(str(node.module)), str(annotation))
+            return found if inspect.isclass(found) else None
+    return None
 
 
 def parameters(function: Any) -> dict[str, inspect.Parameter]:
@@ -69,7 +73,7 @@ def check_command(words: list[str]) -> None:
     if words and words[0] in SET_UP:
         assert {word[2:] for word in words[1:]} <= SET_UP[words[0]] | EVERYWHERE
         return
-    here: Any = Cli
+    here: Any = root.Cli
     plain = [word for word in words if not word.startswith("--")]
     allowed = set(EVERYWHERE)
     while plain and not is_placeholder(plain[0]):
@@ -81,7 +85,7 @@ def check_command(words: list[str]) -> None:
         if inspect.isfunction(here):
             takes = parameters(here)
             allowed |= {name.replace("_", "-") for name in takes} | set(takes) | {f"no{name}" for name in takes}
-            below = command_classes().get(str(inspect.signature(here).return_annotation))
+            below = class_named(inspect.signature(here).return_annotation)
             if below is None:
                 break
             # The name of the thing; what comes next is done to it.
