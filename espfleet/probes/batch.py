@@ -25,11 +25,13 @@ logger = logging.getLogger(__name__)
 #: Messages in one system call; 64 costs as little a probe as 256 (measured), and smooths bursts.
 BATCH = 64
 #: Rows of the arenas: for few targets a few, for many this, beyond which parsing gains nothing more.
-ARENA_ROWS = (128, 4096)
+ARENA_ROWS = (128, 2048)
 #: Sends whose numbers are remembered until their stamps come; more stamps than this fit no receive buffer.
 REMEMBERED = 1 << 16
 #: Bytes of ancillary data that hold a stamp.
 STAMP_CONTROL = 64
+#: Level and type of that data: SOL_SOCKET and SCM_TIMESTAMPING, which has the number of the option.
+STAMP_KIND = socket.SOL_SOCKET | SO_TIMESTAMPING << 32
 #: A socket whose numbering is out of step is numbered anew, at most this often.
 RENUMBER_NS = 1_000_000_000
 
@@ -148,12 +150,7 @@ class BatchLink:
         inbox.clear()
 
     def _stamped(self, control: Table, lengths: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> Bools:
-        stamped: Bools = (
-            (lengths >= STAMP_CONTROL)
-            & (control["level"] == socket.SOL_SOCKET)
-            & (control["type"] == SO_TIMESTAMPING)
-            & (control["seconds"] > 0)
-        )
+        stamped: Bools = (lengths >= STAMP_CONTROL) & (control["kind"] == STAMP_KIND)
         return stamped
 
     def _digest_errors(self, ledger: Ledger) -> None:

@@ -50,6 +50,7 @@ class Ledger:
         self._left_ns = np.zeros(size, np.int64)  # since the epoch; by the kernel where it says so
         self._stamped = np.zeros(size, np.bool_)
         self._mark = np.zeros(size, np.int32)
+        self._order = np.arange(self.slots)
         self._at_ns = [0] * rounds
         self._step_ns = [0] * rounds
         self._expiries = [_Expiry(int(timeout), timeouts_ns == timeout) for timeout in np.unique(timeouts_ns)]
@@ -72,7 +73,9 @@ class Ledger:
         high = low + count
         self._state[low:high] = SENT
         self._sent_ns[low:high] = self._rising(now_ns)
-        self._left_ns[low:high] = first_ns if count == 1 else np.linspace(first_ns, last_ns, count, dtype=np.int64)
+        self._left_ns[low:high] = first_ns
+        if count > 1:
+            self._left_ns[low:high] += (last_ns - first_ns) // count * self._order[:count]
         self._stamped[low:high] = False
         self.head += count
         self.outstanding += count

@@ -38,14 +38,12 @@ IOVEC = np.dtype([("base", "u8"), ("bytes", "u8")])
 CONTROL = np.dtype(
     [
         ("bytes", "u8"),
-        ("level", "i4"),
-        ("type", "i4"),
+        ("kind", "u8"),  # level and type as one number, so that one comparison tells
         ("seconds", "i8"),
         ("nanoseconds", "i8"),
         ("more_times", "V32"),
         ("error_bytes", "u8"),
-        ("error_level", "i4"),
-        ("error_type", "i4"),
+        ("error_kind", "u8"),
         ("errno", "u4"),
         ("origin", "u1"),
         ("icmp_type", "u1"),

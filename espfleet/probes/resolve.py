@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import queue
 import socket
@@ -44,9 +43,10 @@ def look_up(name: str) -> list[str]:
 
 def is_ip(host: str) -> bool:
     """Return whether a host is an address already."""
+    family = family_of(host)
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
+        socket.inet_pton(family, host.partition("%")[0] if family is Family.V6 else host)
+    except (OSError, UnicodeError, ValueError):
         return False
     return True
 

@@ -138,11 +138,6 @@ def _folded(sums: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint16]:
     return (~((once >> 16) + (once & 0xFFFF)) & 0xFFFF).astype(np.uint16)
 
 
-def internet_checksum(data: bytes) -> int:
-    """Return the internet checksum of ``data``, whose length is even, as it stands in memory."""
-    return int(_folded(np.frombuffer(data, "u2").sum(dtype=np.uint32, keepdims=True))[0])
-
-
 class Judge:
     """Tells answers to our probes from everything else that a socket receives."""
 
