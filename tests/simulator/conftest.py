@@ -19,6 +19,8 @@ from espfleet.domain.states import GroupLevel, State
 from espfleet.simulator.fleet import Simulator
 from espfleet.simulator.specs import LampSpec
 from tests.conftest import wait_until
+from tests.gateway.conftest import fleet as fleet
+from tests.gateway.conftest import start as start
 
 Visit = Callable[[ServerConnection], Any]
 

@@ -1,0 +1,152 @@
+"""Simulated lamps on the real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from espfleet.domain.devices import Dialect, Presence, Reason
+from espfleet.domain.light import Link, Word
+from espfleet.domain.states import State
+from espfleet.simulator.pinglamp import PingLamp, pinglamp_url
+from espfleet.simulator.session import monotonic_ms
+from espfleet.simulator.specs import LampSpec
+from espfleet.store import commands, presence, readings
+from espfleet.store.registry import Change
+from tests.conftest import wait_until
+from tests.gateway.conftest import QUICK, Fleet, Start
+from tests.simulator.conftest import running
+
+
+async def spec_of(fleet: Fleet, name: str = "porch", number: int = 1) -> LampSpec:
+    """Register a device and return the lamp that is it."""
+    device, token = await fleet.add(name, number)
+    return LampSpec(id=device.id, name="nameless", token=token)
+
+
+async def presence_of(fleet: Fleet, lamp: LampSpec) -> tuple[Presence, Reason | None]:
+    found = (await presence.read_presence(fleet.store, [lamp.id]))[lamp.id]
+    return found.presence, found.reason
+
+
+async def test_a_lamp_shows_the_level_of_its_room_and_follows_it(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    async with running([lamp], gateway.url) as simulator:
+        await wait_until(lambda: simulator.look(lamp.id).word == Word.LEVEL)
+        view = simulator.look(lamp.id)
+        assert (view.name, view.room, view.group, view.level) == ("porch", "hall", "wan", 10)
+        await fleet.publish(95)
+        await wait_until(lambda: simulator.look(lamp.id).level == 95)
+        await fleet.publish(state=State.UNKNOWN, level=50)
+        await wait_until(lambda: simulator.look(lamp.id).word == Word.UNKNOWN)
+
+
+async def test_no_lamp_is_green_when_nobody_measures_any_more(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    async with running([lamp], gateway.url) as simulator:
+        await wait_until(lambda: simulator.look(lamp.id).level == 10)
+        fleet.beating.clear()
+        await wait_until(lambda: simulator.look(lamp.id).word == Word.UNKNOWN, timeout_s=10)
+        await wait_until(lambda: simulator.look(lamp.id).channels.green < 0.01)
+
+
+async def test_commands_reach_a_lamp_and_its_answer_comes_back(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    async with running([lamp], gateway.url) as simulator:
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
+        answer = await commands.send(fleet.store, lamp.id, {"action": "identify", "for_ms": 60_000})
+        assert answer is not None
+        assert answer["ok"] is True
+        assert answer["data"] == {"for_ms": 60_000}
+        await wait_until(lambda: simulator.look(lamp.id).word == Word.IDENTIFY)
+        refused = await commands.send(fleet.store, lamp.id, {"action": "gpio", "pin": 4})
+        assert refused is not None
+        assert "cannot do 'gpio'" in refused["error"]
+
+
+async def test_readings_of_a_lamp_are_kept(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    async with running([lamp], gateway.url, readings_ms=100):
+
+        async def kept() -> bool:
+            return {"temperature_c", "rssi_dbm"} <= set(await readings.get(fleet.store, lamp.id))
+
+        await wait_until(kept)
+
+
+async def test_a_frozen_lamp_is_offline_and_shows_the_present_level_when_it_thaws(fleet: Fleet, start: Start) -> None:
+    gateway = await start(**QUICK)
+    lamp = await spec_of(fleet)
+    async with running([lamp], gateway.url) as simulator:
+
+        async def live() -> bool:
+            return await presence_of(fleet, lamp) == (Presence.LIVE, None)
+
+        async def offline() -> bool:
+            return await presence_of(fleet, lamp) == (Presence.OFFLINE, Reason.SILENT)
+
+        await wait_until(live)
+        simulator.freeze(lamp.id)
+        await wait_until(offline)
+        await wait_until(lambda: simulator.look(lamp.id).word == Word.STALE)
+        await fleet.publish(70)
+        simulator.thaw(lamp.id)
+        await wait_until(live)
+        await wait_until(lambda: simulator.look(lamp.id).level == 70)
+
+
+async def test_a_cut_lamp_comes_back_by_itself(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    async with running([lamp], gateway.url) as simulator:
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
+        simulator.cut(lamp.id)
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.NO_GATEWAY)
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
+
+
+async def test_a_wrong_token_and_a_missing_registration_are_told_apart(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    stranger = LampSpec(id="0" * 11 + "9", name="stranger", token="t")
+    async with running([replace(lamp, token="wrong"), stranger], gateway.url) as simulator:
+        await wait_until(lambda: "the gateway does not accept the token (4001" in simulator.look(lamp.id).why)
+        await wait_until(lambda: "the lamp is not registered (4004" in simulator.look("stranger").why)
+
+
+async def test_an_unregistered_lamp_is_sent_away_and_opens_for_another_token(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    async with running([lamp], gateway.url) as simulator:
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
+        await fleet.change(Change("devices", lamp.id, None))
+        await wait_until(lambda: "4004" in simulator.look("porch").why)
+
+
+async def test_a_stopping_gateway_says_when_to_come_back(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    async with running([lamp], gateway.url) as simulator:
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
+        await gateway.stop()
+        await wait_until(lambda: "(1012: restarting; retry_after_ms=" in simulator.look(lamp.id).why)
+        await start(port=gateway.port)
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED, timeout_s=20)
+
+
+async def test_a_ping_lamp_is_served_as_it_always_was(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    _, token = await fleet.add("porch", dialect=Dialect.PINGLAMP)
+    lamp = PingLamp(pinglamp_url(gateway.url, token), clock=monotonic_ms)
+    task = asyncio.create_task(lamp.run())
+    try:
+        await wait_until(lambda: lamp.level == 10)
+        await fleet.publish(80)
+        await wait_until(lambda: lamp.level == 80)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
