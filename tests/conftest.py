@@ -18,6 +18,7 @@ import pytest
 
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
+from espfleet.store.keys import Keys
 
 # --- nothing of the developer's own may reach the tests, nor the tests it
 
@@ -88,7 +89,8 @@ async def emptied_store(url: str) -> AsyncIterator[Store]:
     """Open a fleet on a server of the tests, and only there, with nothing in it."""
     if not url.startswith((f"unix://{TEST_FOLDER}/", "redis+cluster://127.0.0.1:")):
         raise RuntimeError(f"{url} is not a server of these tests: it is not emptied")
-    async with open_store(url, name="emptier") as first:
+    # Under another prefix, for a test may have left a fleet that cannot be opened.
+    async with open_store(url, name="emptier", keys=Keys("emptier:")) as first:
         await first.redis.flushall()
     async with open_store(url, name="test") as opened:
         yield opened

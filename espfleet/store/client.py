@@ -38,6 +38,8 @@ ANSWER_WITHIN_S = 5.0
 MAX_BLOCK_MS = 2_000
 #: How much longer than that a reply may take before its server counts as stalled, in seconds.
 STALLED_AFTER_S = 5.0
+#: Commands under way at once; more wait their turn, for a pool of connections that is used up fails at once.
+_AT_ONCE = 32
 _SCRIPTS = Path(__file__).parent / "scripts"
 
 Word = str | bytes | int | float
@@ -73,6 +75,7 @@ class Store:
         self.redis: Any = client
         self._location = location
         self._waiting: Client | None = None
+        self._turn = asyncio.Semaphore(_AT_ONCE)
 
     def __repr__(self) -> str:
         return f"Store({self.url!r}, shards={self.shards})"
@@ -84,8 +87,9 @@ class Store:
 
     async def do(self, *command: Word) -> Any:
         """Send one command and return its reply."""
-        with translated(self.url):
-            return await self.redis.execute_command(*command)
+        async with self._turn:
+            with translated(self.url):
+                return await self.redis.execute_command(*command)
 
     async def do_all(self, commands: Sequence[Command], *, atomic: bool = False) -> list[Any]:
         """Send commands together and return their replies.
@@ -96,32 +100,38 @@ class Store:
         """
         if not commands:
             return []
-        with translated(self.url):
-            async with self.redis.pipeline(transaction=atomic) as pipeline:
-                for command in commands:
-                    pipeline.execute_command(*command)
-                replies: list[Any] = await pipeline.execute()
-                return replies
+        async with self._turn:
+            with translated(self.url):
+                async with self.redis.pipeline(transaction=atomic) as pipeline:
+                    for command in commands:
+                        pipeline.execute_command(*command)
+                    replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise store_error(reply, self.url) from reply
+        return replies
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[Word] = ()) -> Any:
         """Run ``scripts/<script>.lua`` and return its reply; the server learns it where it does not know it."""
         text, digest = _script(script)
-        with translated(self.url):
-            try:
-                return await self.redis.execute_command("EVALSHA", digest, len(keys), *keys, *args)
-            except NoScriptError:
-                return await self.redis.execute_command("EVAL", text, len(keys), *keys, *args)
+        async with self._turn:
+            with translated(self.url):
+                try:
+                    return await self.redis.execute_command("EVALSHA", digest, len(keys), *keys, *args)
+                except NoScriptError:
+                    return await self.redis.execute_command("EVAL", text, len(keys), *keys, *args)
 
     async def run_all(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts side by side and return their replies; on a single server they are sent together."""
         if self.on_cluster or len(calls) < 2:
             return list(await asyncio.gather(*(self.run(call.script, call.keys, call.args) for call in calls)))
-        with translated(self.url):
-            async with self.redis.pipeline(transaction=False) as pipeline:
-                for call in calls:
-                    digest = _script(call.script)[1]
-                    pipeline.execute_command("EVALSHA", digest, len(call.keys), *call.keys, *call.args)
-                replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        async with self._turn:
+            with translated(self.url):
+                async with self.redis.pipeline(transaction=False) as pipeline:
+                    for call in calls:
+                        digest = _script(call.script)[1]
+                        pipeline.execute_command("EVALSHA", digest, len(call.keys), *call.keys, *call.args)
+                    replies: list[Any] = await pipeline.execute(raise_on_error=False)
         for index, reply in enumerate(replies):
             if isinstance(reply, NoScriptError):
                 call = calls[index]
@@ -132,8 +142,7 @@ class Store:
 
     async def time_ms(self) -> int:
         """Return the server's time, in ms since the epoch."""
-        with translated(self.url):
-            seconds, microseconds = await self.redis.time()
+        seconds, microseconds = await self.do("TIME")
         return int(seconds) * 1_000 + int(microseconds) // 1_000
 
     async def wait(self, *command: Word) -> Any:

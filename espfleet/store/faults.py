@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +14,8 @@ from redis import exceptions as failures
 from espfleet.errors import StoreError, StoreLoginError, StoreUnavailableError
 
 #: How refusals begin that pass when somebody has seen to the server, or by themselves.
-_PASSING = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY ", "MISCONF", "OOM", "NOREPLICAS")
+_PASSING = ("BUSY ", "MISCONF", "NOREPLICAS", "EXECABORT")
+_COMMAND = re.compile(r"^Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
 _LOGIN = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH")
 #: How it is told that a consumer group is gone, or that its stream vanished while somebody waited for it.
 _GONE = ("NOGROUP", "UNBLOCKED")
@@ -32,7 +36,8 @@ def translated(label: str) -> Iterator[None]:
 
 def store_error(exc: Exception, label: str) -> StoreError:
     """Return the failure of the store that a failure of the client stands for."""
-    text = str(exc)
+    # In a pipeline the client puts the whole command in front, which is nobody's business.
+    text = _COMMAND.sub("", str(exc))
     if isinstance(exc, failures.AuthenticationError | failures.NoPermissionError) or _begins(text, _LOGIN):
         if "NOPERM" in text or isinstance(exc, failures.NoPermissionError):
             return StoreLoginError(f"Redis at {label} does not allow this user what espfleet needs: all commands")
@@ -42,7 +47,7 @@ def store_error(exc: Exception, label: str) -> StoreError:
     if _begins(text, _GONE):
         return GroupGoneError(f"Redis at {label} has lost a consumer group")
     if isinstance(exc, failures.ResponseError) and not isinstance(exc, failures.ClusterError):
-        if _begins(text, _PASSING):
+        if isinstance(exc, failures.OutOfMemoryError | failures.ReadOnlyError) or _begins(text, _PASSING):
             return StoreUnavailableError(f"Redis at {label} cannot work now: {text}")
         return StoreError(f"Redis at {label} refuses a command: {text}")
     if isinstance(exc, failures.DataError):
@@ -58,8 +63,11 @@ def _reason(exc: Exception) -> str:
     """Return a few words about a broken connection."""
     cause: BaseException | None = exc
     while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
+        if isinstance(cause, socket.gaierror):
+            return "its host name is not known"
+        if isinstance(cause, OSError) and cause.errno:
+            # asyncio replaces the text of the error by one that repeats the address.
+            return os.strerror(cause.errno).lower()
         cause = cause.__cause__ or cause.__context__
     if isinstance(exc, failures.TimeoutError | asyncio.TimeoutError):
         return "no answer in time"

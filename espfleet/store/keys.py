@@ -19,7 +19,7 @@ PERMANENT = (
     r"\{p\d+\}:(due|gone)",
 )
 #: Streams that are cut at every write, as they are named after the prefix.
-BOUNDED = (r"\{s\d+\}:samples", r"\{reg\}:changes", r"\{events\}:log")
+BOUNDED = (r"\{s\d+\}:samples", r"\{events\}:log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,6 @@ class Keys:
     def table(self, kind: str) -> str:
         """Hash, permanent: one row of JSON for each of ``devices``, ``rooms``, ``groups``, ``targets``, ``tokens``."""
         return f"{self.prefix}{{reg}}:{kind}"
-
-    def changes(self) -> str:
-        """Stream, cut at 1,000: the latest changes of the registry; an entry's id is the version it led to."""
-        return f"{self.prefix}{{reg}}:changes"
 
     def registry_channel(self) -> str:
         """Channel: the registry's new version."""

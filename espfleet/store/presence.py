@@ -6,6 +6,7 @@ hash; whether it is there is decided when somebody asks. The sweep tells, once, 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -184,7 +185,7 @@ async def sweep(store: Store) -> list[Gone]:
             due, *others = _many_keys(store, part, ids)
             calls.append(Call("sweep", [due, store.keys.gone(part), *others], ids))
     found = [row for rows in await store.run_all(calls) for row in rows]
-    return [await _bury(store, row) for row in found]
+    return list(await asyncio.gather(*(_bury(store, row) for row in found)))
 
 
 async def _bury(store: Store, row: bytes) -> Gone:

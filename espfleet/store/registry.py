@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from espfleet.domain.devices import Device
 from espfleet.domain.groups import Group
@@ -22,10 +23,19 @@ from espfleet.errors import ConflictError
 from espfleet.store.client import Store
 
 KINDS = ("devices", "rooms", "groups", "targets", "tokens")
+Make = Callable[[Mapping[str, Any]], Any]
+#: A row as it is stored, and what it means.
+Row = tuple[bytes, Any]
+_MAKERS: Mapping[str, Make] = {
+    "devices": Device.from_dict,
+    "rooms": Room.from_dict,
+    "groups": Group.from_dict,
+    "targets": Target.from_dict,
+}
+#: Rows read before, for each open fleet: reading 10,000 devices anew after each change would hold a gateway up.
+_known: WeakKeyDictionary[Store, dict[str, dict[str, Row]]] = WeakKeyDictionary()
 #: How often a change is planned anew because others were faster.
 TRIES = 100
-#: How many of the latest changes are kept for ``refresh``.
-KEPT_CHANGES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +56,23 @@ class Change:
 async def load(store: Store) -> Registry:
     """Return the registry as it was at one moment."""
     keys = store.keys
-    commands = [("GET", keys.version()), *(("HGETALL", keys.table(kind)) for kind in KINDS[:4])]
-    found_version, devices, rooms, groups, targets = await store.do_all(commands, atomic=True)
-    return Registry(
-        version=int(found_version or 0),
-        devices={key: Device.from_dict(row) for key, row in _rows(devices)},
-        rooms={key: Room.from_dict(row) for key, row in _rows(rooms)},
-        groups={key: Group.from_dict(row) for key, row in _rows(groups)},
-        targets={key: Target.from_dict(row) for key, row in _rows(targets)},
-    )
+    commands = [("GET", keys.version()), *(("HGETALL", keys.table(kind)) for kind in _MAKERS)]
+    found_version, *tables = await store.do_all(commands, atomic=True)
+    known = _known.setdefault(store, {kind: {} for kind in _MAKERS})
+    for kind, table in zip(_MAKERS, tables, strict=True):
+        known[kind] = _things(table, known[kind], _MAKERS[kind])
+    things = {kind: {key: thing for key, (_, thing) in rows.items()} for kind, rows in known.items()}
+    return Registry(version=int(found_version or 0), **things)
+
+
+def _things(table: Mapping[bytes, bytes], known: Mapping[str, Row], make: Make) -> dict[str, Row]:
+    """Return the rows of a table with what they mean; rows that are as they were are not read again."""
+    rows: dict[str, Row] = {}
+    for key_bytes, text in table.items():
+        key = key_bytes.decode()
+        before = known.get(key)
+        rows[key] = before if before is not None and before[0] == text else (text, make(json.loads(text)))
+    return rows
 
 
 async def version(store: Store) -> int:
@@ -64,7 +82,8 @@ async def version(store: Store) -> int:
 
 async def tokens(store: Store) -> dict[str, dict[str, Any]]:
     """Return the tokens of people and programs, by hash."""
-    return dict(_rows(await store.do("HGETALL", store.keys.table("tokens"))))
+    found = await store.do("HGETALL", store.keys.table("tokens"))
+    return {key.decode(): json.loads(row) for key, row in found.items()}
 
 
 async def apply(store: Store, changes: Sequence[Change], expected_version: int) -> int:
@@ -118,27 +137,12 @@ async def change(store: Store, plan: Callable[[Registry], Sequence[Change]]) -> 
 
 def changed(before: Registry, changes: Sequence[Change], new_version: int) -> Registry:
     """Return the registry after changes, without asking Redis."""
-    tables: dict[str, dict[str, Any]] = {
-        "devices": dict(before.devices),
-        "rooms": dict(before.rooms),
-        "groups": dict(before.groups),
-        "targets": dict(before.targets),
-    }
-    makers: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-        "devices": Device.from_dict,
-        "rooms": Room.from_dict,
-        "groups": Group.from_dict,
-        "targets": Target.from_dict,
-    }
+    tables: dict[str, dict[str, Any]] = {kind: dict(getattr(before, kind)) for kind in _MAKERS}
     for change in changes:
         if change.kind not in tables:
             continue
         if change.value is None:
             tables[change.kind].pop(change.key, None)
         else:
-            tables[change.kind][change.key] = makers[change.kind](change.value)
+            tables[change.kind][change.key] = _MAKERS[change.kind](change.value)
     return Registry(version=new_version, **tables)
-
-
-def _rows(table: Mapping[bytes, bytes]) -> list[tuple[str, dict[str, Any]]]:
-    return [(key.decode(), json.loads(row)) for key, row in table.items()]
