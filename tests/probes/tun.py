@@ -1,4 +1,4 @@
-"""A network made by a thread: a TUN device whose other end answers echo requests as the address asks for.
+"""A network made by a thread: a TUN device whose other end answers echo requests and SYNs as the address asks for.
 
 ``10.99.P.x`` and ``fd99::P:x`` behave as number P of ``BEHAVIOURS`` says; x is free.
 """
@@ -21,6 +21,8 @@ from contextlib import contextmanager
 #: From linux/if_tun.h.
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 DEVICE = "eftun"
+#: Flags of TCP.
+SYN, ACK = 0x02, 0x10
 ROUTER4, ROUTER6 = socket.inet_aton("10.99.0.254"), socket.inet_pton(socket.AF_INET6, "fd99::fffe")
 
 
@@ -36,7 +38,7 @@ Answers = list[tuple[float, bytes]]
 
 
 class Request:
-    """An echo request as it left."""
+    """An echo request or a SYN as it left; ``icmp`` is what follows the IP header."""
 
     def __init__(self, packet: bytes) -> None:
         self.packet = packet
@@ -47,25 +49,48 @@ class Request:
             self.source, self.target, self.icmp = packet[12:16], packet[16:20], packet[20:]
 
     @property
+    def protocol(self) -> int:
+        return self.packet[6] if self.v6 else self.packet[9]
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is an echo request or a SYN."""
+        if self.protocol == socket.IPPROTO_TCP:
+            return self.icmp[13] == SYN
+        return self.icmp[0] == (128 if self.v6 else 8)
+
+    @property
     def behaviour(self) -> int:
         return self.target[-3] if self.v6 else self.target[2]
 
     def reply(self, source: bytes | None = None, payload: bytes | None = None) -> bytes:
+        if self.protocol == socket.IPPROTO_TCP:
+            return self.accept()
         head = struct.pack("!BBH", 129 if self.v6 else 0, 0, 0)
         return self._packet(source or self.target, head + self.icmp[4:8] + (payload or self.icmp[8:]))
+
+    def accept(self) -> bytes:
+        """Return a SYN-ACK."""
+        source_port, target_port, sequence = struct.unpack_from("!HHI", self.icmp)
+        tcp = struct.pack(
+            "!HHIIBBHHH", target_port, source_port, 1_000, sequence + 1 & 0xFFFFFFFF, 5 << 4, SYN | ACK, 65_535, 0, 0
+        )
+        pseudo = self.target + self.source + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(tcp))
+        return self._packet(self.target, tcp[:16] + checksum(pseudo + tcp) + tcp[18:], socket.IPPROTO_TCP)
 
     def error(self, icmp_type: int, code: int, quoted: int) -> bytes:
         ip_bytes = 40 if self.v6 else 20
         body = struct.pack("!BBHI", icmp_type, code, 0, 0) + self.packet[: ip_bytes + quoted]
         return self._packet(ROUTER6 if self.v6 else ROUTER4, body)
 
-    def _packet(self, source: bytes, icmp: bytes) -> bytes:
+    def _packet(self, source: bytes, icmp: bytes, protocol: int = socket.IPPROTO_ICMP) -> bytes:
         if self.v6:
             pseudo = source + self.source + struct.pack("!II", len(icmp), 58)
             icmp = icmp[:2] + checksum(pseudo + icmp) + icmp[4:]
             return struct.pack("!IHBB", 6 << 28, len(icmp), 58, 64) + source + self.source + icmp
-        icmp = icmp[:2] + checksum(icmp) + icmp[4:]
-        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(icmp), 0, 0, 64, 1, 0) + source + self.source
+        if protocol == socket.IPPROTO_ICMP:
+            icmp = icmp[:2] + checksum(icmp) + icmp[4:]
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(icmp), 0, 0, 64, protocol, 0) + source + self.source
         return head[:10] + checksum(head) + head[12:] + icmp
 
 
@@ -108,6 +133,7 @@ class Responder:
         self._stop_reader, self._stop_writer = os.pipe()
         self._thread = threading.Thread(target=self._run, name="tun")
         self.requests = 0
+        self.behaviours = dict(BEHAVIOURS)
 
     def start(self) -> None:
         self._thread.start()
@@ -129,10 +155,10 @@ class Responder:
                 return
             for packet in self._packets() if readable else ():
                 request = Request(packet)
-                if request.icmp[:1] != (b"\x80" if request.v6 else b"\x08"):
+                if not request.asks:
                     continue
                 self.requests += 1
-                for delay_s, answer in BEHAVIOURS[request.behaviour](request):
+                for delay_s, answer in self.behaviours[request.behaviour](request):
                     heapq.heappush(waiting, (time.monotonic() + delay_s, next(numbers), answer))
             while waiting and waiting[0][0] <= time.monotonic():
                 os.write(self._fd, heapq.heappop(waiting)[2])
