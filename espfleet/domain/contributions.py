@@ -1,0 +1,139 @@
+"""Contributions: the five ways in which a target can be bad, each as a level of 0 to 100.
+
+    loss     lower bound of the loss, in percent
+    now      median of the short window, in ms
+    usual    median of the long window, in ms
+    jitter   jitter of RFC 3550, in ms
+    jump     how far now lies above the baseline, as a multiple of the baseline
+
+Each is mapped piecewise: 0 → 0, orange → 50, red → 90, 1.5 × red → 100. The level of a target is the highest of them;
+of equal ones the first in this order is told.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from espfleet.domain.groups import Thresholds
+from espfleet.domain.quantiles import Floats, Rows
+from espfleet.domain.states import ORANGE_LEVEL, RED_LEVEL
+
+FULL_LEVEL = 100
+#: Red times this is level 100.
+FULL = 1.5
+#: Stands for infinite where infinite would make a difference or a quotient meaningless.
+_HUGE: Any = np.float32(1e9)
+#: A threshold that nothing reaches.
+_NEVER_REACHED = 1e30
+
+
+class Kind(IntEnum):
+    """What a contribution is about; also its place in the arrays of this module."""
+
+    LOSS = 0
+    NOW = 1
+    USUAL = 2
+    JITTER = 3
+    JUMP = 4
+
+
+# Marks are a group's thresholds as a column of numbers: orange by kind, floor of the jump, at once, red by kind.
+_ORANGE, _JUMP_FLOOR, _AT_ONCE, _RED = slice(0, 5), 5, 6, slice(7, 12)
+#: Marks that are needed while nothing is above orange.
+CALM_MARKS = 6
+MARKS = 12
+
+
+def marks_of(thresholds: Thresholds) -> list[float]:
+    """Return thresholds as the ``MARKS`` numbers that ``contributions`` takes; what is left out is never reached."""
+    t = thresholds
+    orange = [
+        t.loss_orange_percent,
+        t.latency_orange_ms,
+        t.latency_orange_ms,
+        _NEVER_REACHED if t.jitter_orange_ms is None else t.jitter_orange_ms,
+        _NEVER_REACHED if t.jump_orange is None else t.jump_orange - 1,
+    ]
+    red = [
+        t.loss_red_percent,
+        t.latency_red_ms,
+        t.latency_red_ms,
+        2 * _NEVER_REACHED if t.jitter_red_ms is None else t.jitter_red_ms,
+        2 * _NEVER_REACHED if t.jump_red is None else t.jump_red - 1,
+    ]
+    floor = 1.0 if t.jump_orange is None else max(t.jump_ms / (t.jump_orange - 1), 1e-3)
+    return [*orange, floor, _NEVER_REACHED if t.at_once_red_ms is None else t.at_once_red_ms, *red]
+
+
+def jump_of(now_ms: Floats, baseline_ms: Floats, floor_ms: Floats) -> Floats:
+    """Return by how many baselines ``now_ms`` lies above the baseline: 0 at the baseline, 1 at twice it.
+
+    A baseline below ``floor_ms`` counts as that much. The floor is ``jump_ms / (jump_orange - 1)``, so the jump is
+    orange exactly if now is ``jump_orange`` times the baseline and ``jump_ms`` above it too, and goes on from there
+    without a step.
+    """
+    finite_ms = np.minimum(now_ms, _HUGE)
+    jump: Floats = (finite_ms - baseline_ms) / np.maximum(baseline_ms, floor_ms)
+    return jump
+
+
+def levels_of(values: Floats, orange: Floats, red: Floats) -> Floats:
+    """Return the levels, 0 to 100, of values against thresholds of the same shape."""
+    levels = _share(values / orange, ORANGE_LEVEL)
+    levels += _share((values - orange) / (red - orange), RED_LEVEL - ORANGE_LEVEL)
+    levels += _share((values - red) / (red * np.float32(FULL - 1)), FULL_LEVEL - RED_LEVEL)
+    return levels
+
+
+def _share(part: Floats, points: int) -> Floats:
+    """Return the points for the part of a stretch that was gone: none before it, all behind it. Changes ``part``."""
+    np.maximum(part, 0, out=part)
+    np.minimum(part, 1, out=part)
+    part *= points
+    return part
+
+
+def contributions(values: Floats, marks: Floats) -> Floats:
+    """Return the level of each kind of contribution, float32 [5, n].
+
+    Args:
+        values: Loss, now, usual, jitter and baseline, float32 [5, n]; what is infinite has level 100. The baseline is
+            overwritten by the jump.
+        marks: ``marks_of`` the thresholds, float32 [MARKS, n].
+    """
+    values[Kind.JUMP] = jump_of(values[Kind.NOW], values[Kind.JUMP], marks[_JUMP_FLOOR])
+    return levels_of(values, marks[_ORANGE], marks[_RED])
+
+
+def highest(values: Floats, marks: Floats, group: Rows) -> Floats:
+    """Return the highest contribution, float32 [n]; the same as of ``contributions``, sooner while most are calm.
+
+    Args:
+        values: As for ``contributions``, and changed as there.
+        marks: ``marks_of`` the thresholds of each group, float32 [MARKS, groups].
+        group: Number of the group to judge by, int64 [n].
+    """
+    calm = marks[:CALM_MARKS].take(group, axis=1)
+    values[Kind.JUMP] = jump_of(values[Kind.NOW], values[Kind.JUMP], calm[_JUMP_FLOOR])
+    level: Floats = np.maximum.reduce(values / calm[_ORANGE])
+    level *= ORANGE_LEVEL
+    hot = np.flatnonzero(level > ORANGE_LEVEL)
+    if len(hot):
+        of_hot = marks.take(group[hot], axis=1)
+        level[hot] = np.maximum.reduce(levels_of(values.take(hot, axis=1), of_hot[_ORANGE], of_hot[_RED]))
+    return level
+
+
+def red_at_once(last_us: Floats, marks: Floats) -> npt.NDArray[np.bool_]:
+    """Return where the latest sample alone makes the level 100.
+
+    Args:
+        last_us: Latest sample in µs, or its code, which is negative or NaN, float32 [n].
+        marks: ``marks_of`` the thresholds, float32 [MARKS, n].
+    """
+    red: npt.NDArray[np.bool_] = last_us / np.float32(1_000) >= marks[_AT_ONCE]
+    return red
