@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,6 +16,7 @@ from espfleet.domain.devices import Reason
 from espfleet.domain.messages import LAMP_PATH, TEXT_BYTES, WATCH_PATH, Hello, ProtocolError, Watch, parse
 from espfleet.domain.tokens import token_matches
 from espfleet.gateway.connection import Connection
+from espfleet.gateway.contests import Candidate
 from espfleet.gateway.dialects.pinglamp import PingLamp
 from espfleet.gateway.dialects.v1 import V1
 from espfleet.gateway.hub import Hub
@@ -31,16 +32,18 @@ class Admission:
         viewer_hashes: Hashes of the tokens that viewers may show.
     """
 
-    def __init__(self, settings: GatewaySettings, hub: Hub, viewers: Viewers) -> None:
+    def __init__(self, settings: GatewaySettings, hub: Hub, viewers: Viewers, ask_for_news: Callable[[], None]) -> None:
         self.viewer_hashes: Collection[str] = ()
         self._hub = hub
         self._viewers = viewers
+        self._ask_for_news = ask_for_news
         self._limits = settings.limits
         self._is_local = is_loopback(settings.host)
         self._v1 = V1(settings)
         self._pinglamp = PingLamp(settings.pinglamp_tick_ms)
         self._open: set[Connection] = set()
         self._guests: dict[Connection, float] = {}
+        self._doubts: dict[Connection, Callable[[], None]] = {}
         self._going: dict[Connection, float] = {}
         self._second_s = 0.0
         self._empty = asyncio.Event()
@@ -84,13 +87,7 @@ class Admission:
             welcome = self._watch if path == WATCH_PATH else self._hello
             connection.peer = Guest(connection, welcome)
             return
-        self._guests.pop(connection, None)
-        try:
-            given = by_address(self._hub.registry, connection.host, token, self._pinglamp)
-        except ProtocolError as exc:
-            connection.close(exc.close_code, str(exc), Reason.REFUSED)
-        else:
-            self._hub.admit(connection, given)
+        self._try(connection, lambda: self._admit_by_address(connection, token))
 
     def closing(self, connection: Connection) -> None:
         """Give a client that was told to go a moment to read that."""
@@ -99,8 +96,8 @@ class Admission:
 
     def left(self, connection: Connection) -> None:
         """Forget a connection."""
-        for known in (self._guests, self._going):
-            known.pop(connection, None)
+        self._guests.pop(connection, None)
+        self._going.pop(connection, None)
         self._open.discard(connection)
         if not self._open:
             self._empty.set()
@@ -111,20 +108,59 @@ class Admission:
         message = parse(text)
         if not isinstance(message, Hello):
             raise ProtocolError("the first message must be a hello")
-        given = by_hello(self._hub.registry, message, self._v1)
-        self._guests.pop(connection, None)
-        self._hub.admit(connection, given)
+        self._try(connection, lambda: self._admit_by_hello(connection, message))
 
     def _watch(self, connection: Connection, text: str) -> None:
         message = parse(text)
         if not isinstance(message, Watch):
             raise ProtocolError("the first message must be a watch")
-        is_free = self._is_local and not self.viewer_hashes and not message.token
-        if not is_free and not token_matches(message.token, self.viewer_hashes):
-            reason = "this is not the token of a viewer" if message.token else "a viewer must show its token"
+        self._try(connection, lambda: self._admit_viewer(connection, message))
+
+    def _admit_by_hello(self, connection: Connection, hello: Hello) -> None:
+        self._hub.admit(connection, by_hello(self._hub.registry, hello, self._v1))
+
+    def _admit_by_address(self, connection: Connection, token: str) -> None:
+        self._hub.admit(connection, by_address(self._hub.registry, connection.host, token, self._pinglamp))
+
+    def _admit_viewer(self, connection: Connection, watch: Watch) -> None:
+        is_free = self._is_local and not self.viewer_hashes and not watch.token
+        if not is_free and not token_matches(watch.token, self.viewer_hashes):
+            reason = "this is not the token of a viewer" if watch.token else "a viewer must show its token"
             raise ProtocolError(reason, close_code=CloseCode.TOKEN)
-        self._guests.pop(connection, None)
-        self._viewers.begin(connection, message, self._hub.now_ms())
+        self._viewers.begin(connection, watch, self._hub.now_ms())
+
+    def _try(self, connection: Connection, admit: Callable[[], None]) -> None:
+        """Let a client in, or wait until it is sure that it may not: perhaps it was registered a moment ago."""
+        try:
+            admit()
+        except ProtocolError:
+            self._doubts[connection] = admit
+            connection.peer = Candidate(lambda: self._forget_doubt(connection))
+            self._ask_for_news()
+        else:
+            self._guests.pop(connection, None)
+
+    def doubtful(self) -> list[Connection]:
+        """Return clients that could not be let in by what is known of the registry."""
+        return list(self._doubts)
+
+    def decide(self, connections: Iterable[Connection]) -> None:
+        """Let in, or send away, clients that were doubtful before the newest of the registry was read."""
+        for connection in connections:
+            if connection in self._doubts:
+                self._decide(connection)
+
+    def _decide(self, connection: Connection) -> None:
+        admit = self._doubts.pop(connection)
+        try:
+            admit()
+        except ProtocolError as exc:
+            connection.close(exc.close_code, str(exc), Reason.REFUSED)
+        else:
+            self._guests.pop(connection, None)
+
+    def _forget_doubt(self, connection: Connection) -> None:
+        self._doubts.pop(connection, None)
 
     # The clock.
 
@@ -133,6 +169,9 @@ class Admission:
         for connection in [one for one, until_s in self._guests.items() if now_s >= until_s]:
             if connection.peer is None:
                 connection.refuse(HTTPStatus.REQUEST_TIMEOUT, "the handshake took too long")
+            elif connection in self._doubts:
+                # Redis is away; what was known before it went is all there is.
+                self._decide(connection)
             else:
                 connection.close(CloseCode.PROTOCOL, "the first message did not come in time", Reason.REFUSED)
         for connection in [one for one, until_s in self._going.items() if now_s >= until_s]:

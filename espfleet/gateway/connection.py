@@ -155,9 +155,8 @@ class Connection(asyncio.Protocol):
                 self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too long")
                 return
         rare.receive_data(data)
-        for event in rare.events_received():
-            if self._ended:
-                return
+        while rare.events and not self._ended:
+            event = rare.events.pop(0)
             if isinstance(event, Request):
                 self._answer(rare, event)
             else:
@@ -240,8 +239,8 @@ class Connection(asyncio.Protocol):
     def _answer(self, rare: ServerProtocol, request: Request) -> None:
         """Accept or refuse the handshake."""
         refusal = self._reception.refusal(request)
-        # A client that closes before it was accepted has ended the protocol already.
-        if refusal is None and rare.eof_sent:
+        # What was answered to frames in the same packet would come before the answer to the request.
+        if refusal is None and (rare.writes or rare.events or rare.reader.buffer):
             refusal = HTTPStatus.BAD_REQUEST, "wait for the answer to the handshake"
         if refusal is not None:
             self.refuse(*refusal)
@@ -333,6 +332,6 @@ class Connection(asyncio.Protocol):
 
 def _is_idle(rare: ServerProtocol) -> bool:
     """Tell whether nothing is half read: no byte, no header, no message in parts."""
-    inner = cast(GeneratorType[None, None, None], rare.parser).gi_yieldfrom
+    inner = cast("GeneratorType[None, None, None]", rare.parser).gi_yieldfrom
     waits_in = getattr(inner, "gi_code", None)
     return rare.current_size is None and not rare.reader.buffer and waits_in is StreamReader.at_eof.__code__

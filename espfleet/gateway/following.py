@@ -38,60 +38,61 @@ REST = 4
 
 
 class Follower:
-    """Takes what the fleet tells to those whom it concerns."""
+    """Takes what the fleet tells to those whom it concerns.
+
+    Attributes:
+        ready: Set when levels and registry are known, and nothing of what follows will be missed.
+    """
 
     def __init__(
-        self, store: Store, name: str, hub: Hub, viewers: Viewers, commands: Commands, admission: Admission
+        self,
+        store: Store,
+        name: str,
+        hub: Hub,
+        viewers: Viewers,
+        commands: Commands,
+        admission: Admission,
+        news: asyncio.Event,
     ) -> None:
+        self.ready = asyncio.Event()
         self._store = store
         self._name = name
         self._hub = hub
         self._viewers = viewers
         self._commands = commands
         self._admission = admission
-        self._hint = asyncio.Event()
-
-    async def begin(self) -> None:
-        """Read what there is, before the first client comes; wait for Redis if it is away."""
-        while True:
-            try:
-                await self._load_registry()
-                await self._read_levels()
-            except StoreUnavailableError as exc:
-                logger.warning("the gateway waits for Redis: %s", exc)
-                await asyncio.sleep(POLL_S)
-            else:
-                return
+        self._news = news
 
     async def follow_feed(self) -> None:
         """Take messages as they come, until cancelled."""
         async with Feed(self._store, [Topic.LEVELS, Topic.REGISTRY, Topic.COMMANDS, Topic.EVENTS]) as feed:
             async for message in feed:
                 if isinstance(message, Resync):
-                    self._hint.set()
                     await self._resync()
                 else:
                     self._take(message)
 
     async def follow_registry(self) -> None:
-        """Take changes of the registry: when told of one, and at least every 2 s."""
+        """Take changes of the registry: when there may be news, and at least every 2 s."""
         loop = asyncio.get_running_loop()
+        await self.ready.wait()
         while True:
             try:
                 async with asyncio.timeout(POLL_S):
-                    await self._hint.wait()
+                    await self._news.wait()
             except TimeoutError:
                 pass
-            self._hint.clear()
+            self._news.clear()
             begun_s = loop.time()
+            doubtful = self._admission.doubtful()
             try:
-                if await registry.version(self._store) == self._hub.registry.version:
-                    continue
-                await self._load_registry()
+                if await registry.version(self._store) != self._hub.registry.version:
+                    await self._load_registry()
+                self._admission.decide(doubtful)
             except StoreUnavailableError as exc:
                 logger.debug("the registry cannot be read: %s", exc)
                 await asyncio.sleep(RETRY_S)
-                self._hint.set()
+                self._news.set()
             else:
                 await asyncio.sleep(REST * (loop.time() - begun_s))
 
@@ -118,7 +119,7 @@ class Follower:
                 self._show(self._groups_of({message.shard}))
                 logger.info("levels come again for shard %d", message.shard)
         elif isinstance(message, RegistryChanged):
-            self._hint.set()
+            self._news.set()
         elif isinstance(message, CommandSent):
             session = self._hub.sessions.get(message.device_id)
             if session is not None:
@@ -136,20 +137,21 @@ class Follower:
             self._viewers.event(fields["device"], event_of(fields), fields["at_ms"])
 
     async def _resync(self) -> None:
-        """Read the levels from where they are kept, as soon as that is possible."""
+        """Read levels and registry from where they are kept, as soon as that is possible."""
         while True:
             try:
-                await self._read_levels()
+                found = await levels.read_levels(self._store)
+                self._hub.board.replace(found.levels, found.fresh_shards, self._hub.clock())
+                if not self.ready.is_set():
+                    await self._load_registry()
             except StoreUnavailableError as exc:
-                logger.debug("the levels cannot be read: %s", exc)
+                logger.debug("levels and registry cannot be read: %s", exc)
                 await asyncio.sleep(RETRY_S)
             else:
-                self._show(None)
-                return
-
-    async def _read_levels(self) -> None:
-        found = await levels.read_levels(self._store)
-        self._hub.board.replace(found.levels, found.fresh_shards, self._hub.clock())
+                break
+        self._news.set()
+        self._show(None)
+        self.ready.set()
 
     async def _load_registry(self) -> None:
         loaded: Registry = await registry.load(self._store)

@@ -24,6 +24,7 @@ from espfleet.gateway.listening import listen, port_of
 from espfleet.gateway.presence import Attendance
 from espfleet.gateway.reports import Reports
 from espfleet.gateway.settings import GatewaySettings, Limits
+from espfleet.gateway.tasks import run_together
 from espfleet.gateway.viewers import Viewers
 from espfleet.store import presence, workers
 from espfleet.store.client import Store
@@ -73,29 +74,39 @@ class Gateway:
             self._attendance, self._reports, self._commands, self._viewers, lambda: self._hub.now_ms()
         )
         self._hub = Hub(settings, Registry(), LevelBoard(store.shards), journal)
-        self._admission = Admission(settings, self._hub, self._viewers)
-        self._follower = Follower(store, settings.name, self._hub, self._viewers, self._commands, self._admission)
+        news = asyncio.Event()
+        self._admission = Admission(settings, self._hub, self._viewers, ask_for_news=news.set)
+        self._follower = Follower(store, settings.name, self._hub, self._viewers, self._commands, self._admission, news)
 
     async def run(self, started: Callable[[int], None] | None) -> None:
         """Serve until cancelled."""
-        await self._follower.begin()
-        servers = await listen(self._settings, lambda: Connection(self._admission))
-        port = port_of(servers)
-        logger.info("the gateway listens on %s, port %d", self._settings.host, port)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._follower.follow_feed(), name="follow the feed")
-                tasks.create_task(self._follower.follow_registry(), name="follow the registry")
-                tasks.create_task(self._attendance.run(self._hub), name="tell who is there")
-                tasks.create_task(self._reports.run(), name="tell what devices report")
-                tasks.create_task(self._beat(port), name="beat")
-                tasks.create_task(self._keep_house(), name="keep house")
-                if started is not None:
-                    started(port)
+            await run_together(
+                {
+                    "follow the feed": self._follower.follow_feed(),
+                    "follow the registry": self._follower.follow_registry(),
+                    "tell who is there": self._attendance.run(self._hub),
+                    "tell what devices report": self._reports.run(),
+                    "serve": self._serve(started),
+                    "keep house": self._keep_house(),
+                }
+            )
+        finally:
+            await self._leave()
+
+    async def _serve(self, started: Callable[[int], None] | None) -> None:
+        """Listen as soon as there is something to tell, and say each second that this gateway lives."""
+        await self._follower.ready.wait()
+        servers = await listen(self._settings, lambda: Connection(self._admission))
+        try:
+            port = port_of(servers)
+            logger.info("the gateway listens on %s, port %d", self._settings.host, port)
+            if started is not None:
+                started(port)
+            await self._beat(port)
         finally:
             for server in servers:
                 server.close()
-            await self._leave()
 
     async def _keep_house(self) -> None:
         """Look at the clock for everybody."""
