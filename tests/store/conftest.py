@@ -17,7 +17,7 @@ import pytest
 
 from espfleet.store.binaries import find_server
 from espfleet.store.client import Store
-from espfleet.store.embedded import embedded_server
+from espfleet.store.embedded import embedded_server, revive
 from tests.conftest import TEST_FOLDER, check_lifetimes, emptied_store
 
 DEBIAN_SERVER = "redis-server"
@@ -114,6 +114,9 @@ class Embedded:
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
+
+    def revive(self) -> None:
+        assert revive(self.data) == self.url
 
     def stop(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)

@@ -1,0 +1,30 @@
+"""What happened."""
+
+from __future__ import annotations
+
+import asyncio
+
+from espfleet.store import events
+from espfleet.store.client import Store
+
+
+async def test_events_are_read_in_their_order(store: Store) -> None:
+    ids = [await events.add(store, "hello", {"number": number, "kind": "other"}) for number in range(5)]
+    found = await events.read(store)
+    assert [event.event_id for event in found] == ids
+    assert [(event.kind, event.fields) for event in found[:2]] == [("hello", {"number": 0}), ("hello", {"number": 1})]
+    assert abs(found[0].at_ms - await store.time_ms()) < 2_000
+
+    assert [event.event_id for event in await events.read(store, ids[2] or "", 1)] == ids[3:4]
+    assert [event.event_id for event in await events.latest(store, 2)] == ids[3:]
+
+
+async def test_of_those_with_one_mark_only_the_first_is_recorded(store: Store) -> None:
+    answers = await asyncio.gather(*(events.add(store, "hello", {}, mark="m") for _ in range(10)))
+    assert len([answer for answer in answers if answer]) == 1
+    assert len(await events.read(store)) == 1
+
+
+async def test_only_the_latest_are_kept(store: Store) -> None:
+    await asyncio.gather(*(events.add(store, "hello", {}) for _ in range(events.KEPT + 500)))
+    assert events.KEPT <= await store.redis.xlen(store.keys.events()) < events.KEPT + 200
