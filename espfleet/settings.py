@@ -86,17 +86,6 @@ class Settings:
     shards: int = _setting("ESPFLEET_SHARDS", 4, _whole(1, 64), "streams of samples; fixed when a fleet is new")
     flush_ms: int = _setting("FLUSH_MS", 25, _whole(5, 1_000, "ms"), "longest time a sample waits in a prober")
     resolve_s: float = _setting("RESOLVE_S", 60.0, _number(1, 86_400, "s"), "time between look-ups of a name")
-    short_window_s: float = _setting(
-        "SHORT_WINDOW_S", 3.0, _number(0.1, 60, "s"), "window of the present latency (5 samples at least)"
-    )
-    long_window_s: float = _setting(
-        "LONG_WINDOW_S", 180.0, _number(10, 3_600, "s"), "window of the usual latency and the baseline"
-    )
-    loss_window_s: float = _setting("LOSS_WINDOW_S", 60.0, _number(5, 3_600, "s"), "window of the loss")
-    raise_after: int = _setting("RAISE_AFTER", 2, _whole(1, 100), "evaluations before a colour gets worse")
-    clear_after_s: float = _setting(
-        "CLEAR_AFTER_S", 5.0, _number(0, 3_600, "s"), "time below a threshold before a colour gets better"
-    )
     preset: str = _setting("PRESET", DEFAULT_PRESET, _one_of(*PRESETS), "thresholds of new groups")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from espfleet.boards.client import BoardInfo, identify, provision
 from espfleet.cli import output
 from espfleet.cli.opening import settings, with_store
-from espfleet.cli.words import age, level_text, now_ms, presence_text, presence_word
+from espfleet.cli.words import age, level_text, marked, now_ms, presence_text, presence_word, starred
 from espfleet.domain.devices import Dialect, Presence, check_device_address
 from espfleet.domain.names import SIMULATED
 from espfleet.errors import RefusedError
@@ -56,22 +56,23 @@ def devices() -> None:
 
 def device_table(views: list[DeviceView], at_ms: int) -> RenderableType:
     """Return the devices as a table for people."""
-    return output.table(
-        ("name", "room", "level", "presence", "heard", "address", "id"),
+    listed = output.table(
+        ("name", "room", "level", "presence", "heard", "address"),
         [
             (
-                view.device.name + (" (simulated)" if view.device.simulated else ""),
+                marked(view.device.name, view.device.simulated),
                 view.device.room or "–",
                 level_text(view.level),
                 presence_text(view),
                 age(view.seen_ms, at_ms),
                 view.device.address or "–",
-                view.device.id,
             )
             for view in views
         ],
         "No device is registered yet: ./espcli register IP NAME",
+        folded=("presence",),
     )
+    return starred(listed, any(view.device.simulated for view in views))
 
 
 def ids() -> None:

@@ -58,6 +58,7 @@ def settings() -> None:
             ("setting", "value", "from", "meaning"),
             [(one.name, one.value or "–", one.source, one.about) for one in found],
             "",
+            folded=("value", "meaning"),
         ),
     )
 
@@ -71,7 +72,7 @@ def doctor() -> None:
         from rich.text import Text
 
         rows = [(one.check, Text(one.verdict.value, style=STYLES[one.verdict]), one.found, one.fix) for one in findings]
-        return output.table(("check", "verdict", "found", "what to do"), rows, "")
+        return output.table(("check", "verdict", "found", "what to do"), rows, "", folded=("found", "what to do"))
 
     output.show([asdict(one) for one in findings], page)  # type: ignore[arg-type]
     if any(one.verdict is Verdict.BAD for one in findings):

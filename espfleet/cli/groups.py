@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+NO_GROUP = "There is no group yet: ./espcli target NAME add ADDRESS makes the group 'default'"
+
+
 def to_json(view: GroupView) -> dict[str, Any]:
     """Return a group as programs see it."""
     group = view.group
@@ -61,7 +64,8 @@ def level_table(views: list[GroupView], at_ms: int) -> RenderableType:
             (view.group.name, level_text(view.level), view.level.reason or "–", age(view.level.at_ms, at_ms))
             for view in views
         ],
-        "There is no group yet: ./espcli target NAME add ADDRESS makes the group 'default'",
+        NO_GROUP,
+        folded=("because",),
     )
 
 
@@ -78,7 +82,8 @@ def _table(views: list[GroupView]) -> RenderableType:
             )
             for view in views
         ],
-        "There is no group yet: ./espcli target NAME add ADDRESS makes the group 'default'",
+        NO_GROUP,
+        folded=("targets", "judged as", "rooms"),
     )
 
 

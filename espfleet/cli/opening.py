@@ -7,14 +7,11 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from espfleet.settings import Settings, read_settings
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
-
-if TYPE_CHECKING:
-    from espfleet.domain.windows import WindowSettings
 
 Answer = TypeVar("Answer")
 
@@ -31,19 +28,6 @@ def settings() -> Settings:
         SettingsError: If one is unknown or bad.
     """
     return read_settings(os.environ, home())
-
-
-def windows(given: Settings) -> WindowSettings:
-    """Return the lengths of the windows and the rules of the bands."""
-    from espfleet.domain.windows import WindowSettings
-
-    return WindowSettings(
-        short_s=given.short_window_s,
-        long_s=given.long_window_s,
-        loss_s=given.loss_window_s,
-        raise_after=given.raise_after,
-        clear_after_s=given.clear_after_s,
-    )
 
 
 @contextlib.contextmanager

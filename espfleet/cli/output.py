@@ -55,13 +55,15 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[RenderableType]], empty: str) -> RenderableType:
-    """Return a table, or the sentence ``empty`` where there is no row."""
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[RenderableType]], empty: str, folded: Sequence[str] = ()
+) -> RenderableType:
+    """Return a table, or the sentence ``empty`` where there is no row; only columns in ``folded`` are ever folded."""
     if not rows:
         return empty
     made = plain_table()
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column not in folded)
     for row in rows:
         made.add_row(*row)
     return made

@@ -51,6 +51,7 @@ def room_table(views: list[RoomView]) -> RenderableType:
             for view in views
         ],
         "There is no room yet: ./espcli room NAME add",
+        folded=("because", "devices"),
     )
 
 

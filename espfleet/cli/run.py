@@ -7,9 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from espfleet import logs
-from espfleet.cli.opening import fleet_url, settings, windows
+from espfleet.cli.opening import fleet_url, settings
 from espfleet.cli.stopping import run_until_told
 from espfleet.domain.names import nearest, shown
+from espfleet.domain.sizes import LONG_MS
 from espfleet.errors import InvalidError, StoreError
 from espfleet.settings import Settings
 from espfleet.store.client import Store, open_store
@@ -27,7 +28,7 @@ Work = Callable[[Store, Settings], Awaitable[None]]
 async def _prober(store: Store, given: Settings) -> None:
     from espfleet.workers.prober import Prober, ProberSettings
 
-    kept_s = given.long_window_s + 60
+    kept_s = LONG_MS / 1_000 + 60
     await Prober(
         store,
         ProberSettings(name=worker_name(), flush_ms=given.flush_ms, resolve_s=given.resolve_s, kept_s=kept_s),
@@ -35,9 +36,10 @@ async def _prober(store: Store, given: Settings) -> None:
 
 
 async def _leveler(store: Store, given: Settings) -> None:
-    from espfleet.workers.leveler import Leveler, LevelerSettings
+    from espfleet.workers.leveler import Leveler
 
-    await Leveler(store, LevelerSettings(name=worker_name(), windows=windows(given))).run()
+    del given
+    await Leveler(store, worker_name()).run()
 
 
 async def _gateway(store: Store, given: Settings) -> None:

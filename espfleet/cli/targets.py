@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from espfleet.cli import output
 from espfleet.cli.opening import settings, with_store
-from espfleet.cli.words import ms
+from espfleet.cli.words import marked, ms, starred, summary_text
 from espfleet.services import targets as service
 from espfleet.services.targets import TargetView
 
@@ -26,21 +26,17 @@ def to_json(view: TargetView) -> dict[str, Any]:
         "groups": list(view.groups),
         "labels": list(target.labels),
         "simulated": target.simulated,
-        **(
-            {"known": False}
-            if summary is None
-            else {
-                "known": True,
-                "level": summary.level,
-                "state": summary.state.value,
-                "last_ms": summary.last_ms,
-                "usual_ms": summary.usual_ms,
-                "jitter_ms": summary.jitter_ms,
-                "loss_percent": summary.loss_percent,
-                "age_ms": summary.age_ms,
-                "reason": summary.reason,
-            }
-        ),
+        "known": summary is not None,
+        "level": summary.level if summary else None,
+        "band": summary.band.value if summary and summary.band else None,
+        "unknown": summary.unknown if summary else "no leveler knows it",
+        "last": summary.last if summary else "",
+        "last_ms": summary.last_ms if summary else None,
+        "now_ms": summary.now_ms if summary else None,
+        "usual_ms": summary.usual_ms if summary else None,
+        "jitter_ms": summary.jitter_ms if summary else None,
+        "loss_percent": summary.loss_percent if summary else None,
+        "age_ms": summary.age_ms if summary else None,
     }
 
 
@@ -52,30 +48,29 @@ def targets() -> None:
 
 def target_table(views: list[TargetView]) -> RenderableType:
     """Return the targets as a table for people."""
-    return output.table(
+    listed = output.table(
         ("target", "address", "level", "last", "usual", "jitter", "loss", "groups"),
         [_row(view) for view in views],
         "There is no target yet: ./espcli target NAME add ADDRESS",
+        folded=("level", "groups"),
     )
+    return starred(listed, any(view.target.simulated for view in views))
 
 
 def _row(view: TargetView) -> tuple[RenderableType, ...]:
-    from espfleet.cli.words import summary_text
-
     target, summary = view.target, view.summary
-    name = target.name + (" (simulated)" if target.simulated else "")
+    name = marked(target.name, target.simulated)
     groups = ", ".join(view.groups) or "–"
-    if summary is None:
-        return (name, target.address, "nothing known", "–", "–", "–", "–", groups)
-    loss = "–" if summary.loss_percent is None else f"{summary.loss_percent:.0f} %"
+    if summary is None or summary.age_ms is None:
+        return (name, target.address, summary_text(summary), "–", "–", "–", "–", groups)
     return (
         name,
         target.address,
         summary_text(summary),
-        ms(summary.last_ms),
+        ms(summary.last_ms) if summary.last == "answered" else summary.last,
         ms(summary.usual_ms),
         ms(summary.jitter_ms),
-        loss,
+        f"{summary.loss_percent:.0f} %",
         groups,
     )
 

@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from espfleet.domain.devices import Presence, Reason
-from espfleet.domain.states import Band, GroupLevel, State
+from espfleet.domain.states import Band, GroupLevel
+from espfleet.domain.summary import TargetSummary
 from espfleet.services.devices import DeviceView
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.text import Text
 
 #: Colours of a terminal; each stands beside its word.
@@ -41,10 +43,23 @@ def level_word(level: GroupLevel) -> str:
 
 def level_text(level: GroupLevel) -> Text:
     """Return ``level_word`` in its colour."""
+    return band_text(level.band, level_word(level))
+
+
+def band_text(band: Band | None, word: str) -> Text:
+    """Return a word in the colour of a band, or in that of the unknown."""
     from rich.text import Text
 
-    style = BAND_STYLES[level.band] if level.band is not None else UNKNOWN_STYLE
-    return Text(("● " if level.state is State.OK else "○ ") + level_word(level), style=style)
+    return Text(f"○ {word}", style=UNKNOWN_STYLE) if band is None else Text(f"● {word}", style=BAND_STYLES[band])
+
+
+def summary_text(summary: TargetSummary | None) -> Text:
+    """Return the level of a target in its colour."""
+    if summary is None:
+        return band_text(None, "unknown: no leveler knows it")
+    if summary.band is None:
+        return band_text(None, f"unknown: {summary.unknown}")
+    return band_text(summary.band, f"{summary.band.value} {summary.level}")
 
 
 def presence_word(presence: Presence, reason: Reason | None) -> str:
@@ -57,6 +72,23 @@ def presence_text(view: DeviceView) -> Text:
     from rich.text import Text
 
     return Text(presence_word(view.presence, view.reason), style=PRESENCE_STYLES[view.presence])
+
+
+def marked(name: str, simulated: bool) -> str:
+    """Return a name, with a star if it belongs to something simulated."""
+    return f"{name}*" if simulated else name
+
+
+#: Below tables that hold such a star.
+STAR = "* simulated: a program on this machine; './espcli demo remove' removes all of these"
+
+
+def starred(listed: RenderableType, any_simulated: bool) -> RenderableType:
+    """Return a table, with the meaning of the star below it where there is one."""
+    from rich.console import Group as Stack
+    from rich.text import Text
+
+    return Stack(listed, Text(STAR, style="dim")) if any_simulated else listed
 
 
 def ms(value: float | None) -> str:

@@ -43,7 +43,7 @@ class Registry:
         for group in self.groups.values():
             for target in group.targets:
                 found.setdefault(target, []).append(group.name)
-        return {target: tuple(names) for target, names in found.items()}
+        return {target: tuple(sorted(names)) for target, names in found.items()}
 
     def device(self, name: str) -> Device:
         """Return the device with this name or hardware id.

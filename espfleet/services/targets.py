@@ -22,7 +22,7 @@ class TargetView:
     Attributes:
         target: What is stored.
         groups: Groups it is in.
-        summary: What its samples say, as the first of its groups judges it; ``None`` while nothing is known.
+        summary: What its samples say, as the worst of its groups sees it; ``None`` while nothing is known.
     """
 
     target: Target
@@ -147,7 +147,7 @@ async def views(store: Store) -> list[TargetView]:
     for shard in range(store.shards):
         blob = await levels.get_snapshot(store, shard)
         if blob is not None:
-            known.update({summary.name: summary for summary in parse_summary(blob)})
+            known.update(parse_summary(blob).targets)
     return [
         TargetView(target=target, groups=current.groups_of_target.get(target.name, ()), summary=known.get(target.name))
         for target in sorted(current.targets.values(), key=lambda target: target.name)

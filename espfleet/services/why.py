@@ -9,8 +9,8 @@ from espfleet.domain.levels import LevelBook
 from espfleet.domain.names import nearest
 from espfleet.domain.registry import Registry
 from espfleet.domain.shards import shard_of
+from espfleet.domain.sizes import LONG_MS
 from espfleet.domain.states import GroupLevel
-from espfleet.domain.windows import WindowSettings
 from espfleet.errors import ConflictError, NotFoundError
 from espfleet.services import levels
 from espfleet.services.intake import Intake
@@ -38,13 +38,12 @@ class Why:
     samples: int
 
 
-async def why(store: Store, *, name: str, windows: WindowSettings, now_ms: int) -> Why:
+async def why(store: Store, *, name: str, now_ms: int) -> Why:
     """Return why a device, room, group or target shows the level it shows.
 
     Args:
         store: Where the fleet is kept.
         name: Name of a device, room, group or target; or ``KIND NAME`` where several have it.
-        windows: The windows the levelers use.
         now_ms: Current time, ms since the epoch.
 
     Raises:
@@ -54,7 +53,7 @@ async def why(store: Store, *, name: str, windows: WindowSettings, now_ms: int) 
     current = await registry.load(store)
     asked, way, group = _group(current, name)
     published = (await levels.read(store, registry=current, now_ms=now_ms))[group]
-    book, count = await _book(store, current, group, windows, now_ms)
+    book, count = await _book(store, current, group, now_ms)
     return Why(
         asked=asked,
         way=tuple(way),
@@ -64,18 +63,16 @@ async def why(store: Store, *, name: str, windows: WindowSettings, now_ms: int) 
     )
 
 
-async def _book(
-    store: Store, current: Registry, group: str, windows: WindowSettings, now_ms: int
-) -> tuple[LevelBook, int]:
+async def _book(store: Store, current: Registry, group: str, now_ms: int) -> tuple[LevelBook, int]:
     """Return a book that holds this group alone, filled from the stream, and the number of samples in it."""
     shard = shard_of(group, store.shards)
-    book = LevelBook(windows)
+    book = LevelBook()
     members = {name: current.targets[name] for name in current.groups[group].targets if name in current.targets}
     book.configure(members, {group: current.groups[group]})
     intake = Intake(store, shard, book)
     count = 0
     reader = ShardReader(store, shard, "why")
-    for entry in await reader.history(now_ms - round(windows.long_s * 1_000)):
+    for entry in await reader.history(now_ms - LONG_MS):
         count += await intake.add(entry)
     book.evaluate(now_ms)
     return book, count

@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from espfleet.domain.registry import Registry
 from espfleet.domain.shards import owner_of
-from espfleet.domain.windows import WindowSettings
 from espfleet.errors import LeaseLostError, StoreError
 from espfleet.store import registry
 from espfleet.store.client import Store
@@ -34,26 +32,13 @@ READ_COUNT = 1_000
 AGE_S = 0.25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LevelerSettings:
-    """What a leveler is told.
-
-    Attributes:
-        name: Name of this worker; no other may have it.
-        windows: Lengths of the windows, and the rules of the bands.
-    """
-
-    name: str
-    windows: WindowSettings
-
-
 class Leveler:
     """One leveler; ``run`` ends only by being cancelled."""
 
-    def __init__(self, store: Store, settings: LevelerSettings) -> None:
+    def __init__(self, store: Store, name: str) -> None:
         self._store = store
-        self._settings = settings
-        self._membership = Membership(store, ROLE, settings.name)
+        self._name = name
+        self._membership = Membership(store, ROLE, name)
         self._registry = Registry(version=-1)
         self._shards: dict[int, Shard] = {}
         self._leases: dict[int, Lease] = {}
@@ -84,10 +69,10 @@ class Leveler:
     async def _claim(self) -> None:
         """Renew what is mine, take what is free and mine by share, give up what is another's by share."""
         for number in range(self._store.shards):
-            mine = owner_of(f"s{number}", self._membership.names) == self._settings.name
+            mine = owner_of(f"s{number}", self._membership.names) == self._name
             lease = self._leases.get(number)
             if lease is None:
-                if mine and (won := await Lease.take(self._store, f"s{number}", self._settings.name, LEASE_MS)):
+                if mine and (won := await Lease.take(self._store, f"s{number}", self._name, LEASE_MS)):
                     self._leases[number] = won
             elif not mine:
                 del self._leases[number]
@@ -145,8 +130,8 @@ class Leveler:
                 self._shards[number] = await self._open(number, lease)
 
     async def _open(self, number: int, lease: Lease) -> Shard:
-        reader = ShardReader(self._store, number, self._settings.name)
-        shard = Shard(self._store, number, lease.fence, reader, self._settings.windows)
+        reader = ShardReader(self._store, number, self._name)
+        shard = Shard(self._store, number, lease.fence, reader)
         await shard.configure(self._registry)
         count = await shard.rebuild(await self._store.time_ms())
         logger.info("shard %d is mine: %d samples read back", number, count)

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from espfleet.domain.levels import LevelBook
 from espfleet.domain.registry import Registry
 from espfleet.domain.shards import shard_of
-from espfleet.domain.windows import WindowSettings
-from espfleet.services.intake import Intake, order, written_ms
+from espfleet.domain.sizes import LONG_MS
+from espfleet.services.intake import Intake, order
 from espfleet.store import levels
 from espfleet.store.client import Store
 from espfleet.store.samples import ShardReader, StreamEntry
@@ -19,9 +19,6 @@ logger = logging.getLogger(__name__)
 #: Gateways take a shard for dead after 3 s without a beat.
 BEAT_MS = 1_000
 SNAPSHOT_MS = 1_000
-#: The last seconds are judged step by step after a take-over, so that a held colour is not lost.
-REPLAYED_MS = 15_000
-REPLAY_STEP_MS = 1_000
 
 
 class Shard:
@@ -35,14 +32,13 @@ class Shard:
         gaps: Entries that were trimmed before they were read.
     """
 
-    def __init__(self, store: Store, number: int, fence: int, reader: ShardReader, windows: WindowSettings) -> None:
+    def __init__(self, store: Store, number: int, fence: int, reader: ShardReader) -> None:
         self.number = number
         self.fence = fence
         self.reader = reader
         self.due_s = 0.0
         self._store = store
-        self._windows = windows
-        self._book = LevelBook(windows)
+        self._book = LevelBook()
         self._intake = Intake(store, number, self._book)
         self._read_back_to = "0-0"
         self._beat_ms = 0
@@ -70,14 +66,9 @@ class Shard:
 
     async def rebuild(self, now_ms: int) -> int:
         """Read the windows back from the stream; return how many samples there were."""
-        since_ms = now_ms - round(self._windows.long_s * 1_000)
-        entries = await self.reader.history(since_ms)
-        judged_ms = now_ms - REPLAYED_MS
+        entries = await self.reader.history(now_ms - LONG_MS)
         count = 0
         for entry in entries:
-            while written_ms(entry) >= judged_ms + REPLAY_STEP_MS:
-                judged_ms += REPLAY_STEP_MS
-                self._book.evaluate(judged_ms)
             count += await self._intake.add(entry)
         if entries:
             self._read_back_to = entries[-1].entry_id
@@ -106,5 +97,5 @@ class Shard:
             await levels.publish(self._store, self.number, self.fence, changed, now_ms)
             self._beat_ms = now_ms
         if now_ms - self._snapshot_ms >= SNAPSHOT_MS:
-            await levels.put_snapshot(self._store, self.number, self._book.summary(now_ms))
+            await levels.put_snapshot(self._store, self.number, self._book.summary())
             self._snapshot_ms = now_ms

@@ -14,7 +14,7 @@ VALUES = {
     "PING_TARGET_1_INTERVAL_S": "1",
     "PING_TARGET_2_HOST": "192.0.2.1",
     "PING_TARGET_2_INTERVAL_S": "0.01",
-    "SHORT_WINDOW_S": "3",
+    "SERVER_PORT": "5679",
     "AVG_ORANGE_THRESHOLD_MS": "20",
     "AVG_RED_THRESHOLD_MS": "60",
     "ABS_RED_SHORT_TERM_MS": "40.0",
@@ -31,7 +31,7 @@ def test_targets_thresholds_settings_and_the_rest_are_told_apart() -> None:
     ]
     thresholds = imported.group.thresholds
     assert (thresholds.latency_orange_ms, thresholds.latency_red_ms, thresholds.at_once_red_ms) == (20, 60, 40)
-    assert imported.settings == ("SHORT_WINDOW_S=3",)
+    assert imported.settings == ("SERVER_PORT=5679",)
     assert dict(imported.left_out) == {
         "Z_SCORE_RED_THRESHOLD": "jumps are judged against a baseline, not by z-score",
         "MY_OWN": "it is not a setting of PING_LAMP",
