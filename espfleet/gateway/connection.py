@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from types import GeneratorType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from websockets.exceptions import InvalidMessage
 from websockets.frames import CloseCode as StandardCode
@@ -332,6 +331,8 @@ class Connection(asyncio.Protocol):
 
 def _is_idle(rare: ServerProtocol) -> bool:
     """Tell whether nothing is half read: no byte, no header, no message in parts."""
-    inner = cast("GeneratorType[None, None, None]", rare.parser).gi_yieldfrom
-    waits_in = getattr(inner, "gi_code", None)
-    return rare.current_size is None and not rare.reader.buffer and waits_in is StreamReader.at_eof.__code__
+    waiting: Any = rare.parser
+    while (inner := getattr(waiting, "gi_yieldfrom", None)) is not None:
+        waiting = inner
+    at_boundary = getattr(waiting, "gi_code", None) is StreamReader.at_eof.__code__
+    return at_boundary and rare.current_size is None and not rare.reader.buffer

@@ -21,6 +21,7 @@ from espfleet.domain.rooms import Room
 from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
 from espfleet.domain.tokens import hash_token, new_token
+from espfleet.errors import StartError
 from espfleet.gateway.server import GatewaySettings, Limits, run_gateway
 from espfleet.store import levels, registry
 from espfleet.store.client import Store
@@ -115,7 +116,7 @@ class Gateway:
 
     async def stop(self) -> None:
         self.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, StartError):
             await self.task
 
 
@@ -192,6 +193,12 @@ class Lamp:
                     await self.socket.recv()
         assert self.socket.protocol.close_rcvd is not None, "the connection was cut without a close frame"
         return self.socket.protocol.close_rcvd.code, self.socket.protocol.close_rcvd.reason
+
+    async def quiet(self, for_s: float = 0.3) -> None:
+        """Read until nothing has come for a while."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                await self.receive(for_s)
 
     async def keep_alive(self, every_s: float = 0.05) -> None:
         """Send keepalives until cancelled."""
