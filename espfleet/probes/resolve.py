@@ -209,3 +209,5 @@ def _log(name: str, known: _Name, ip: str | None, reason: str) -> None:
         logger.warning("%s cannot be looked up: %s%s", name, known.reason, kept)
     elif known.ip != ip:
         logger.info("%s has the address %s", name, known.ip)
+    elif reason and not known.reason:
+        logger.info("%s can be looked up again", name)

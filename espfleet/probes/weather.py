@@ -47,7 +47,7 @@ SPELLS = MappingProxyType(
 )
 #: The spells of ``mixed`` one after the other, and how long each lasts, in seconds: the loss of a dead one is
 #: forgotten after 60 s, so that the calm one is seen to be green before the next comes.
-MIXED_S = MappingProxyType({"calm": 80.0, "busy": 20.0, "lossy": 24.0, "dead": 12.0})
+MIXED_S = MappingProxyType({"calm": 75.0, "busy": 24.0, "lossy": 16.0, "dead": 9.0})
 CYCLE_S = sum(MIXED_S.values())
 #: Each spell of ``mixed`` begins up to this much earlier or later.
 WANDER_S = 3.0

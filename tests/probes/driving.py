@@ -31,9 +31,7 @@ class Driven:
         permission: Permission | None = None,
         batches: bool = True,
     ) -> None:
-        self.endpoints = [
-            endpoint(address, timeout_ms, name=f"t{number}") for number, address in enumerate(addresses)
-        ]
+        self.endpoints = [endpoint(address, timeout_ms, name=f"t{number}") for number, address in enumerate(addresses)]
         self.engines = build_engines(
             self.endpoints,
             interval_ms,
@@ -81,7 +79,9 @@ class Driven:
         """Drive the engines until something is true."""
         end = time.monotonic() + timeout_s
         while not done():
-            assert time.monotonic() < end, f"not within {timeout_s:g} s; {[engine.counters() for engine, _ in self.engines]}"
+            assert time.monotonic() < end, (
+                f"not within {timeout_s:g} s; {[engine.counters() for engine, _ in self.engines]}"
+            )
             self.tick()
             now_ns = time.monotonic_ns()
             next_ns = min(engine.next_tick_ns(now_ns) for engine, _ in self.engines)
@@ -90,9 +90,7 @@ class Driven:
 
     def rounds_of_each(self, count: int, timeout_s: float = 10.0) -> None:
         """Drive the engines until each endpoint has that many samples."""
-        self.until(
-            lambda: all(len(self.of(index)) >= count for index in range(len(self.endpoints))), timeout_s
-        )
+        self.until(lambda: all(len(self.of(index)) >= count for index in range(len(self.endpoints))), timeout_s)
 
     def for_s(self, seconds: float) -> None:
         """Drive the engines for a while."""

@@ -51,7 +51,8 @@ def test_loopback_answers_in_microseconds(link: str) -> None:
         for engine, _ in driven.engines:
             counters = engine.counters()
             assert counters.lost == counters.spoofed == counters.not_measured == 0
-            assert counters.unstamped == (counters.received if link.endswith("plain") else 0)
+            # The kernel begins to stamp a moment after the first socket of the machine asks for it.
+            assert counters.unstamped == counters.received if link.endswith("plain") else counters.unstamped <= 1
 
 
 def test_raw_sockets_work_where_nobody_may_open_ping_sockets() -> None:
@@ -245,12 +246,12 @@ def test_send_stamps_that_get_out_of_step_are_numbered_anew() -> None:
         driven.rounds_of_each(2)
         link = link_of(driven)
         assert isinstance(link, BatchLink)
-        assert driven.engine.counters().unstamped == 0
+        before = driven.engine.counters().unstamped
         # As if the kernel had counted a send that it told us had failed.
         link._accepted -= 1
         driven.rounds_of_each(4)
         behind = driven.engine.counters().unstamped
-        assert 0 < behind <= 2
+        assert before < behind <= before + 2
         driven.rounds_of_each(8)
         assert driven.engine.counters().unstamped == behind
         assert all(0 < value < 100_000 for value in driven.of(0))
