@@ -28,10 +28,24 @@ class GroupGoneError(StoreError):
 @contextmanager
 def translated(label: str) -> Iterator[None]:
     """Turn each failure of the Redis client into a ``StoreError`` that says where Redis was looked for."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
     try:
         yield
     except (TimeoutError, failures.RedisError, failures.RedisClusterException, OSError) as exc:
+        _cancel_if_lost(task, before)
         raise store_error(exc, label) from exc
+    _cancel_if_lost(task, before)
+
+
+def _cancel_if_lost(task: asyncio.Task[object] | None, before: int) -> None:
+    """Cancel the task if it was cancelled and the Redis client took no notice.
+
+    It sends by ``asyncio.wait_for``, which in Python 3.11 drops a cancellation that comes as the sending is done
+    (python/cpython#86296); a loop that was told to stop would run on for ever.
+    """
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 def store_error(exc: Exception, label: str) -> StoreError:
