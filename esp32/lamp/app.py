@@ -1,0 +1,110 @@
+"""The lamp as a whole: what it is made of, how it starts, and how it stops."""
+
+import asyncio
+import gc
+import os
+import time
+
+from micropython import const
+
+from lamp import board
+from lamp.boots import Boots
+from lamp.clock import Clock
+from lamp.light import Situation
+from lamp.link import Link
+from lamp.log import log
+from lamp.painter import Painter
+from lamp.session import Session
+from lamp.settings import Settings
+from lamp.supervisor import Supervisor, told
+from lamp.wifi import Wifi
+
+_WATCHDOG_MS = const(60_000)
+# So long somebody may work at the prompt; the watchdog cannot be stopped.
+_PROMPT_MS = const(3_600_000)
+# Collected often, the heap stays small: what MicroPython takes from the system, Wi-Fi and TLS never get back.
+_GARBAGE_BYTES = const(16_384)
+
+
+class Lamp:
+    """Everything a lamp is made of.
+
+    Attributes:
+        watched: Whether the hardware's watchdog runs.
+    """
+
+    def __init__(self) -> None:
+        self.watched = False
+        self.clock = Clock(time.ticks_ms, time.ticks_diff)
+        self.boots = Boots(board.memory, board.cause())
+        self.settings = settings = Settings(board.Vault(), board.CHIP)
+        self.situation = Situation(self.clock())
+        self.light = board.Light(settings["output"], settings.light_pins(), settings["inverted"], settings["pixels"])
+        self.painter = Painter(self.situation, self.light.show, self.clock, settings["brightness"])
+        name = settings["name"] or f"lamp-{board.device_id()[-4:]}"
+        self.wifi = Wifi(board.station(name), settings, self.clock, chance)
+        self.session = Session(self)
+        self.session.name = name
+        self.link = Link(self, chance)
+        self.supervisor = Supervisor(self.clock, self._watch, self.crash, self.boots.healthy)
+
+    async def run(self) -> None:
+        """Be a lamp, for ever."""
+        for problem in self.settings.problems:
+            log("settings", problem)
+        start = self.supervisor.start
+        start("light", self.painter.run, 5_000)
+        start("wifi", self.wifi.run, 30_000)
+        start("link", self.link.run, 60_000)
+        start("talk", self.link.talk, 30_000)
+        await self.supervisor.watch()
+
+    def restart(self, why: str) -> None:
+        """Start again because somebody wants it."""
+        self.boots.note(why, False)
+        self.stop()
+        board.reset()
+
+    def crash(self, why: str) -> None:
+        """Start again because something is wrong, after a while that grows with every time."""
+        log("lamp", why)
+        self.boots.note(why, True)
+        self.stop()
+        time.sleep_ms(self.boots.pause_ms())
+        board.reset()
+
+    def stop(self) -> None:
+        """Go dark and close everything; nothing else runs any more."""
+        self.light.off()
+        self.link.stop()
+
+    def _watch(self):
+        self.watched = True
+        return board.watch(_WATCHDOG_MS)
+
+
+def chance(below: int) -> int:
+    """Return a random whole number from 0 to below ``below``."""
+    return int.from_bytes(os.urandom(4), "big") % below
+
+
+def main() -> None:
+    """Be a lamp until Ctrl-C; then leave a dark light and a prompt that works."""
+    gc.threshold(_GARBAGE_BYTES)
+    lamp = None
+    try:
+        lamp = Lamp()
+        asyncio.run(lamp.run())
+    except KeyboardInterrupt:
+        # Here and not in a task: an idle loop is left without running any task's "finally".
+        if lamp:
+            lamp.stop()
+            if lamp.watched:
+                board.watch(_PROMPT_MS)
+        asyncio.new_event_loop()
+        print("The lamp is off. Ctrl-D starts it again.")
+    except Exception as exc:
+        boots = lamp.boots if lamp else Boots(board.memory, "")
+        boots.note(told(exc), True)
+        time.sleep_ms(boots.pause_ms())
+        board.reset()

@@ -1,0 +1,68 @@
+"""When the lamp tries again after the gateway was lost, and what it says meanwhile.
+
+The rules are those of ``espfleet/simulator/backoff.py``: full jitter, doubling from 0.5 to 30 s, never giving up.
+"""
+
+from micropython import const
+
+_FIRST_MS = const(500)
+_MOST_MS = const(30_000)
+# Of what the gateway may ask for.
+_LONGEST_MS = const(600_000)
+
+# Close codes after which nothing changes until a person does something; asked again all the same.
+REFUSALS = {
+    4001: "the gateway does not accept the token",
+    4003: "the gateway does not speak this protocol",
+    4004: "the lamp is not registered",
+}
+# A second lamp with the same id is alive; two that fought over it would take turns for ever.
+_REPLACED = const(4002)
+
+
+class Backoff:
+    """Counts attempts and says how long to wait for the next.
+
+    Args:
+        random: Returns a whole number from 0 to below its argument.
+    """
+
+    def __init__(self, random) -> None:
+        self._random = random
+        self._attempts = 0
+
+    def reset(self) -> None:
+        """Begin again with short waits."""
+        self._attempts = 0
+
+    def next_ms(self, code, retry_after_ms) -> int:
+        """Return how long to wait.
+
+        Args:
+            code: With which the gateway closed, or ``None``.
+            retry_after_ms: How long it asks to wait, or ``None``.
+        """
+        ceiling = min(_MOST_MS, _FIRST_MS << min(self._attempts, 10))
+        self._attempts += 1
+        if retry_after_ms is not None:
+            # Already spread over the fleet by the gateway.
+            return min(retry_after_ms, _LONGEST_MS)
+        if code in REFUSALS:
+            return 30_000 + self._random(30_001)
+        if code == _REPLACED:
+            return 5_000 + self._random(5_001)
+        return self._random(ceiling + 1)
+
+
+def told(code: int, reason: str) -> str:
+    """Return one sentence for a close with ``code`` and ``reason``."""
+    why = REFUSALS.get(code, "the gateway closed the connection")
+    return f"{why} ({code}: {reason})" if reason else f"{why} ({code})"
+
+
+def retry_after_ms(reason: str):
+    """Return how long a close reason asks to wait, or ``None``."""
+    number = reason.partition("retry_after_ms=")[2][:9]
+    while number and not number.isdigit():
+        number = number[:-1]
+    return int(number) if number else None

@@ -1,0 +1,103 @@
+"""What the lamp shows, and the words for it. Never green unless a fresh level says so.
+
+The rules are those of ``espfleet/domain/light.py``; a test holds the two together. ``docs/lamps.md`` has the words.
+"""
+
+from micropython import const
+
+from lamp import colours
+
+NO_SETTINGS = const(0)
+NO_WIFI = const(1)
+NO_GATEWAY = const(2)
+CONNECTED = const(3)
+
+SELF_TEST_MS = const(900)
+_LATE_POINTS = const(5)
+
+# A look: word, colours, pattern, cycle in ms.
+_LINKS = (
+    ("no settings", (colours.ALL,), colours.BREATHE, 6000),
+    ("no Wi-Fi", (colours.RED,), colours.FLASH, 2000),
+    ("no gateway", (colours.ORANGE,), colours.FLASH, 2000),
+    ("waiting", (colours.ORANGE,), colours.BREATHE, 4000),
+)
+_SELF_TEST = ("self-test", (colours.GREEN, colours.ORANGE, colours.RED), colours.IN_TURN, SELF_TEST_MS)
+_IDENTIFY = ("identify", (colours.ALL,), colours.BLINK, 500)
+_UPDATING = ("updating", (colours.ORANGE,), colours.CHASE, 1000)
+_STALE = ("stale", (colours.RED, colours.ORANGE), colours.IN_TURN, 2000)
+
+
+class Situation:
+    """All that decides what the lamp shows. Times are those of the lamp's clock.
+
+    Attributes:
+        started_ms: When it started.
+        link: How far it has come on its way to the gateway.
+        level: The last level it was told, 0 to 100, or ``None``.
+        state: Whether that level says something about the network: ``ok`` or another word.
+        heard_ms, lease_ms: When it came, and how long it may be shown.
+        period_ms: A level is promised at least this often.
+        identify_until_ms: Until when it shows which one it is, or ``None``.
+        override: What it shows instead of its level, 50 to 100 or ``None`` for darkness.
+        override_until_ms: Until when, or ``None`` for no override.
+        updating: Whether new firmware is being written.
+    """
+
+    def __init__(self, now_ms: int) -> None:
+        self.started_ms = now_ms
+        self.link = NO_SETTINGS
+        self.level = None
+        self.state = "ok"
+        self.heard_ms = now_ms
+        self.lease_ms = 0
+        self.period_ms = 500
+        self.identify_until_ms = None
+        self.override = None
+        self.override_until_ms = None
+        self.updating = False
+
+    def look(self, now_ms: int) -> tuple:
+        """Return what is shown: word, colours, pattern, cycle in ms, and the level shown or ``None``."""
+        if now_ms < self.started_ms + SELF_TEST_MS:
+            return _SELF_TEST + (None,)
+        if self.identify_until_ms is not None and now_ms < self.identify_until_ms:
+            return _IDENTIFY + (None,)
+        if self.updating:
+            return _UPDATING + (None,)
+        if self.override_until_ms is not None and now_ms < self.override_until_ms:
+            level = self.override
+            return _steady("override", level, colours.DARK if level is None else colours.of_level(level))
+        return self._of_level(now_ms)
+
+    def _of_level(self, now_ms: int) -> tuple:
+        link = self.link
+        if self.level is None or link == NO_SETTINGS:
+            return _LINKS[link] + (None,)
+        silence_ms = now_ms - self.heard_ms
+        if silence_ms >= self.lease_ms:
+            return (_STALE if link == CONNECTED else _LINKS[link]) + (None,)
+        if self.state != "ok":
+            return (self.state,) + _LINKS[CONNECTED][1:] + (None,)
+        late = late_by(silence_ms, self.period_ms)
+        level = min(100, self.level + _LATE_POINTS * late)
+        return _steady("late" if late else "level", level, colours.of_level(level))
+
+
+def late_by(silence_ms: int, period_ms: int) -> int:
+    """Return how many levels are late: each counts from half a period after it was due."""
+    return max(0, (2 * silence_ms - period_ms) // (2 * period_ms))
+
+
+def aim(look: tuple, started_ms: int, now_ms: int) -> tuple:
+    """Return the colour a look aims at; the self-test begins with the lamp, all others keep the clock's time."""
+    return colours.moving(look[2], look[1], look[3], max(0, now_ms - started_ms) if look[0] == "self-test" else now_ms)
+
+
+def dimmable(look: tuple) -> bool:
+    """Tell whether the room's brightness counts: a lamp that is looked for blinks in full."""
+    return look[0] not in ("self-test", "identify")
+
+
+def _steady(word: str, level, colour: tuple) -> tuple:
+    return (word, (colour,), colours.STEADY, 0, level)

@@ -1,0 +1,101 @@
+"""One lamp and its gateway: what it says, and what becomes of what it hears. ``link`` keeps the connection."""
+
+from lamp import VERSION, board, readings, speech
+from lamp.checks import RefusedError
+from lamp.commands import ACTIONS, obey
+from lamp.light import CONNECTED
+
+_SENTENCE_CHARS = 200
+
+
+class Session:
+    """What the lamp and its gateway have told each other.
+
+    Attributes:
+        name, room, group: As the gateway told, or ``None``.
+        welcomed: Whether the gateway has taken the lamp in, on the present connection.
+        keepalive_ms: How often it wants to hear of the lamp.
+        heard_ms: When it was heard last.
+    """
+
+    def __init__(self, lamp) -> None:
+        self.name = self.room = self.group = None
+        self.welcomed = False
+        self.keepalive_ms = 1_000
+        self.heard_ms = 0
+        self._lamp = lamp
+        self._seq = None
+        self._epoch_ms = None
+        self._longest_silence_ms = 0
+
+    def hello(self) -> str:
+        """Return the first message of a connection."""
+        lamp = self._lamp
+        return speech.write(
+            "hello",
+            protocol=speech.PROTOCOL,
+            id=board.device_id(),
+            token=lamp.settings["token"],
+            firmware=VERSION,
+            chip=board.CHIP.name,
+            capabilities=sorted(ACTIONS),
+            boot={"reason": lamp.boots.reason, "count": lamp.boots.count},
+            resume=self._seq,
+        )
+
+    def keepalive(self) -> str:
+        """Return the keepalive with everything in it."""
+        lamp = self._lamp
+        values = readings.collect(lamp.clock, lamp.wifi, None)
+        late_ms, self._longest_silence_ms = self._longest_silence_ms, 0
+        return speech.write(
+            "keepalive",
+            shown=lamp.painter.look[4],
+            rssi_dbm=values.get("rssi_dbm"),
+            heap_bytes=values["heap_bytes"],
+            uptime_ms=values["uptime_ms"],
+            late_ms=late_ms,
+        )
+
+    def readings(self) -> str:
+        """Return what the lamp measures."""
+        lamp = self._lamp
+        at_ms = None if self._epoch_ms is None else self._epoch_ms + lamp.clock()
+        return speech.write(
+            "readings", at_ms=at_ms, values=readings.collect(lamp.clock, lamp.wifi, lamp.settings["sensor"])
+        )
+
+    async def hear(self, text):
+        """Take in what the gateway says; return the answer, or ``None``."""
+        told = speech.understand(text)
+        kind = told.get("type")
+        if kind == "command":
+            try:
+                data = await obey(self._lamp, told["action"], told["arguments"])
+                return speech.write("result", id=told["id"], ok=True, data=data)
+            except (RefusedError, OSError) as exc:
+                return speech.write("result", id=told["id"], ok=False, error=str(exc)[:_SENTENCE_CHARS])
+        if kind == "welcome":
+            self._settle(told)
+        if "level" in told:
+            self._show(told)
+        return None
+
+    def _settle(self, told: dict) -> None:
+        self.name = told["name"] or self.name
+        self.room, self.group = told["room"], told["group"]
+        self.keepalive_ms = told["keepalive_ms"]
+        self._lamp.painter.percent = told["brightness"]
+        self._lamp.situation.period_ms = told["period_ms"]
+        self._lamp.situation.link = CONNECTED
+        if told["time_ms"]:
+            self._epoch_ms = told["time_ms"] - self._lamp.clock()
+        self.welcomed = True
+
+    def _show(self, told: dict) -> None:
+        situation, now_ms = self._lamp.situation, self._lamp.clock()
+        if situation.level is not None:
+            self._longest_silence_ms = max(self._longest_silence_ms, now_ms - situation.heard_ms)
+        self._seq = told["seq"]
+        situation.level, situation.state = told["level"], told["state"]
+        situation.heard_ms, situation.lease_ms = now_ms, told["lease_ms"]

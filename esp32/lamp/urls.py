@@ -1,0 +1,20 @@
+"""Addresses of gateways."""
+
+from lamp.checks import RefusedError
+
+
+def split(url: str) -> tuple:
+    """Return of ``ws://HOST[:PORT][/PATH]`` whether it is ``wss``, the host, the port and the path.
+
+    Raises:
+        RefusedError: If it is something else; only names and IPv4 addresses are understood.
+    """
+    scheme, _, rest = url.partition("://")
+    where, slash, path = rest.partition("/")
+    host, colon, port = where.partition(":")
+    port = port if colon else "443" if scheme == "wss" else "80"
+    well = scheme in ("ws", "wss") and len(url) <= 300 and all(32 < ord(char) < 127 for char in url)
+    well = well and host and "@" not in host and "#" not in url
+    if not (well and len(port) < 6 and port.isdigit() and 0 < int(port) < 65536):
+        raise RefusedError("gateway must be ws://HOST:PORT or wss://HOST:PORT")
+    return scheme == "wss", host, int(port), "/" + path if slash and path else "/lamp"
