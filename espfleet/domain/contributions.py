@@ -12,6 +12,7 @@ of equal ones the first in this order is told.
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from typing import Any
 
@@ -66,7 +67,7 @@ def marks_of(thresholds: Thresholds) -> list[float]:
         2 * _NEVER_REACHED if t.jump_red is None else t.jump_red - 1,
     ]
     floor = 1.0 if t.jump_orange is None else max(t.jump_ms / (t.jump_orange - 1), 1e-3)
-    return [*orange, floor, _NEVER_REACHED if t.at_once_red_ms is None else t.at_once_red_ms, *red]
+    return [*orange, floor, math.nan if t.at_once_red_ms is None else t.at_once_red_ms, *red]
 
 
 def jump_of(now_ms: Floats, baseline_ms: Floats, floor_ms: Floats) -> Floats:

@@ -140,7 +140,7 @@ def _target(blocks: Blocks, members: Members, member: int, number: int, now_ms: 
         age_ms=now_ms - newest_ms if newest_ms != NEVER else None,
         samples=int(block.long.filled[row[0]]),
         last=_last(block, int(row[0]), blocks.targets[name]),
-        last_ms=last_us / 1_000 if newest_ms != NEVER and last_us >= 0 else None,
+        last_ms=last_us / 1_000 if newest_ms != NEVER and 0 <= last_us < math.inf else None,
         contributions=parts,
         band=_timers(members, member, newest_ms),
     )
@@ -154,7 +154,7 @@ def _last(block: WindowBlock, row: int, target: Target) -> str:
         return ""
     last_us = float(block.last_us[row])
     codes = {UNREACHABLE: "unreachable", UNRESOLVED: no_address(target)}
-    return "answered" if last_us >= 0 else codes.get(last_us, "lost")
+    return "answered" if 0 <= last_us < math.inf else codes.get(last_us, "lost")
 
 
 def _contributions(block: WindowBlock, row: Rows, members: Members, number: int) -> tuple[Contribution, ...]:

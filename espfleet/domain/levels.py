@@ -63,13 +63,13 @@ class LevelBook:
         self._blocks.configure(targets)
         latest = dict(zip(self._members.names, self._latest, strict=True))
         before, self._members = self._members, Members(groups, self._blocks)
+        self._latest = [latest.get(name) for name in self._members.names]
+        self._forget_told()
         fresh = self._members.carry(before)
         for number, rows, where in self._blocks.split(self._members.row[fresh]):
             block = self._blocks.blocks[number]
             known = np.flatnonzero(block.known[rows])
             self._start(block, rows[known], fresh[where][known])
-        self._latest = [latest.get(name) for name in self._members.names]
-        self._forget_told()
 
     def _forget_told(self) -> None:
         groups = len(self._members.groups)

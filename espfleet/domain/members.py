@@ -89,11 +89,8 @@ class Members:
 
     def carry(self, before: Members) -> Rows:
         """Take over what is known of the members that stay under equal thresholds; return the others."""
-        marks_before = dict(zip((group.name for group in before.groups), before.marks.T, strict=False))
-        equal = [
-            (mark := marks_before.get(group.name)) is not None and bool((mark == marks).all())
-            for group, marks in zip(self.groups, self.marks.T, strict=False)
-        ]
+        thresholds_before = {group.name: group.thresholds for group in before.groups}
+        equal = [thresholds_before.get(group.name) == group.thresholds for group in self.groups]
         names_before = [*(group.name for group in before.groups), None]
         at = {(names_before[group], target): member for member, (group, target) in enumerate(before.pairs())}
         names = [*(group.name for group in self.groups), None]

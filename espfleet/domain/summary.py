@@ -102,7 +102,7 @@ def pack(blocks: Blocks, members: Members, now_ms: int, only: Collection[str] | 
 def _codes(last_us: Array, newest_ms: Array, unmeasured_ms: Array) -> Array:
     """Return what the last sample of each row was, as a position in ``LAST``."""
     lost = np.where(last_us == UNREACHABLE, _UNREACHABLE, np.where(last_us == UNRESOLVED, _UNRESOLVED, _LOST))
-    codes = np.where(newest_ms == NEVER, _NONE, np.where(last_us >= 0, _ANSWERED, lost))
+    codes = np.where(newest_ms == NEVER, _NONE, np.where((last_us >= 0) & (last_us < np.inf), _ANSWERED, lost))
     return np.where(unmeasured_ms > newest_ms, _UNMEASURED, codes)
 
 
