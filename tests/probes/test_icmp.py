@@ -43,7 +43,7 @@ def link_of(driven: Driven) -> Any:
 @EVERY_LINK
 @pytest.mark.usefixtures("private")
 def test_loopback_answers_in_microseconds(link: str) -> None:
-    with Driven("127.0.0.1", "127.9.8.7", "::1", permission=permission_of(link), interval_ms=50) as driven:
+    with Driven("127.0.0.1", "127.9.8.7", "::1", permission=permission_of(link), interval_ms=120) as driven:
         driven.rounds_of_each(4)
         for index in range(3):
             assert all(0 < value < 100_000 for value in driven.of(index))
@@ -59,7 +59,7 @@ def test_raw_sockets_work_where_nobody_may_open_ping_sockets() -> None:
     found = find_out()
     if Family.V4 not in found.icmp:
         pytest.skip("no ICMP at all here")
-    with Driven("127.0.0.1", interval_ms=50, permission=found) as driven:
+    with Driven("127.0.0.1", interval_ms=120, permission=found) as driven:
         driven.rounds_of_each(2)
         assert all(value > 0 for value in driven.of(0))
 
@@ -126,11 +126,11 @@ def test_what_the_kernel_refuses_to_send_is_not_measured(link: str) -> None:
 
 @pytest.mark.usefixtures("network")
 def test_a_time_out_may_be_longer_than_the_interval() -> None:
-    with Driven("10.99.9.1", "10.99.3.1", interval_ms=50, timeout_ms=1_000) as driven:
+    with Driven("10.99.9.1", "10.99.3.1", interval_ms=120, timeout_ms=1_000) as driven:
         driven.rounds_of_each(3)
         assert all(300_000 <= value < 1_000_000 for value in driven.of(0)[:3])
         assert all(map(math.isnan, driven.of(1)[:3]))
-        assert driven.engine.outstanding > 10
+        assert driven.engine.outstanding > 6
 
 
 @pytest.mark.usefixtures("private")
@@ -242,7 +242,7 @@ def test_probes_that_wait_for_room_are_sent_as_soon_as_there_is_some(link: str) 
 
 @pytest.mark.usefixtures("private")
 def test_send_stamps_that_get_out_of_step_are_numbered_anew() -> None:
-    with Driven("127.0.0.1", interval_ms=50) as driven:
+    with Driven("127.0.0.1", interval_ms=120) as driven:
         driven.rounds_of_each(2)
         link = link_of(driven)
         assert isinstance(link, BatchLink)
@@ -275,7 +275,7 @@ def test_a_target_can_move_to_another_address_while_it_is_probed(network: Respon
 
 @pytest.mark.usefixtures("private")
 def test_a_name_without_an_address_is_unresolved_on_schedule_until_it_has_one() -> None:
-    with Driven("bad.test", "127.0.0.1", "new.test", interval_ms=50, names={"bad.test": None}) as driven:
+    with Driven("bad.test", "127.0.0.1", "new.test", interval_ms=120, names={"bad.test": None}) as driven:
         driven.rounds_of_each(3)
         assert set(driven.of(0)) == {UNRESOLVED}
         assert all(value > 0 for value in driven.of(1))
@@ -289,8 +289,8 @@ def test_a_name_without_an_address_is_unresolved_on_schedule_until_it_has_one() 
 def test_two_raw_engines_do_not_take_each_others_answers() -> None:
     permission = permission_of("raw-batch")
     with (
-        Driven("127.0.0.1", interval_ms=50, permission=permission) as one,
-        Driven("127.0.0.1", interval_ms=50, permission=permission) as other,
+        Driven("127.0.0.1", interval_ms=120, permission=permission) as one,
+        Driven("127.0.0.1", interval_ms=120, permission=permission) as other,
     ):
         while min(len(one.of(0)), len(other.of(0))) < 5:
             one.tick()
