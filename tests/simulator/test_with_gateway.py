@@ -47,7 +47,7 @@ async def test_no_lamp_is_green_when_nobody_measures_any_more(fleet: Fleet, star
     lamp = await spec_of(fleet)
     async with running([lamp], gateway.url) as simulator:
         await wait_until(lambda: simulator.look(lamp.id).level == 10)
-        fleet.beating.clear()
+        fleet.beating = set()
         await wait_until(lambda: simulator.look(lamp.id).word == Word.UNKNOWN, timeout_s=10)
         await wait_until(lambda: simulator.look(lamp.id).channels.green < 0.01)
 
