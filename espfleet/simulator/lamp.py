@@ -12,10 +12,12 @@ from espfleet.domain.light import HeardLevel, Link, Look, Situation, look_of
 from espfleet.domain.light_glow import Glow, output
 from espfleet.domain.light_patterns import Colour, on_screen
 from espfleet.domain.messages import KEEPALIVE_MS, Keepalive
+from espfleet.domain.names import SIMULATED
 from espfleet.simulator import commands, speech
 from espfleet.simulator.specs import LampSpec
 
-CHIP = "simulated"
+#: By this, registering knows that no hardware is behind it.
+CHIP = SIMULATED
 #: Pins that a classic ESP32 lets a program read.
 PINS = tuple(pin for pin in range(40) if pin not in (20, 24, 28, 29, 30, 31))
 

@@ -21,7 +21,7 @@ h1 { margin: 0; font-size: 1.4rem }
 p { margin: 0; max-width: 32rem; text-align: center }
 #why, small { color: #9aa0a6 }
 </style>
-<h1>$name</h1>
+<h1 id="name">$name</h1>
 <div id="light" style="background: rgb$rgb; box-shadow: 0 0 4rem rgb$rgb"></div>
 <p id="look" aria-live="polite">$look</p>
 <p id="why">$why</p>
@@ -36,6 +36,7 @@ async function refresh() {
     at("light").style.boxShadow = `0 0 4rem $${colour}`;
     at("look").textContent = lamp.level === null ? lamp.look : `$${lamp.look} $${lamp.level}`;
     at("why").textContent = lamp.why;
+    at("name").textContent = document.title = lamp.name;
   } catch {
     at("look").textContent = "switched off";
     at("light").style.background = at("light").style.boxShadow = "none";

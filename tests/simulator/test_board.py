@@ -65,7 +65,7 @@ async def test_the_page_shows_the_light_and_needs_nothing_from_elsewhere(new_lam
     page = body.decode()
     assert status == 200
     assert headers["content-type"].startswith("text/html")
-    assert "<h1>lamp-1</h1>" in page
+    assert '<h1 id="name">lamp-1</h1>' in page
     assert ID in page
     assert "no settings" in page
     assert re.search(r"background: rgb\(\d+, \d+, \d+\)", page)
