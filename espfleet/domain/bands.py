@@ -1,8 +1,10 @@
 """Bands: green, orange and red with a memory, so that no level flaps.
 
 A band is raised by two samples in a row at or above its threshold, or by one that is red at once. It is cleared when
-the level has been 5 points or more below the threshold for 5 s. Time is that of the samples, so the same samples give
-the same bands whenever they are looked at.
+the level has been more than 5 points below the threshold for 5 s. Time is that of the samples, so the same samples
+give the same bands whenever they are looked at.
+
+To raise a band a loss must be sure, so its lower bound counts; to clear one, it must be gone, so the loss itself does.
 """
 
 from __future__ import annotations
@@ -60,7 +62,11 @@ class Bands:
         for name in self._BY_MEMBER:
             getattr(self, name)[members] = getattr(other, name)[others]
 
-    def step(self, members: Rows, level: Floats, at_once: npt.NDArray[np.bool_], at_ms: Rows) -> Array:
+    def hot(self, members: Rows, level: Floats) -> Rows:
+        """Return which of these members, by position, are not green or do not stay so; the others need no ``move``."""
+        return np.flatnonzero((level >= ORANGE_LEVEL) | (self.held.take(members) != GREEN))
+
+    def move(self, members: Rows, level: Floats, clear: Floats, at_once: Array, at_ms: Rows) -> Array:
         """Take in the levels after one more sample of each member.
 
         The first band is green with the first sample, any other with the second.
@@ -68,30 +74,20 @@ class Bands:
         Args:
             members: Positions, int64 [n], without doubles.
             level: Their levels, 0 to 100, float32 [n].
+            clear: Their levels to clear by, at least ``level``, float32 [n].
             at_once: Which need no second sample, bool [n].
             at_ms: When the newest sample of each was sent, int64 [n], ms since the epoch.
 
         Returns:
             What to show: the level cut to a whole number within its band, or -1 without a band, int16 [n].
         """
-        held = self.held.take(members)
-        shown = level.astype(np.int16)
-        # What is green and stays green needs no more: these are nearly all.
-        hot = np.flatnonzero((level >= ORANGE_LEVEL) | (held != GREEN))
-        if len(hot):
-            of_hot = members.take(hot)
-            shown[hot] = self._move(of_hot, level.take(hot), held.take(hot), at_once.take(hot), at_ms.take(hot))
-        self.level[members] = level
-        return shown
-
-    def _move(self, members: Rows, level: Floats, held: Array, at_once: Array, at_ms: Rows) -> Array:
         before = self.level.take(members)
         before[at_once] = 100
         # Twice at or above a threshold is what the lower of two levels is once. A green level needs no second one.
         raised = _bands(np.where(level < ORANGE_LEVEL, level, np.minimum(before, level)))
-        most = RED - self._low_for(self.below_red_ms, members, level < RED_LEVEL - CLEAR_BELOW, at_ms)
-        most -= self._low_for(self.below_orange_ms, members, level < ORANGE_LEVEL - CLEAR_BELOW, at_ms)
-        held = np.maximum(np.minimum(held, most), raised)
+        most = RED - self._low_for(self.below_red_ms, members, clear < RED_LEVEL - CLEAR_BELOW, at_ms)
+        most -= self._low_for(self.below_orange_ms, members, clear < ORANGE_LEVEL - CLEAR_BELOW, at_ms)
+        held = np.maximum(np.minimum(self.held.take(members), most), raised)
         self.held[members] = held
         # NO_BAND is -1 and so finds the last places.
         shown: Array = np.minimum(np.maximum(level.astype(np.int16), _LOWEST[held]), _HIGHEST[held])

@@ -129,6 +129,16 @@ def highest(values: Floats, marks: Floats, group: Rows) -> Floats:
     return level
 
 
+def loss_levels(percent: Floats, marks: Floats) -> Floats:
+    """Return the level of a loss, float32 [n].
+
+    Args:
+        percent: The loss, float32 [n].
+        marks: ``marks_of`` the thresholds, float32 [MARKS, n].
+    """
+    return levels_of(percent, marks[_ORANGE][Kind.LOSS], marks[_RED][Kind.LOSS])
+
+
 def red_at_once(last_us: Floats, marks: Floats) -> npt.NDArray[np.bool_]:
     """Return where the latest sample alone makes the level 100.
 

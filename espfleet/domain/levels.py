@@ -12,7 +12,7 @@ import numpy as np
 
 from espfleet.domain.blocks import Blocks
 from espfleet.domain.combine import UNKNOWN, combine
-from espfleet.domain.contributions import FULL_LEVEL, highest, red_at_once
+from espfleet.domain.contributions import FULL_LEVEL, highest, loss_levels, red_at_once
 from espfleet.domain.explain import Explanation, explain
 from espfleet.domain.groups import Group
 from espfleet.domain.members import Members, spread
@@ -134,7 +134,15 @@ class LevelBook:
         if of.at_once:
             at_once |= red_at_once(block.last_us.take(rows), of.marks.take(group, axis=1))
             level[at_once] = FULL_LEVEL
-        shown = of.bands.step(members, level, at_once, block.newest_ms.take(rows))
+        shown = level.astype(np.int16)
+        hot = of.bands.hot(members, level)
+        if len(hot):
+            hot_rows, hot_members, hot_level = rows.take(hot), members.take(hot), level.take(hot)
+            observed = loss_levels(block.lost_percent(hot_rows), of.marks.take(group.take(hot), axis=1))
+            clear = np.maximum(hot_level, observed)
+            at_ms = block.newest_ms.take(hot_rows)
+            shown[hot] = of.bands.move(hot_members, hot_level, clear, at_once.take(hot), at_ms)
+        of.bands.level[members] = level
         changed = shown != of.shown.take(members)
         of.shown[members] = shown
         self._dirty[group[changed]] = True

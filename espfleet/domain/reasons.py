@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from espfleet.domain.bands import GREEN
 from espfleet.domain.blocks import Blocks
 from espfleet.domain.contributions import Kind, contributions, red_at_once
 from espfleet.domain.members import Members
@@ -67,8 +68,11 @@ def _deciding(block: WindowBlock, rows: Rows, members: Members, deciders: Rows) 
     """Return for each row what decides, a ``Kind`` or one of the numbers above, and its value."""
     values = block.values.take(rows, axis=1)
     marks = members.marks.take(members.group[deciders], axis=1)
+    lost = block.lost_percent(rows)
+    # A band is held by the loss itself, see ``bands``.
+    np.maximum(values[Kind.LOSS], lost, out=values[Kind.LOSS], where=members.bands.held.take(deciders) > GREEN)
     kinds = contributions(values, marks).argmax(axis=0)
-    values[Kind.LOSS] = block.lost_percent(rows)
+    values[Kind.LOSS] = lost
     values[Kind.JUMP] = values[Kind.NOW]
     told = values[kinds, np.arange(len(rows))]
     last = block.last_us.take(rows)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from espfleet.domain.contributions import contributions, marks_of
+from espfleet.domain.contributions import contributions, loss_levels, marks_of
 from espfleet.domain.groups import Combine, Group, Thresholds
 from espfleet.domain.quantiles import CENTRE_MS, encode
 from espfleet.domain.samples import NOT_MEASURED, UNRESOLVED
@@ -85,6 +85,12 @@ class PlainTarget:
         marks = np.array(marks_of(thresholds), np.float32)[:, None]
         return float(contributions(values, marks).max())
 
+    def observed(self, thresholds: Thresholds) -> float:
+        """Return the level of the loss itself."""
+        tail = [rtt for _, rtt in self.taken][-sizes_of(self.target.interval_ms).loss :]
+        percent = np.array([100 * sum(not is_answer(rtt) for rtt in tail) / len(tail)], np.float32)
+        return float(loss_levels(percent, np.array(marks_of(thresholds), np.float32)[:, None])[0])
+
     def follow_jitter(self) -> None:
         """Let the newest of ``taken`` move the jitter."""
         rtts = [rtt for _, rtt in self.taken]
@@ -125,14 +131,17 @@ class PlainMember:
 
     thresholds: Thresholds
     levels: list[tuple[int, float]] = field(default_factory=list)
+    clear_by: list[tuple[int, float]] = field(default_factory=list)
     held: int | None = None
 
-    def step(self, at_ms: int, level: float, at_once: bool, first: bool) -> None:
+    def step(self, at_ms: int, level: float, observed: float, at_once: bool, first: bool) -> None:
         if first:
             self.levels.clear()
+            self.clear_by.clear()
             self.held = None
         before = self.levels[-1][1] if self.levels else -1.0
         self.levels.append((at_ms, level))
+        self.clear_by.append((at_ms, max(level, observed)))
         sure = 100.0 if at_once else before
         both = level if level < 50 else min(level, sure)
         if self.held is not None:
@@ -145,16 +154,22 @@ class PlainMember:
 
     def low_for_ms(self, below: float) -> int:
         run = []
-        for at_ms, level in reversed(self.levels):
+        for at_ms, level in reversed(self.clear_by):
             if level >= below:
                 break
             run.append(at_ms)
-        return self.levels[-1][0] - min(run) if run else -1
+        return self.clear_by[-1][0] - min(run) if run else -1
 
     def shown(self) -> int | None:
         if self.held is None:
             return None
         return min(max(int(np.float32(self.levels[-1][1])), FLOOR[self.held]), CEILING[self.held])
+
+
+def is_sure(target: PlainTarget, member: PlainMember) -> bool:
+    """Return whether a target is red without a second sample."""
+    rtts = [rtt for _, rtt in target.taken]
+    return streak_of(rtts) >= 5 or rtts[-1] == UNRESOLVED or is_spike(rtts[-1], member.thresholds)
 
 
 class PlainBook:
@@ -192,7 +207,9 @@ class PlainBook:
             seen_twice = len(target.taken) > 1
             if seen_twice:
                 member.levels.append((target.newest_ms, 100.0))
-            member.step(target.newest_ms, level, level == 100.0 and seen_twice, first=False)
+            member.step(
+                target.newest_ms, level, target.observed(member.thresholds), is_sure(target, member), first=False
+            )
             member.levels[:-1] = []
         return member
 
@@ -200,12 +217,10 @@ class PlainBook:
         target = self.targets.get(name)
         if target is None or not target.add(sent_ms, rtt_us):
             return
-        rtts = [rtt for _, rtt in target.taken]
         for (_, of), member in self.members.items():
             if of == name:
-                level = target.level(member.thresholds)
-                at_once = streak_of(rtts) >= 5 or rtts[-1] == UNRESOLVED or is_spike(rtts[-1], member.thresholds)
-                member.step(target.newest_ms, level, at_once, first=len(rtts) == 1)
+                level, observed = target.level(member.thresholds), target.observed(member.thresholds)
+                member.step(target.newest_ms, level, observed, is_sure(target, member), first=len(target.taken) == 1)
 
     def evaluate(self, now_ms: int) -> dict[str, tuple[State, int]]:
         for target in self.targets.values():
