@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from espfleet.boards.client import BoardInfo, identify, provision
 from espfleet.cli import output
-from espfleet.cli.opening import settings, with_store
+from espfleet.cli.opening import gateway_url, settings, with_store
 from espfleet.cli.words import age, level_text, marked, now_ms, presence_text, presence_word, starred
 from espfleet.domain.devices import Dialect, Presence, check_device_address
 from espfleet.domain.names import SIMULATED
@@ -127,8 +127,7 @@ def _hand_over(address: str, info: BoardInfo | None, done: Registered) -> bool:
     """Give a device that waits for it its token and the gateway's address; return whether it took them."""
     if info is None or not info.provision or done.token is None:
         return False
-    given = settings()
-    provision(address, done.token, f"ws://{given.server_host}:{given.server_port}/lamp")
+    provision(address, done.token, gateway_url(settings()))
     return True
 
 

@@ -30,6 +30,12 @@ def settings() -> Settings:
     return read_settings(os.environ, home())
 
 
+def gateway_url(given: Settings) -> str:
+    """Return the URL by which a lamp on this machine reaches the gateway of these settings."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.server_host, given.server_host)
+    return f"ws://[{host}]:{given.server_port}/lamp" if ":" in host else f"ws://{host}:{given.server_port}/lamp"
+
+
 @contextlib.contextmanager
 def fleet_url(given: Settings) -> Iterator[str]:
     """Yield the URL of the fleet's Redis; the embedded one runs for as long as this lasts, or longer.

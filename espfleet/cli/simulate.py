@@ -13,7 +13,7 @@ from pathlib import Path
 
 from espfleet import logs
 from espfleet.cli import output
-from espfleet.cli.opening import fleet_url, settings, with_store
+from espfleet.cli.opening import fleet_url, gateway_url, settings, with_store
 from espfleet.cli.stopping import run_until_told
 from espfleet.cli.words import now_ms
 from espfleet.domain.devices import Device, Dialect
@@ -99,12 +99,6 @@ def load(given: Settings) -> list[LampSpec]:
         return []
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise StartError(f"{path} cannot be read; './espcli demo add' writes it anew") from exc
-
-
-def gateway_url(given: Settings) -> str:
-    """Return the URL by which a lamp on this machine reaches the gateway of these settings."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(given.server_host, given.server_host)
-    return f"ws://{host}:{given.server_port}/lamp"
 
 
 async def run_enlisted(store: Store, given: Settings) -> None:

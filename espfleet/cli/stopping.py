@@ -12,6 +12,8 @@ from typing import Any
 
 #: Set for a child of `up`: its stdin then ends when `up` does, however that ends.
 SUPERVISED = "ESPFLEET_SUPERVISED"
+#: What has not ended by itself after this time is told again.
+AGAIN_S = 1.2
 
 
 def run_until_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -31,7 +33,12 @@ async def _until_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     def stop() -> None:
         if not told.is_set():
             told.set()
-            task.cancel()
+            cancel()
+
+    def cancel() -> None:
+        # A cancellation that comes while a connection is being made can get lost on its way up.
+        task.cancel()
+        loop.call_later(AGAIN_S, cancel)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)

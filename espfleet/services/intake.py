@@ -35,7 +35,8 @@ class Intake:
         self._store = store
         self._shard = shard
         self._book = book
-        self._layouts: dict[str, tuple[Layout, Rows] | None] = {}
+        self._layouts: dict[str, tuple[Layout, Rows]] = {}
+        self._missing: set[str] = set()
         self._newest_seq: dict[str, int] = {}
 
     def forget_rows(self) -> None:
@@ -66,14 +67,21 @@ class Intake:
         return int(inside.sum())
 
     async def _layout(self, layout_id: str) -> tuple[Layout, Rows] | None:
-        if layout_id not in self._layouts:
+        """Return a layout with the rows of its targets, or ``None`` while nobody knows it."""
+        known = self._layouts.get(layout_id)
+        if known is None:
             layout = await samples.get_layout(self._store, self._shard, layout_id)
             if layout is None:
-                logger.warning("shard %d: nobody knows layout %s; its samples are left out", self._shard, layout_id)
-                self._layouts[layout_id] = None
-            else:
-                self._layouts[layout_id] = (layout, np.asarray(self._book.rows(layout.targets), np.int64))
-        return self._layouts[layout_id]
+                self._note_missing(layout_id)
+                return None
+            known = self._layouts[layout_id] = (layout, np.asarray(self._book.rows(layout.targets), np.int64))
+            self._missing.discard(layout_id)
+        return known
+
+    def _note_missing(self, layout_id: str) -> None:
+        if layout_id not in self._missing:
+            self._missing.add(layout_id)
+            logger.warning("shard %d: nobody knows layout %s; its samples are left out", self._shard, layout_id)
 
 
 def order(entry_id: str) -> tuple[int, int]:

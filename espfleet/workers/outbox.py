@@ -39,6 +39,7 @@ class Outbox:
         self._seq = 0
         self._entries: deque[tuple[Entry, int]] = deque()
         self._layouts: dict[tuple[int, str], Layout] = {}
+        self._told: set[tuple[int, str]] = set()
         self._filled = asyncio.Event()
 
     def put(self, shard: int, layout: Layout, blob: bytes, count: int) -> None:
@@ -54,18 +55,26 @@ class Outbox:
         """Drop layouts that are neither current nor used by a waiting entry."""
         used = set(current) | {(entry.shard, entry.layout_id) for entry, _ in self._entries}
         self._layouts = {key: layout for key, layout in self._layouts.items() if key in used}
+        self._told &= used
 
     async def run(self) -> None:
         """Write for ever."""
         await Forever("samples", logger).run(self._write)
+
+    async def _tell(self, layouts: Iterable[tuple[int, str]]) -> None:
+        for shard, layout_id in layouts:
+            await samples.put_layout(self._store, shard, self._layouts[shard, layout_id])
+            self._told.add((shard, layout_id))
 
     async def _write(self) -> None:
         if not self._entries:
             self._filled.clear()
             await self._filled.wait()
         batch = [self._entries[index][0] for index in range(min(PIPELINE_ENTRIES, len(self._entries)))]
-        for shard, layout_id in await samples.append(self._store, batch, self.keep):
-            await samples.put_layout(self._store, shard, self._layouts[shard, layout_id])
+        # A layout is there before the first entry that needs it; one that Redis has lost is written again.
+        new = {(entry.shard, entry.layout_id) for entry in batch} - self._told
+        await self._tell(new)
+        await self._tell(await samples.append(self._store, batch, self.keep))
         self.written += len(batch)
         last = batch[-1].seq
         # What was dropped meanwhile to make room is no longer at the head.

@@ -1,0 +1,130 @@
+"""A whole fleet as users run it: ``up`` in a folder of its own, asked by commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Fleet:
+    """A fleet in one folder."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.home = home
+        self.port = int(settings.setdefault("SERVER_PORT", str(free_port())))
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "ESPFLEET_HOME": str(home),
+            "TMPDIR": os.environ["TMPDIR"],
+            **settings,
+        }
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-P", "-m", "espfleet", *words]
+
+    def type(self, *words: str, timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        return subprocess.run(
+            self.command(*words), env=self.environ, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+
+    def ask(self, *words: str) -> Any:
+        """Return the JSON answer of a command."""
+        told = self.type(*words)
+        assert told.returncode == 0, told.stderr
+        return json.loads(told.stdout)
+
+    def devices(self) -> dict[str, dict[str, Any]]:
+        return {row["name"]: row for row in self.ask("devices")}
+
+    def levels(self) -> dict[str, dict[str, Any]]:
+        return {row["name"]: row for row in self.ask("levels")}
+
+    @contextmanager
+    def up(self, *options: str) -> Iterator[Up]:
+        """Run ``up`` for a while; afterwards it must end by itself, in time, and leave nothing behind."""
+        running = Up(self, options)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+    def processes(self) -> dict[str, list[int]]:
+        """Return the process ids of this fleet by worker; ``redis`` is the embedded server."""
+        found: dict[str, list[int]] = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                environ = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if "valkey-server" in words[0] and f":{self.home}/" in words[0]:
+                found.setdefault("redis", []).append(int(folder.name))
+            elif f"ESPFLEET_HOME={self.home}" in environ and "espfleet" in words:
+                found.setdefault(" ".join(words[words.index("espfleet") + 1 :]).strip(), []).append(int(folder.name))
+        return found
+
+
+class Up:
+    """One run of ``up``; what it says is kept in a file."""
+
+    def __init__(self, fleet: Fleet, options: Sequence[str]) -> None:
+        self.fleet = fleet
+        self.log = fleet.home / "up.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                fleet.command("up", *options), env=fleet.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def kill(self, worker: str) -> None:
+        """Kill a worker at once, as the kernel does when memory is short."""
+        name = worker if worker == "redis" else f"run {worker}"
+        (pid,) = self.fleet.processes()[name]
+        os.kill(pid, signal.SIGKILL)
+
+    def stop(self, number: int = signal.SIGTERM, within_s: float = 10.0) -> float:
+        """Tell it to stop; return how long that took."""
+        began = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.process.wait(within_s)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+        return time.monotonic() - began
+
+
+def wait_for(predicate: Callable[[], Any], timeout_s: float, what: Callable[[], object]) -> Any:
+    """Return the first true value of ``predicate``; fail after ``timeout_s`` with what ``what`` returns then."""
+    end = time.monotonic() + timeout_s
+    while True:
+        value = predicate()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {timeout_s:g} s: {what()}"
+        time.sleep(0.05)
