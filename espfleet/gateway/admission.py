@@ -14,7 +14,7 @@ from websockets.http11 import Request
 from espfleet.domain.closing import CloseCode, restart_reason
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import LAMP_PATH, TEXT_BYTES, WATCH_PATH, Hello, ProtocolError, Watch, parse
-from espfleet.domain.tokens import token_matches
+from espfleet.domain.tokens import matching_hash
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.contests import Candidate
 from espfleet.gateway.dialects.pinglamp import PingLamp
@@ -124,10 +124,11 @@ class Admission:
 
     def _admit_viewer(self, connection: Connection, watch: Watch) -> None:
         is_free = self._is_local and not self.viewer_hashes and not watch.token
-        if not is_free and not token_matches(watch.token, self.viewer_hashes):
+        token_hash = matching_hash(watch.token, self.viewer_hashes)
+        if token_hash is None and not is_free:
             reason = "this is not the token of a viewer" if watch.token else "a viewer must show its token"
             raise ProtocolError(reason, close_code=CloseCode.TOKEN)
-        self._viewers.begin(connection, watch, self._hub.now_ms())
+        self._viewers.begin(connection, watch, token_hash, self._hub.now_ms())
 
     def _try(self, connection: Connection, admit: Callable[[], None]) -> None:
         """Let a client in, or wait until it is sure that it may not: perhaps it was registered a moment ago."""

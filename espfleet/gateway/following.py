@@ -156,8 +156,8 @@ class Follower:
     async def _load_registry(self) -> None:
         loaded: Registry = await registry.load(self._store)
         self._admission.viewer_hashes = tuple(await registry.tokens(self._store))
-        self._viewers.set_registry(loaded)
         self._hub.set_registry(loaded)
+        self._viewers.set_registry(loaded, self._admission.viewer_hashes)
         self._viewers.show_levels()
 
     def _show(self, groups: set[str] | None) -> None:

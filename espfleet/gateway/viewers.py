@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Set
 from itertools import islice
 from typing import Any
 
@@ -33,20 +33,27 @@ class Viewer:
     Attributes:
         connection: Where it is connected.
         watch: What it asked for.
+        token_hash: The stored hash that its token matched, or ``None`` where none was asked for.
         devices: Ids of the devices it sees now.
         groups: Names of the groups it sees now.
+        new_devices, new_groups: Those of them it has not been told about yet.
         held: What happened while it is still told how things are, or ``None``.
-        task: Tells it how things are.
+        task: Tells it how things are, while there is something new.
     """
 
     most_bytes = TEXT_BYTES
 
-    def __init__(self, connection: Connection, watch: Watch, leave: Callable[[Viewer], None]) -> None:
+    def __init__(
+        self, connection: Connection, watch: Watch, token_hash: str | None, leave: Callable[[Viewer], None]
+    ) -> None:
         self.connection = connection
         self.watch = watch
-        self.devices: Collection[str] = ()
-        self.groups: Collection[str] = ()
-        self.held: list[bytes] | None = []
+        self.token_hash = token_hash
+        self.devices: Set[str] = frozenset()
+        self.groups: Set[str] = frozenset()
+        self.new_devices: set[str] = set()
+        self.new_groups: set[str] = set()
+        self.held: list[bytes] | None = None
         self.task: asyncio.Task[None] | None = None
         self._leave = leave
         self._room = asyncio.Event()
@@ -61,7 +68,7 @@ class Viewer:
     async def tell_all(self, frames: Iterable[bytes]) -> None:
         """Send many frames, no faster than they are read."""
         for frame in frames:
-            while self.connection.blocked_s:
+            while self.connection.blocked_s and self.connection.peer is self:
                 self._room.clear()
                 await self._room.wait()
             self.connection.send(frame)
@@ -86,6 +93,7 @@ class Viewer:
 
     def lost(self, _reason: Reason) -> None:
         """Forget it."""
+        self._room.set()
         if self.task is not None:
             self.task.cancel()
         self._leave(self)
@@ -99,6 +107,7 @@ class Viewers:
         self._level_of = level_of
         self._read_presence = read_presence
         self._registry = Registry()
+        self._everything: tuple[Set[str], Set[str]] = (frozenset(), frozenset())
         self._viewers: set[Viewer] = set()
         self._told: dict[str, tuple[object, ...]] = {}
 
@@ -106,8 +115,8 @@ class Viewers:
         """Return how many there are."""
         return len(self._viewers)
 
-    def begin(self, connection: Connection, watch: Watch, now_ms: int) -> None:
-        """Let a viewer in.
+    def begin(self, connection: Connection, watch: Watch, token_hash: str | None, now_ms: int) -> None:
+        """Let a viewer in, with the stored hash of the token it showed.
 
         Raises:
             ProtocolError: If it wants to see what is not there.
@@ -119,28 +128,34 @@ class Viewers:
                 self._registry.room(name)
         except NotFoundError as exc:
             raise ProtocolError(str(exc)) from None
-        viewer = Viewer(connection, watch, self._viewers.discard)
+        if not self._viewers:
+            self._told = {group: _news(self._level_of(group)) for group in self._registry.groups}
+        viewer = Viewer(connection, watch, token_hash, self._viewers.discard)
         connection.peer = viewer
         self._viewers.add(viewer)
-        self._look(viewer)
         settings = self._settings
         connection.send(text_frame(replies.watching(settings.name, at_ms=now_ms, period_ms=settings.period_ms)))
-        viewer.task = asyncio.create_task(self._introduce(viewer), name="introduce a viewer")
+        self._look(viewer)
 
-    def set_registry(self, registry: Registry) -> None:
-        """Note what the user has changed."""
+    def set_registry(self, registry: Registry, token_hashes: Collection[str]) -> None:
+        """Act on what the user has changed: who sees what, and which tokens are valid."""
         self._registry = registry
-        for viewer in self._viewers:
-            self._look(viewer)
+        # One set for all who watch everything.
+        self._everything = frozenset(registry.devices), frozenset(registry.groups)
+        for viewer in list(self._viewers):
+            if viewer.token_hash not in token_hashes and (viewer.token_hash is not None or token_hashes):
+                reason = "this token is not valid any more" if viewer.token_hash else "a viewer must show its token"
+                viewer.connection.close(CloseCode.TOKEN, reason, Reason.REFUSED)
+            else:
+                self._look(viewer)
 
     def show_levels(self, groups: Collection[str] | None = None) -> None:
         """Tell levels that changed, or with ``None`` those among all."""
         if not self._viewers:
-            self._told.clear()
             return
         for group in [*self._registry.groups] if groups is None else groups:
             level = self._level_of(group)
-            news = level.level, level.state, level.reason
+            news = _news(level)
             if self._told.get(group) != news:
                 self._told[group] = news
                 self._tell(replies.viewer_level(level), [viewer for viewer in self._viewers if group in viewer.groups])
@@ -176,17 +191,23 @@ class Viewers:
             viewer.connection.close(CloseCode.RESTARTING, restart_reason(retry_ms), Reason.GATEWAY)
 
     def _look(self, viewer: Viewer) -> None:
-        """Work out what a viewer sees."""
-        registry, watch = self._registry, viewer.watch
-        if watch.everything:
-            viewer.devices, viewer.groups = registry.devices.keys(), registry.groups.keys()
-            return
+        """Work out what a viewer sees, and tell it of what it did not see before."""
+        devices, groups = self._everything if viewer.watch.everything else self._seen(viewer.watch)
+        viewer.new_devices |= devices - viewer.devices
+        viewer.new_groups |= groups - viewer.groups
+        viewer.devices, viewer.groups = devices, groups
+        if viewer.held is None and (viewer.new_devices or viewer.new_groups):
+            viewer.held = []
+            viewer.task = asyncio.create_task(self._introduce(viewer), name="introduce a viewer")
+
+    def _seen(self, watch: Watch) -> tuple[Set[str], Set[str]]:
+        """Return the devices and groups that belong to what is watched."""
+        registry = self._registry
         named = {registry.device_ids.get(name, name) for name in watch.devices}
         seen = [device for device in registry.devices.values() if device.id in named or device.room in watch.rooms]
         groups = {registry.group_of(device) for device in seen}
         groups |= {registry.rooms[name].group for name in watch.rooms if name in registry.rooms}
-        viewer.devices = {device.id for device in seen}
-        viewer.groups = {group for group in groups if group is not None}
+        return {device.id for device in seen}, {group for group in groups if group is not None}
 
     def _who_see(self, device: Device) -> list[Viewer]:
         return [viewer for viewer in self._viewers if device.id in viewer.devices]
@@ -198,16 +219,16 @@ class Viewers:
 
     async def _introduce(self, viewer: Viewer) -> None:
         """Tell a viewer how things are, then what happened meanwhile."""
-        await viewer.tell_all(
-            [text_frame(replies.viewer_level(self._level_of(group))) for group in list(viewer.groups)]
-        )
-        ids = iter(list(viewer.devices))
-        while some := list(islice(ids, AT_ONCE)):
-            known = await self._present(some)
+        while viewer.new_groups or viewer.new_devices:
+            groups, viewer.new_groups = viewer.new_groups, set()
+            await viewer.tell_all([text_frame(replies.viewer_level(self._level_of(group))) for group in groups])
+            some = set(islice(viewer.new_devices, AT_ONCE))
+            viewer.new_devices -= some
+            known = await self._present(some) if some else {}
             await viewer.tell_all(
-                text_frame(_presence_of(device, known[device.id]))
-                for device in (self._registry.devices.get(device_id) for device_id in some)
-                if device is not None
+                text_frame(_presence_of(self._registry.devices[device_id], info))
+                for device_id, info in known.items()
+                if device_id in self._registry.devices
             )
         held, viewer.held = viewer.held, None
         for frame in held or ():
@@ -220,6 +241,11 @@ class Viewers:
                 return await self._read_presence(device_ids)
             except StoreError:
                 await asyncio.sleep(RETRY_S)
+
+
+def _news(level: GroupLevel) -> tuple[object, ...]:
+    """Return what of a level is worth telling when it changes."""
+    return level.level, level.state, level.reason
 
 
 def _presence_of(device: Device, info: PresenceInfo) -> str:

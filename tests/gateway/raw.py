@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+from espfleet.domain.devices import Device
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -85,6 +89,14 @@ class Raw:
         assert head.startswith("HTTP/1.1 101 "), head
         assert f"Sec-WebSocket-Accept: {ACCEPT}" in head
 
+    def deaf(self) -> None:
+        """Read nothing from now on."""
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def hear(self) -> None:
+        """Read again."""
+        self.writer.transport.resume_reading()  # type: ignore[attr-defined]
+
     async def head(self, timeout_s: float = 5.0) -> str:
         """Return status line and headers of the answer."""
         async with asyncio.timeout(timeout_s):
@@ -124,9 +136,23 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw(port: int) -> AsyncIterator[Raw]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def raw(port: int, takes_bytes: int | None = None) -> AsyncIterator[Raw]:
+    """Connect; ``takes_bytes`` is what the kernel may hold for a client that does not read."""
+    link = socket.socket()
+    if takes_bytes is not None:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes_bytes)
+    link.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(link, ("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=link)
     try:
         yield Raw(reader, writer)
     finally:
         writer.transport.abort()
+
+
+async def mute(link: Raw, device: Device, token: str) -> None:
+    """Say hello as this device; from then on nothing is answered, not even pings."""
+    await link.upgrade()
+    hello = {"type": "hello", "protocol": 1, "id": device.id, "token": token}
+    await link.write(frame(TEXT, json.dumps(hello).encode()))
+    assert json.loads((await link.frame()).payload)["type"] == "welcome"

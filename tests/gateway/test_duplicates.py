@@ -6,20 +6,12 @@ import asyncio
 import json
 import time
 
-from espfleet.domain.devices import Device, Presence
+from espfleet.domain.devices import Presence
 from espfleet.gateway.server import Limits
 from espfleet.store import presence
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet, Gateway, Start, lamp_of
-from tests.gateway.raw import TEXT, Raw, frame, raw
-
-
-async def mute(link: Raw, device: Device, token: str) -> None:
-    """Say hello; from then on nothing is answered, not even pings."""
-    await link.upgrade()
-    hello = {"type": "hello", "protocol": 1, "id": device.id, "token": token}
-    await link.write(frame(TEXT, json.dumps(hello).encode()))
-    assert json.loads((await link.frame()).payload)["type"] == "welcome"
+from tests.gateway.raw import mute, raw
 
 
 async def test_a_living_session_is_kept_and_the_newcomer_sent_away(fleet: Fleet, gateway: Gateway) -> None:

@@ -1,0 +1,275 @@
+"""One connection without a network: the short way of keepalives does what the long way does, and holds nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from http import HTTPStatus
+
+import pytest
+from websockets.http11 import Request
+
+from espfleet.domain.devices import Reason
+from espfleet.domain.messages import KEEPALIVE, TEXT_BYTES
+from espfleet.gateway.connection import QUEUE_BYTES, Connection
+from espfleet.gateway.frames import KEEPALIVE_TEXTS, close_frame, is_keepalive, text_frame
+from tests.gateway.raw import BINARY, CLOSE, CONT, PING, TEXT, frame, request
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written, and can be stuck."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.waiting = bytearray()
+        self.stuck = False
+        self.ended = False
+        self.protocol: Connection | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.ended, "nothing may be written after the end"
+        if not self.stuck:
+            self.written += data
+            return
+        if not self.waiting and self.protocol is not None:
+            self.protocol.pause_writing()
+        self.waiting += data
+
+    def flow(self) -> None:
+        """Let what waits go."""
+        self.stuck = False
+        self.written += self.waiting
+        self.waiting.clear()
+        assert self.protocol is not None
+        self.protocol.resume_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.waiting)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+
+class Desk:
+    """A reception that lets everybody in, and remembers what came."""
+
+    most_bytes = TEXT_BYTES
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+        self.keepalives = 0
+
+    def clock(self) -> float:
+        return 5.0
+
+    def messages_left(self, taken: int) -> bool:
+        return taken < 10_000
+
+    def arrived(self, connection: Connection) -> None:
+        self.got.append("arrived")
+
+    def refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
+        return None
+
+    def opened(self, connection: Connection, request: Request) -> None:
+        connection.peer = self
+
+    def closing(self, connection: Connection) -> None:
+        self.got.append("closing")
+
+    def left(self, connection: Connection) -> None:
+        self.got.append("left")
+
+    def heard(self) -> None:
+        self.keepalives += 1
+
+    def stirred(self) -> None:
+        self.got.append("stirred")
+
+    def text(self, text: str) -> None:
+        if text in KEEPALIVE_TEXTS:
+            self.heard()
+        else:
+            self.got.append(text)
+
+    def binary(self, data: bytes) -> None:
+        self.got.append(f"binary {len(data)}")
+
+    def writable(self) -> None:
+        self.got.append("writable")
+
+    def lost(self, reason: Reason) -> None:
+        self.got.append(f"lost: {reason.value}")
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def connection(desk: Desk, wire: Wire) -> Connection:
+    """Return a connection whose handshake is done."""
+    opened = Connection(desk)
+    wire.protocol = opened
+    opened.connection_made(wire)
+    opened.data_received(request())
+    assert wire.written.startswith(b"HTTP/1.1 101 ")
+    wire.written.clear()
+    desk.got.clear()
+    return opened
+
+
+def holds_nothing(connection: Connection) -> bool:
+    return connection._rare is None and connection._parts is None and connection._waiting is None
+
+
+@pytest.mark.parametrize("text", KEEPALIVE_TEXTS)
+def test_the_usual_keepalive_wakes_nothing(connection: Connection, desk: Desk, text: str) -> None:
+    assert holds_nothing(connection)
+    for number in range(256):
+        data = frame(TEXT, text.encode(), mask=random.Random(number).randbytes(4))
+        assert is_keepalive(data)
+        connection.data_received(data)
+        assert holds_nothing(connection)
+    assert (desk.keepalives, connection.taken, desk.got) == (256, 256, [])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x81",
+        frame(TEXT, KEEPALIVE.encode())[:-1],
+        frame(TEXT, KEEPALIVE.encode()) * 2,
+        frame(TEXT, KEEPALIVE.encode(), mask=None),
+        frame(TEXT, KEEPALIVE.encode(), fin=False),
+        frame(TEXT, KEEPALIVE.encode(), rsv=4),
+        frame(BINARY, KEEPALIVE.encode()),
+        frame(PING, KEEPALIVE.encode()),
+        frame(TEXT, KEEPALIVE.replace("keep", "KEEP").encode()),
+        frame(TEXT, b"x" * len(KEEPALIVE)),
+    ],
+)
+def test_nothing_else_takes_the_short_way(data: bytes) -> None:
+    assert not is_keepalive(data)
+
+
+MESSAGES = [
+    frame(TEXT, KEEPALIVE.encode()),
+    frame(TEXT, KEEPALIVE_TEXTS[1].encode()),
+    frame(TEXT, b'{"type":"event","name":"a"}'),
+    frame(TEXT, b"", fin=False) + frame(PING, b"x") + frame(CONT, KEEPALIVE.encode()),
+    frame(TEXT, ("ü" * 100).encode()),
+    frame(BINARY, bytes(300)),
+    frame(PING, b"hi"),
+]
+
+
+def outcome(pieces: list[bytes]) -> tuple[int, int, list[str], bytes, bool]:
+    """Return everything that a connection did with what came in these pieces."""
+    desk, wire = Desk(), Wire()
+    connection = Connection(desk)
+    wire.protocol = connection
+    connection.connection_made(wire)
+    connection.data_received(request())
+    wire.written.clear()
+    for piece in pieces:
+        connection.data_received(piece)
+    return desk.keepalives, connection.taken, desk.got, bytes(wire.written), holds_nothing(connection)
+
+
+@pytest.mark.parametrize("index", range(len(MESSAGES)))
+def test_wherever_a_message_is_torn_it_means_the_same(index: int) -> None:
+    data = MESSAGES[index]
+    whole = outcome([data])
+    assert whole[4]
+    for cut in range(1, len(data)):
+        assert outcome([data[:cut], data[cut:]]) == whole, cut
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_short_way_and_the_long_way_end_alike(seed: int) -> None:
+    dice = random.Random(seed)
+    stream = [dice.choice(MESSAGES) for _ in range(60)]
+    data = b"".join(stream)
+    pieces, rest = [], data
+    while rest:
+        size = dice.randrange(1, 80)
+        pieces.append(rest[:size])
+        rest = rest[size:]
+    one_by_one = outcome(stream)
+    assert outcome(pieces) == one_by_one
+    assert outcome([data]) == one_by_one
+    assert one_by_one[0] == sum(outcome([one])[0] for one in stream)
+
+
+def test_while_a_client_is_stuck_only_the_newest_level_waits(connection: Connection, wire: Wire, desk: Desk) -> None:
+    wire.stuck = True
+    for level in range(10):
+        connection.show(text_frame(str(level)))
+    assert connection.blocked_s == 5.0
+    assert wire.waiting == text_frame("0")
+    wire.flow()
+    assert connection.blocked_s == 0
+    assert wire.written == text_frame("0") + text_frame("9")
+    assert desk.got == ["writable"]
+    assert holds_nothing(connection)
+
+
+def test_a_welcome_is_never_followed_by_an_older_level(connection: Connection, wire: Wire) -> None:
+    wire.stuck = True
+    connection.show(b"a")
+    connection.show(b"b")
+    connection.send(b"welcome", shows=True)
+    wire.flow()
+    assert wire.written == b"a" + b"welcome"
+
+
+def test_a_command_to_a_stuck_client_leaves_the_level_that_waits(connection: Connection, wire: Wire) -> None:
+    wire.stuck = True
+    connection.show(b"a")
+    connection.show(b"b")
+    connection.send(b"command")
+    wire.flow()
+    assert wire.written == b"a" + b"command" + b"b"
+
+
+def test_what_waits_for_a_stuck_client_has_an_end(connection: Connection, wire: Wire, desk: Desk) -> None:
+    wire.stuck = True
+    for _ in range(10):
+        connection.send(bytes(QUEUE_BYTES // 4))
+    assert desk.got == ["lost: too slow", "closing"]
+    assert wire.waiting.endswith(close_frame(4008, "too slow"))
+    assert wire.ended
+
+
+def test_after_a_close_nothing_is_written_and_nothing_is_heard(connection: Connection, wire: Wire, desk: Desk) -> None:
+    connection.close(4002, "x" * 500, Reason.REPLACED)
+    assert wire.written == close_frame(4002, "x" * 500)
+    assert len(wire.written) == 2 + 125
+    assert desk.got == ["lost: replaced", "closing"]
+    connection.send(b"more")
+    connection.close(4008, "again", Reason.SLOW)
+    connection.data_received(MESSAGES[0])
+    connection.data_received(frame(CLOSE))
+    connection.connection_lost(None)
+    assert desk.got == ["lost: replaced", "closing", "left"]
+    assert desk.keepalives == 0
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65_535, 65_536])
+def test_text_frames_are_as_the_rfc_says(length: int) -> None:
+    assert text_frame("x" * length) == frame(TEXT, b"x" * length, mask=None)
