@@ -78,7 +78,7 @@ class Leveler:
                 del self._leases[number]
                 await lease.release()
             elif not await lease.renew():
-                logger.warning("shard %d has passed to another leveler", number)
+                logger.warning("the lease of shard %d has run out", number)
                 del self._leases[number]
 
     async def _after_outage(self) -> None:

@@ -1,0 +1,208 @@
+"""Workers of one kind share the work through Redis alone; what a killed one had goes on elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from espfleet.services import groups, targets
+from espfleet.store.client import open_store
+from espfleet.store.keys import Keys
+from tests.whole.fleet import Fleet, wait_for
+
+TARGETS = 12
+#: What the issue of these workers promises, and what starting commands to look takes on a busy machine.
+MOVES_WITHIN_S = 5.0
+TAKEN_OVER_WITHIN_S = 3.0
+LOOKING_S = 3.0
+
+
+class Workers:
+    """Worker processes of one fleet, without ``up``."""
+
+    def __init__(self, fleet: Fleet, stack: ExitStack) -> None:
+        self.fleet = fleet
+        self._stack = stack
+        self.log = fleet.home / "workers.log"
+
+    def start(self, worker: str) -> subprocess.Popen[bytes]:
+        log = self._stack.enter_context(self.log.open("ab"))
+        process = subprocess.Popen(
+            self.fleet.command("run", worker), env=self.fleet.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
+        self._stack.callback(self._end, process)
+        return process
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        try:
+            process.wait(10)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    fleet = Fleet(tmp_path)
+    with ExitStack() as stack:
+        # The embedded server runs for as long as somebody uses it.
+        ready = Workers(fleet, stack)
+        ready.start("steward")
+        wait_for(lambda: "the sweep is mine" in ready.log.read_text(), 15, ready.log.read_text)
+        asyncio.run(set_up(f"unix://{socket_of(fleet)}"))
+        yield ready
+    assert "Traceback" not in ready.log.read_text()
+    assert fleet.processes() == {}
+
+
+def socket_of(fleet: Fleet) -> Path:
+    return fleet.home / ".espfleet" / "redis.sock"
+
+
+async def set_up(url: str) -> None:
+    """Make four groups of simulated targets."""
+    async with open_store(url, name="test") as store:
+        for number in range(4):
+            await groups.add(store, name=f"g{number}")
+        for number in range(TARGETS):
+            await targets.add(store, name=f"t{number}", address=f"sim://calm?seed={number}", group=f"g{number % 4}")
+
+
+def shares(client: redis.Redis) -> list[int]:
+    """Return how many targets each living prober says are its own."""
+    names = client.scan_iter(Keys().worker("prober", "*"))
+    return sorted(json.loads(found)["targets"] for name in names if (found := client.get(name)))
+
+
+def oldest_ms(fleet: Fleet) -> float:
+    """Return the age of the oldest newest sample among all targets."""
+    rows = fleet.ask("targets")
+    assert len(rows) == TARGETS
+    return max(float("inf") if row["age_ms"] is None else row["age_ms"] for row in rows)
+
+
+def test_the_targets_of_a_killed_prober_move_to_the_other(workers: Workers) -> None:
+    fleet = workers.fleet
+    workers.start("leveler")
+    first, second = workers.start("prober"), workers.start("prober")
+    wait_for(lambda: oldest_ms(fleet) < 2_000, 20, lambda: f"{fleet.ask('targets')} {workers.log.read_text()}")
+    with redis.Redis(unix_socket_path=str(socket_of(fleet))) as client:
+        wait_for(
+            lambda: len(shares(client)) == 2 and sum(shares(client)) == TARGETS and min(shares(client)) > 0,
+            10,
+            lambda: f"two shares, not {shares(client)}",
+        )
+    first.kill()
+    killed = time.monotonic()
+    wait_for(
+        lambda: time.monotonic() - killed > 2.5 and oldest_ms(fleet) < 2_000,
+        MOVES_WITHIN_S + LOOKING_S,
+        workers.log.read_text,
+    )
+    assert second.poll() is None
+
+
+def test_a_killed_leveler_loses_no_sample_and_its_shards_go_on(workers: Workers) -> None:
+    fleet = workers.fleet
+    workers.start("prober")
+    levelers = [workers.start("leveler"), workers.start("leveler")]
+    wait_for(lambda: all(row["state"] == "ok" for row in fleet.ask("levels")), 20, lambda: f"{fleet.ask('levels')}")
+    client = redis.Redis(unix_socket_path=str(socket_of(fleet)))
+    keys = Keys()
+    owners = {shard: (client.get(keys.owner(f"s{shard}")) or b"").decode() for shard in range(4)}
+    doomed = next(leveler for leveler in levelers if f"-{leveler.pid}-" in owners[0])
+    doomed.kill()
+    killed = time.monotonic()
+    mine = [shard for shard, owner in owners.items() if owner == owners[0]]
+    seqs = {shard: int(client.get(keys.seq(shard)) or 0) for shard in mine}
+    wait_for(
+        lambda: all(int(client.get(keys.seq(shard)) or 0) > seqs[shard] for shard in mine),
+        TAKEN_OVER_WITHIN_S + 1.0,
+        lambda: f"shards {mine} are published again",
+    )
+    assert time.monotonic() - killed < TAKEN_OVER_WITHIN_S + 1.0
+    # Everything that was ever written is acknowledged by whoever owns the shard now.
+    wait_for(lambda: all(unread(client, keys, shard) == 0 for shard in range(4)), 5, lambda: "all samples are used")
+    counted = fleet.ask("why", "g1")["samples"]
+    in_streams = sum(client.xlen(keys.samples(shard)) for shard in range(4))
+    assert counted > 0
+    assert in_streams > counted
+    client.close()
+
+
+def unread(client: redis.Redis, keys: Keys, shard: int) -> int:
+    """Return how many entries of a shard nobody has acknowledged."""
+    (group,) = client.xinfo_groups(keys.samples(shard))
+    return int(group["pending"]) + int(group["lag"] or 0)
+
+
+def test_a_stopped_leveler_cannot_publish_when_it_wakes_up(workers: Workers) -> None:
+    fleet = workers.fleet
+    workers.start("prober")
+    first = workers.start("leveler")
+    wait_for(lambda: all(row["state"] == "ok" for row in fleet.ask("levels")), 20, workers.log.read_text)
+    os.kill(first.pid, signal.SIGSTOP)
+    workers.start("leveler")
+    client = redis.Redis(unix_socket_path=str(socket_of(fleet)))
+    keys = Keys()
+    wait_for(
+        lambda: all(
+            f"-{first.pid}-".encode() not in (client.get(keys.owner(f"s{shard}")) or b"-") for shard in range(4)
+        ),
+        15,
+        workers.log.read_text,
+    )
+    fences = {shard: int(client.get(keys.fence(f"s{shard}")) or 0) for shard in range(4)}
+    before = {row["name"]: row["seq"] for row in fleet.ask("levels")}
+    os.kill(first.pid, signal.SIGCONT)
+    wait_for(
+        lambda: "has run out" in workers.log.read_text() or "has passed" in workers.log.read_text(),
+        10,
+        workers.log.read_text,
+    )
+    wait_for(lambda: all(row["state"] == "ok" for row in fleet.ask("levels")), 15, workers.log.read_text)
+    after = {row["name"]: row["seq"] for row in fleet.ask("levels")}
+    assert all(after[name] >= before[name] for name in before)
+    assert all(int(client.get(keys.fence(f"s{shard}")) or 0) >= fences[shard] for shard in range(4))
+    client.close()
+
+
+def test_two_ups_at_once_make_one_fleet(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    both = [
+        subprocess.Popen(
+            fleet.command("up", "--nodemo"),
+            env=fleet.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    try:
+        wait_for(lambda: any(one.poll() is not None for one in both), 15, lambda: "one of them is refused")
+        refused = next(one for one in both if one.poll() is not None)
+        assert refused.returncode == 1
+        assert "is running in" in refused.communicate(timeout=5)[0]
+        other = next(one for one in both if one is not refused)
+        wait_for(lambda: fleet.type("doctor").returncode == 0, 15, lambda: "the other one works")
+        assert other.poll() is None
+    finally:
+        for one in both:
+            one.terminate()
+        for one in both:
+            one.communicate(timeout=10)
+    assert fleet.processes() == {}
