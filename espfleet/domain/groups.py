@@ -63,10 +63,10 @@ def _preset(
 #: Thresholds by kind of network; ``pinglamp`` holds the numbers that PING_LAMP shipped with.
 PRESETS: Mapping[str, Thresholds] = MappingProxyType(
     {
-        "lan": _preset((5, 20), (3, 10), (1, 5), (2.5, 5, 2)),
+        "lan": _preset((5, 20), (3, 10), (1.5, 5), (2.5, 5, 2)),
         "broadband": _preset((50, 150), (15, 40), (2, 10), (2.5, 5, 15)),
         "mobile": _preset((150, 300), (40, 100), (3, 15), (2.5, 5, 40)),
-        "satellite": _preset((700, 1200), (60, 150), (3, 15), (1.7, 3, 100)),
+        "satellite": _preset((800, 1200), (60, 150), (3, 15), (1.7, 3, 100)),
         "pinglamp": _preset((20, 50), (None, None), (2, 10), (None, None, 0), at_once_red_ms=40),
     }
 )
