@@ -16,15 +16,17 @@ from espfleet.store.client import Store
 from espfleet.store.leases import Lease
 from espfleet.store.samples import ShardReader, StreamEntry, read_shards
 from espfleet.workers.forever import Forever
-from espfleet.workers.membership import BEAT_S, Membership
+from espfleet.workers.membership import Membership
 from espfleet.workers.shard import Shard
 
 logger = logging.getLogger(__name__)
 
 ROLE = "leveler"
-#: A killed owner's shards are free after this time; asked for each 0.5 s, so that they go on within 3 s.
-LEASE_MS = 2_000
-CLAIM_S = 0.5
+#: A killed owner's leases and heartbeat are gone after this time. With one beat and one claim of another leveler its
+#: shards go on within 2.5 s.
+LEASE_MS = 1_500
+BEAT_S = 0.5
+CLAIM_S = 0.4
 #: Longest wait for new samples; short, for a lost or won shard changes what is read.
 BLOCK_MS = 200
 READ_COUNT = 1_000
@@ -38,7 +40,7 @@ class Leveler:
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
         self._name = name
-        self._membership = Membership(store, ROLE, name)
+        self._membership = Membership(store, ROLE, name, life_ms=LEASE_MS)
         self._registry = Registry(version=-1)
         self._shards: dict[int, Shard] = {}
         self._leases: dict[int, Lease] = {}

@@ -25,15 +25,22 @@ def worker_name() -> str:
 class Membership:
     """This worker among those of its role.
 
+    Args:
+        store: Where the heartbeats are.
+        role: What the worker does.
+        name: Its name.
+        life_ms: How long it counts as alive after a beat.
+
     Attributes:
         members: What each living worker tells of itself, by name; includes this one after the first beat.
     """
 
-    def __init__(self, store: Store, role: str, name: str) -> None:
+    def __init__(self, store: Store, role: str, name: str, life_ms: int = LIFE_MS) -> None:
         self.members: Mapping[str, Mapping[str, Any]] = {}
         self._store = store
         self._role = role
         self._name = name
+        self._life_ms = life_ms
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -43,7 +50,7 @@ class Membership:
     async def beat(self, info: Mapping[str, Any]) -> bool:
         """Tell that this worker lives, and read who else does; return whether the workers changed."""
         before = self.names
-        await workers.beat(self._store, self._role, self._name, dict(info), LIFE_MS)
+        await workers.beat(self._store, self._role, self._name, dict(info), self._life_ms)
         self.members = await workers.alive(self._store, self._role)
         return self.names != before
 

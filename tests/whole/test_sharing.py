@@ -121,16 +121,24 @@ def test_a_killed_leveler_loses_no_sample_and_its_shards_go_on(workers: Workers)
     wait_for(lambda: all(row["state"] == "ok" for row in fleet.ask("levels")), 20, lambda: f"{fleet.ask('levels')}")
     client = redis.Redis(unix_socket_path=str(socket_of(fleet)))
     keys = Keys()
+    wait_for(lambda: len(list(client.scan_iter(keys.worker("leveler", "*")))) == 2, 20, workers.log.read_text)
     owners = {shard: (client.get(keys.owner(f"s{shard}")) or b"").decode() for shard in range(4)}
     doomed = next(leveler for leveler in levelers if f"-{leveler.pid}-" in owners[0])
     doomed.kill()
     killed = time.monotonic()
     mine = [shard for shard, owner in owners.items() if owner == owners[0]]
-    seqs = {shard: int(client.get(keys.seq(shard)) or 0) for shard in mine}
+    fences = {shard: int(client.get(keys.fence(f"s{shard}")) or 0) for shard in mine}
+
+    def taken_over() -> bool:
+        return all(
+            int(client.get(keys.fence(f"s{shard}")) or 0) > fences[shard] and client.exists(keys.beat(shard))
+            for shard in mine
+        )
+
     wait_for(
-        lambda: all(int(client.get(keys.seq(shard)) or 0) > seqs[shard] for shard in mine),
+        taken_over,
         TAKEN_OVER_WITHIN_S + 1.0,
-        lambda: f"shards {mine} are published again",
+        lambda: f"shards {mine} are published again: {workers.log.read_text()}",
     )
     assert time.monotonic() - killed < TAKEN_OVER_WITHIN_S + 1.0
     # Everything that was ever written is acknowledged by whoever owns the shard now.
