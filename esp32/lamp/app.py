@@ -7,7 +7,8 @@ import time
 
 from micropython import const
 
-from lamp import board
+from lamp import board, borrow
+from lamp.board.light import Light
 from lamp.boots import Boots
 from lamp.clock import Clock
 from lamp.light import Situation
@@ -15,7 +16,6 @@ from lamp.link import Link
 from lamp.log import log
 from lamp.painter import Painter
 from lamp.session import Session
-from lamp.settings import Settings
 from lamp.supervisor import Supervisor, told
 from lamp.wifi import Wifi
 
@@ -30,6 +30,8 @@ class Lamp:
     """Everything a lamp is made of.
 
     Attributes:
+        settings: Values by key, see ``settings.TABLE``.
+        problems: What is wrong with them.
         watched: Whether the hardware's watchdog runs.
     """
 
@@ -37,20 +39,21 @@ class Lamp:
         self.watched = False
         self.clock = Clock(time.ticks_ms, time.ticks_diff)
         self.boots = Boots(board.memory, board.cause())
-        self.settings = settings = Settings(board.Vault(), board.CHIP)
+        self.settings, self.problems = borrow("settings").load(borrow("board.vault").Vault(), board)
+        settings = self.settings
         self.situation = Situation(self.clock())
-        self.light = board.Light(settings["output"], settings.light_pins(), settings["inverted"], settings["pixels"])
+        self.light = Light(settings["output"], settings["light"], settings["inverted"], settings["pixels"])
         self.painter = Painter(self.situation, self.light.show, self.clock, settings["brightness"])
         name = settings["name"] or f"lamp-{board.device_id()[-4:]}"
         self.wifi = Wifi(board.station(name), settings, self.clock, chance)
         self.session = Session(self)
         self.session.name = name
         self.link = Link(self, chance)
-        self.supervisor = Supervisor(self.clock, self._watch, self.crash, self.boots.healthy)
+        self.supervisor = Supervisor(self.clock, self._watch, self.crash, self._healthy)
 
     async def run(self) -> None:
         """Be a lamp, for ever."""
-        for problem in self.settings.problems:
+        for problem in self.problems:
             log("settings", problem)
         start = self.supervisor.start
         start("light", self.painter.run, 5_000)
@@ -61,14 +64,14 @@ class Lamp:
 
     def restart(self, why: str) -> None:
         """Start again because somebody wants it."""
-        self.boots.note(why, False)
+        self.boots.note(why, 0)
         self.stop()
         board.reset()
 
     def crash(self, why: str) -> None:
         """Start again because something is wrong, after a while that grows with every time."""
         log("lamp", why)
-        self.boots.note(why, True)
+        self.boots.note(why, self.boots.crashes + 1)
         self.stop()
         time.sleep_ms(self.boots.pause_ms())
         board.reset()
@@ -81,6 +84,9 @@ class Lamp:
     def _watch(self):
         self.watched = True
         return board.watch(_WATCHDOG_MS)
+
+    def _healthy(self) -> None:
+        self.boots.note("", 0)
 
 
 def chance(below: int) -> int:
@@ -104,7 +110,9 @@ def main() -> None:
         asyncio.new_event_loop()
         print("The lamp is off. Ctrl-D starts it again.")
     except Exception as exc:
-        boots = lamp.boots if lamp else Boots(board.memory, "")
-        boots.note(told(exc), True)
+        if lamp:
+            lamp.crash(told(exc))
+        boots = Boots(board.memory, "")
+        boots.note(told(exc), boots.crashes + 1)
         time.sleep_ms(boots.pause_ms())
         board.reset()

@@ -2,8 +2,6 @@
 
 import json
 
-_WORD_CHARS = 64
-
 
 class Boots:
     """Memory that outlives a restart.
@@ -20,36 +18,20 @@ class Boots:
 
     def __init__(self, memory, cause: str) -> None:
         self._memory = memory
-        kept = {}
         try:
-            kept = json.loads(memory())
-        except ValueError:
-            pass
-        if not isinstance(kept, dict):
-            kept = {}
-        self.count = _number(kept.get("count")) + 1
-        self.crashes = _number(kept.get("crashes"))
-        self.reason = kept.get("why") or cause
-        self._keep("")
+            self.count, self.crashes, why = json.loads(memory())
+            self.count += 1
+            self.reason = why or cause
+        except (ValueError, TypeError):
+            self.count, self.crashes, self.reason = 1, 0, cause
+        self.note("", self.crashes)
 
-    def note(self, why: str, crash: bool) -> None:
-        """Write down why the lamp is about to start again."""
-        self.crashes = self.crashes + 1 if crash else 0
-        self._keep("".join([char if " " <= char <= "~" else "?" for char in why])[:_WORD_CHARS])
-
-    def healthy(self) -> None:
-        """Forget earlier crashes: it has been running for a while."""
-        if self.crashes:
-            self.crashes = 0
-            self._keep("")
+    def note(self, why: str, crashes: int) -> None:
+        """Write down why the lamp is about to start again, and how often it has crashed in a row."""
+        self.crashes = crashes
+        why = "".join([char if " " <= char <= "~" else "?" for char in why[:64]])
+        self._memory(json.dumps([self.count, crashes, why]).encode())
 
     def pause_ms(self) -> int:
         """Return how long to wait before the next start, so that a lamp that crashes at once stays reachable."""
         return min(30_000, 500 << min(self.crashes, 6))
-
-    def _keep(self, why: str) -> None:
-        self._memory(json.dumps({"count": self.count, "crashes": self.crashes, "why": why}).encode())
-
-
-def _number(value) -> int:
-    return value if type(value) is int and 0 <= value < 1_000_000_000 else 0

@@ -1,8 +1,6 @@
-"""Checks of what people and programs say; what is refused is refused with one sentence."""
+"""Checks of what people and programs say; what is refused is refused with one sentence. Borrowed by its users."""
 
-
-class RefusedError(Exception):
-    """Raised for what cannot be used or done; the text is one sentence without a full stop."""
+from lamp import RefusedError
 
 
 def whole(value, name: str, low: int, high: int) -> int:
@@ -23,7 +21,7 @@ def text(value, name: str, most: int) -> str:
 
 def one_of(value, name: str, *choices: str) -> str:
     """Return one of the words that may be chosen."""
-    if value in choices:
+    if isinstance(value, str) and value in choices:
         return value
     raise RefusedError(f"{name} must be one of {', '.join(choices)}")
 

@@ -25,8 +25,6 @@ CHASE = const(5)
 _FLASH_MS = const(150)
 _BREATH_LOW = 0.15
 _GAMMA = 2.2
-# As (255, 140, 0) on a screen.
-_GREEN_IN_ORANGE = 0.27
 
 
 def of_level(level: int) -> tuple:
@@ -59,15 +57,3 @@ def output(colour: tuple, percent: float) -> tuple:
     """Return what the channels are fed with, each 0 to 1 of full current, at ``percent`` of full brightness."""
     share = min(max(percent, 0), 100) / 100
     return tuple([min(max(channel * share, 0.0), 1.0) ** _GAMMA for channel in colour])
-
-
-def as_rgb(shares: tuple) -> tuple:
-    """Return what red, green and blue of one LED are fed with; blue only where all channels meet in white."""
-    green, orange, red = shares
-    return (min(1.0, red + orange), min(1.0, green + _GREEN_IN_ORANGE * orange), min(shares))
-
-
-def as_one(shares: tuple) -> float:
-    """Return what a single LED is fed with: dim for green, bright for red, dark for nothing."""
-    green, orange, red = shares
-    return min(1.0, 0.02 * green + 0.2 * orange + red)

@@ -67,10 +67,8 @@ class Situation:
             return _UPDATING + (None,)
         if self.override_until_ms is not None and now_ms < self.override_until_ms:
             level = self.override
-            return _steady("override", level, colours.DARK if level is None else colours.of_level(level))
-        return self._of_level(now_ms)
-
-    def _of_level(self, now_ms: int) -> tuple:
+            colour = colours.DARK if level is None else colours.of_level(level)
+            return ("override", (colour,), colours.STEADY, 0, level)
         link = self.link
         if self.level is None or link == NO_SETTINGS:
             return _LINKS[link] + (None,)
@@ -79,25 +77,7 @@ class Situation:
             return (_STALE if link == CONNECTED else _LINKS[link]) + (None,)
         if self.state != "ok":
             return (self.state,) + _LINKS[CONNECTED][1:] + (None,)
-        late = late_by(silence_ms, self.period_ms)
+        # Each level is late from half a period after it was due.
+        late = max(0, (2 * silence_ms - self.period_ms) // (2 * self.period_ms))
         level = min(100, self.level + _LATE_POINTS * late)
-        return _steady("late" if late else "level", level, colours.of_level(level))
-
-
-def late_by(silence_ms: int, period_ms: int) -> int:
-    """Return how many levels are late: each counts from half a period after it was due."""
-    return max(0, (2 * silence_ms - period_ms) // (2 * period_ms))
-
-
-def aim(look: tuple, started_ms: int, now_ms: int) -> tuple:
-    """Return the colour a look aims at; the self-test begins with the lamp, all others keep the clock's time."""
-    return colours.moving(look[2], look[1], look[3], max(0, now_ms - started_ms) if look[0] == "self-test" else now_ms)
-
-
-def dimmable(look: tuple) -> bool:
-    """Tell whether the room's brightness counts: a lamp that is looked for blinks in full."""
-    return look[0] not in ("self-test", "identify")
-
-
-def _steady(word: str, level, colour: tuple) -> tuple:
-    return (word, (colour,), colours.STEADY, 0, level)
+        return ("late" if late else "level", (colours.of_level(level),), colours.STEADY, 0, level)

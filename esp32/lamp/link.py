@@ -10,11 +10,9 @@ import struct
 
 from micropython import const
 
-from lamp import backoff, light, speech, urls
-from lamp.dial import dial, trust
+from lamp import backoff, borrow, light, speech
 from lamp.log import log
-from lamp.resolve import resolve
-from lamp.ws import ClosedError, FrameError, HttpError, WebSocket, frame
+from lamp.ws import CLOSE, ClosedError, FrameError, frame
 
 _OPEN_MS = const(10_000)
 _SEND_MS = const(5_000)
@@ -30,7 +28,7 @@ _GOING_AWAY = const(1001)
 
 
 class LinkError(Exception):
-    """Raised when no connection comes about; the text says why."""
+    """Raised when no connection comes about: with the reason, and perhaps the wait that is asked for, in ms."""
 
 
 class Link:
@@ -43,30 +41,23 @@ class Link:
     Attributes:
         why: Why it is not connected, or ``""``.
         refused: Close code of the last refusal that only a person can mend, or ``None``.
+        awake: Set to connect now instead of when the wait is over.
+        leaving: Set to a reason to say goodbye, once the present answer is sent, and restart the lamp.
     """
 
     def __init__(self, lamp, random) -> None:
         self.why = ""
         self.refused = None
+        self.awake = False
+        self.leaving = ""
         self._lamp = lamp
         self._session = lamp.session
+        self._random = random
         self._backoff = backoff.Backoff(random)
-        self._first_readings_ms = random(_READINGS_MS)
-        self._ws = self._sock = self._task = self._context = None
-        self._dropped = self._leaving = ""
-        self._addresses = {}
-        self._awake = False
-        self._beat = None
-
-    # What others ask of it
-
-    def wake(self) -> None:
-        """Connect now instead of when the wait is over."""
-        self._awake = True
-
-    def leave(self, why: str) -> None:
-        """Say goodbye once the answer is sent, and restart the lamp."""
-        self._leaving = why
+        self._ws = self._task = self._beat = None
+        self._memory = {}
+        self._sockets = []
+        self._dropped = ""
 
     async def tell(self, name: str, **fields) -> bool:
         """Tell that something happened; return whether there was a connection to tell it on."""
@@ -74,22 +65,31 @@ class Link:
 
     def stop(self) -> None:
         """Close what is open, at once; nothing runs any more."""
-        if self._ws and self._sock:
+        if self._ws:
             try:
-                self._sock.write(frame(8, struct.pack("!H", _GOING_AWAY), b"\0\0\0\0"))
+                self._sockets[0].write(frame(CLOSE, struct.pack("!H", _GOING_AWAY), b"\0\0\0\0"))
             except OSError:
+                # It is closed all the same.
                 pass
         self._hang_up()
 
-    # The two tasks
+    def place(self) -> int:
+        """Return how far the lamp has come on its way."""
+        settings = self._lamp.settings
+        if not (settings["networks"] and settings["gateway"] and settings["token"]):
+            return light.NO_SETTINGS
+        if not self._lamp.wifi.up:
+            return light.NO_WIFI
+        return light.CONNECTED if self._session.welcomed else light.NO_GATEWAY
 
     async def run(self, beat) -> None:
         """Stay connected for ever."""
+        clock = self._lamp.clock
         self._beat = beat
         self._task = asyncio.current_task()
         while True:
             beat()
-            if self._place() < light.NO_GATEWAY:
+            if self.place() < light.NO_GATEWAY:
                 self._backoff.reset()
                 await asyncio.sleep_ms(_STEP_MS)
                 continue
@@ -97,21 +97,25 @@ class Link:
             # What a connection that failed leaves behind, TLS above all, is large.
             gc.collect()
             self.refused = code if code in backoff.REFUSALS else None
-            await self._wait(self._backoff.next_ms(code, retry_after_ms), beat)
+            until_ms = clock() + self._backoff.next_ms(code, retry_after_ms)
+            self.awake = False
+            while clock() < until_ms and not self.awake and self.place() == light.NO_GATEWAY:
+                beat()
+                await asyncio.sleep_ms(_STEP_MS)
 
     async def talk(self, beat) -> None:
         """Send what is due, notice silence, and keep the light informed, for ever."""
-        session, clock = self._session, self._lamp.clock
-        keepalive_ms, readings_ms, sent = 0, self._first_readings_ms, 0
+        session, situation, clock = self._session, self._lamp.situation, self._lamp.clock
+        keepalive_ms, readings_ms, sent = 0, self._random(_READINGS_MS), 0
         while True:
             beat()
             await asyncio.sleep_ms(_STEP_MS)
-            self._lamp.situation.link = self._place()
+            situation.link = self.place()
             if not self._ws:
                 continue
             self._beat()
             now_ms = clock()
-            silent_ms = max(_SILENT_LEAST_MS, _SILENT_PERIODS * self._lamp.situation.period_ms)
+            silent_ms = max(_SILENT_LEAST_MS, _SILENT_PERIODS * situation.period_ms)
             if now_ms - session.heard_ms >= silent_ms:
                 self._drop(f"the gateway said nothing for {silent_ms // 1000} s")
             elif not session.welcomed:
@@ -123,17 +127,6 @@ class Link:
             elif now_ms >= readings_ms:
                 readings_ms = now_ms + _READINGS_MS
                 await self._say(session.readings())
-
-    # How they do it
-
-    def _place(self) -> int:
-        """Return how far the lamp has come on its way."""
-        settings = self._lamp.settings
-        if not (settings["networks"] and settings["gateway"] and settings["token"]):
-            return light.NO_SETTINGS
-        if not self._lamp.wifi.up:
-            return light.NO_WIFI
-        return light.CONNECTED if self._session.welcomed else light.NO_GATEWAY
 
     async def _attempt(self) -> tuple:
         """Connect and listen until that ends; return the close code and the wait the gateway asks for, or ``None``."""
@@ -149,15 +142,13 @@ class Link:
                 raise
             why = self._dropped
         except LinkError as exc:
-            why = str(exc)
-        except HttpError as exc:
-            why, retry_after_ms = f"the gateway answers HTTP {exc.status}", exc.retry_after_ms
+            why, retry_after_ms = exc.args if len(exc.args) > 1 else (exc.args[0], None)
         except ClosedError as exc:
-            code, retry_after_ms = exc.code, backoff.retry_after_ms(exc.reason)
-            why = backoff.told(exc.code, exc.reason)
+            code, reason = exc.args
+            why, retry_after_ms = backoff.told(code, reason), backoff.retry_after_ms(reason)
         except FrameError as exc:
-            why = f"the gateway is none: {exc}"
-            await self._goodbye(exc.code)
+            why = f"the gateway is none: {exc.args[1]}"
+            await self._goodbye(exc.args[0])
         except (OSError, EOFError):
             why = "the connection broke"
         finally:
@@ -168,36 +159,12 @@ class Link:
         return code, retry_after_ms
 
     async def _open(self) -> None:
-        secure, host, port, path = urls.split(self._lamp.settings["gateway"])
-        try:
-            if secure and not self._context:
-                self._context = trust()
-        except (OSError, ValueError):
-            raise LinkError("there is no certificate of the fleet to know the gateway by") from None
-        try:
-            address = await self._find(host)
-            self._sock, stream = await dial(address, port, self._context if secure else None, host)
-            ws = WebSocket(stream, stream)
-            await ws.upgrade(f"{host}:{port}", path)
-        except OSError as exc:
-            raise LinkError(f"{host}:{port} cannot be reached ({exc})") from None
-        except EOFError:
-            raise LinkError(f"{host}:{port} hangs up at once") from None
-        except ValueError as exc:
-            # So MicroPython tells of certificates.
-            raise LinkError(f"{host}:{port} is not trusted ({exc})") from None
+        lamp = self._lamp
+        dns = lamp.settings["dns"] or lamp.wifi.station.ifconfig()[3]
+        ws = await borrow("dial").connect(lamp.settings["gateway"], dns, self._memory, self._sockets)
         await ws.send(self._session.hello())
-        self._session.heard_ms = self._lamp.clock()
+        self._session.heard_ms = lamp.clock()
         self._ws = ws
-
-    async def _find(self, host: str) -> str:
-        server, _, port = self._lamp.settings["dns"].partition(":")
-        try:
-            self._addresses = {host: await resolve(host, server or self._lamp.wifi.dns(), int(port or 53))}
-        except (OSError, ValueError):
-            if host not in self._addresses:
-                raise
-        return self._addresses[host]
 
     async def _listen(self) -> None:
         session = self._session
@@ -211,20 +178,17 @@ class Link:
                 self.why = ""
                 log("link", f"connected as {session.name}")
             if answer:
-                await self._send(answer)
-            if self._leaving:
+                await asyncio.wait_for_ms(self._ws.send(answer), _SEND_MS)
+            if self.leaving:
                 await self._goodbye(_GOING_AWAY)
-                self._lamp.restart(self._leaving)
-
-    async def _send(self, text: str) -> None:
-        await asyncio.wait_for_ms(self._ws.send(text), _SEND_MS)
+                self._lamp.restart(self.leaving)
 
     async def _say(self, text: str) -> bool:
         """Send from outside of ``run``."""
         if not self._ws:
             return False
         try:
-            await self._send(text)
+            await asyncio.wait_for_ms(self._ws.send(text), _SEND_MS)
             return True
         except asyncio.TimeoutError:
             self._drop("the gateway takes nothing")
@@ -237,6 +201,7 @@ class Link:
             if self._ws:
                 await asyncio.wait_for_ms(self._ws.close(code), _CLOSE_MS)
         except (OSError, EOFError, FrameError, asyncio.TimeoutError):
+            # It is closed all the same.
             pass
 
     def _drop(self, why: str) -> None:
@@ -247,13 +212,5 @@ class Link:
     def _hang_up(self) -> None:
         self._session.welcomed = False
         self._ws = None
-        if self._sock:
-            self._sock.close()
-            self._sock = None
-
-    async def _wait(self, for_ms: int, beat) -> None:
-        until_ms = self._lamp.clock() + for_ms
-        self._awake = False
-        while self._lamp.clock() < until_ms and not self._awake and self._place() == light.NO_GATEWAY:
-            beat()
-            await asyncio.sleep_ms(_STEP_MS)
+        while self._sockets:
+            self._sockets.pop(0).close()

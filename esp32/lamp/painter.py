@@ -4,7 +4,7 @@ import asyncio
 
 from micropython import const
 
-from lamp import colours, light
+from lamp import colours
 from lamp.fade import Glow
 from lamp.log import log
 
@@ -46,16 +46,18 @@ class Painter:
 
     def paint(self, now_ms: int) -> None:
         """Show one frame."""
-        look = self._situation.look(now_ms)
+        self.look = look = self._situation.look(now_ms)
+        word, aims, pattern, cycle_ms, _ = look
         # A stutter comes and goes: it is on the light and in the keepalive.
-        if look[0] != self._told and look[0] != "late":
-            self._told = look[0]
-            log("light", look[0])
-        self.look = look
-        aim = light.aim(look, self._situation.started_ms, now_ms)
-        self._glow.toward(aim, now_ms, look[2] == colours.STEADY)
+        if word != self._told and word != "late":
+            self._told = word
+            log("light", word)
+        # The self-test begins with the lamp; all others keep the time of its clock, so that words do not restart them.
+        at_ms = now_ms - self._situation.started_ms if word == "self-test" else now_ms
+        self._glow.toward(colours.moving(pattern, aims, cycle_ms, at_ms), now_ms, pattern == colours.STEADY)
         percent = self._most
-        if light.dimmable(look):
+        # A lamp that is looked for blinks in full.
+        if word not in ("self-test", "identify"):
             percent = percent * self.percent / 100
         self.shares = colours.output(self._glow.colour, percent)
         self._show(self.shares)

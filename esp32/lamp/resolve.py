@@ -1,24 +1,19 @@
-"""Names to addresses without stopping the lamp: the chip's own ``getaddrinfo`` would hold up the light for seconds."""
+"""Names to addresses without stopping the lamp: the chip's own ``getaddrinfo`` would hold up the light for seconds.
+
+Borrowed by the link, for gateways that are known by name.
+"""
 
 import asyncio
 import os
 import socket
 
-from micropython import const
-
-_TRIES = const(3)
-_ANSWER_MS = const(1000)
-_LOOK_MS = const(20)
-_BYTES = const(512)
+_TRIES = 3
+_ANSWER_MS = 1000
+_LOOK_MS = 20
+_BYTES = 512
 # Names that end so are asked for in the local network itself (mDNS).
 _LOCAL = ".local"
 _LOCAL_SERVER = ("224.0.0.251", 5353)
-
-
-def is_address(host: str) -> bool:
-    """Tell whether ``host`` is an IPv4 address."""
-    parts = host.split(".")
-    return len(parts) == 4 and all(0 < len(part) < 4 and part.isdigit() and int(part) < 256 for part in parts)
 
 
 async def resolve(host: str, server: str, port: int = 53) -> str:
@@ -27,8 +22,6 @@ async def resolve(host: str, server: str, port: int = 53) -> str:
     Raises:
         OSError: If there is no answer, or none with an address.
     """
-    if is_address(host):
-        return host
     if host.endswith(_LOCAL):
         server, port = _LOCAL_SERVER
     where = socket.getaddrinfo(server, port)[0][-1]

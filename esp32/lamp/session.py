@@ -1,11 +1,9 @@
 """One lamp and its gateway: what it says, and what becomes of what it hears. ``link`` keeps the connection."""
 
-from lamp import VERSION, board, readings, speech
-from lamp.checks import RefusedError
-from lamp.commands import ACTIONS, obey
-from lamp.light import CONNECTED
+from lamp import VERSION, RefusedError, board, borrow, readings, speech
 
-_SENTENCE_CHARS = 200
+# What ``commands`` and ``update`` know.
+CAPABILITIES = ("adc", "brightness", "gpio", "identify", "override", "reboot", "sensor", "settings")
 
 
 class Session:
@@ -37,8 +35,8 @@ class Session:
             id=board.device_id(),
             token=lamp.settings["token"],
             firmware=VERSION,
-            chip=board.CHIP.name,
-            capabilities=sorted(ACTIONS),
+            chip=board.CHIP,
+            capabilities=CAPABILITIES,
             boot={"reason": lamp.boots.reason, "count": lamp.boots.count},
             resume=self._seq,
         )
@@ -46,56 +44,43 @@ class Session:
     def keepalive(self) -> str:
         """Return the keepalive with everything in it."""
         lamp = self._lamp
-        values = readings.collect(lamp.clock, lamp.wifi, None)
+        values = readings.collect(lamp.clock, lamp.wifi.station, None)
+        values.pop("temperature_c", None)
         late_ms, self._longest_silence_ms = self._longest_silence_ms, 0
-        return speech.write(
-            "keepalive",
-            shown=lamp.painter.look[4],
-            rssi_dbm=values.get("rssi_dbm"),
-            heap_bytes=values["heap_bytes"],
-            uptime_ms=values["uptime_ms"],
-            late_ms=late_ms,
-        )
+        return speech.write("keepalive", shown=lamp.painter.look[4], late_ms=late_ms, **values)
 
     def readings(self) -> str:
         """Return what the lamp measures."""
         lamp = self._lamp
         at_ms = None if self._epoch_ms is None else self._epoch_ms + lamp.clock()
-        return speech.write(
-            "readings", at_ms=at_ms, values=readings.collect(lamp.clock, lamp.wifi, lamp.settings["sensor"])
-        )
+        values = readings.collect(lamp.clock, lamp.wifi.station, lamp.settings["sensor"])
+        return speech.write("readings", at_ms=at_ms, values=values)
 
     async def hear(self, text):
         """Take in what the gateway says; return the answer, or ``None``."""
+        lamp, situation = self._lamp, self._lamp.situation
         told = speech.understand(text)
         kind = told.get("type")
         if kind == "command":
             try:
-                data = await obey(self._lamp, told["action"], told["arguments"])
+                data = await borrow("commands").obey(lamp, told["action"], told["arguments"])
                 return speech.write("result", id=told["id"], ok=True, data=data)
             except (RefusedError, OSError) as exc:
-                return speech.write("result", id=told["id"], ok=False, error=str(exc)[:_SENTENCE_CHARS])
+                return speech.write("result", id=told["id"], ok=False, error=str(exc)[:200])
+        now_ms = lamp.clock()
         if kind == "welcome":
-            self._settle(told)
+            self.name = told["name"] or self.name
+            self.room, self.group = told["room"], told["group"]
+            self.keepalive_ms = told["keepalive_ms"]
+            lamp.painter.percent = told["brightness"]
+            situation.period_ms = told["period_ms"]
+            if told["time_ms"]:
+                self._epoch_ms = told["time_ms"] - now_ms
+            self.welcomed = True
         if "level" in told:
-            self._show(told)
+            if situation.level is not None:
+                self._longest_silence_ms = max(self._longest_silence_ms, now_ms - situation.heard_ms)
+            self._seq = told["seq"]
+            situation.level, situation.state = told["level"], told["state"]
+            situation.heard_ms, situation.lease_ms = now_ms, told["lease_ms"]
         return None
-
-    def _settle(self, told: dict) -> None:
-        self.name = told["name"] or self.name
-        self.room, self.group = told["room"], told["group"]
-        self.keepalive_ms = told["keepalive_ms"]
-        self._lamp.painter.percent = told["brightness"]
-        self._lamp.situation.period_ms = told["period_ms"]
-        self._lamp.situation.link = CONNECTED
-        if told["time_ms"]:
-            self._epoch_ms = told["time_ms"] - self._lamp.clock()
-        self.welcomed = True
-
-    def _show(self, told: dict) -> None:
-        situation, now_ms = self._lamp.situation, self._lamp.clock()
-        if situation.level is not None:
-            self._longest_silence_ms = max(self._longest_silence_ms, now_ms - situation.heard_ms)
-        self._seq = told["seq"]
-        situation.level, situation.state = told["level"], told["state"]
-        situation.heard_ms, situation.lease_ms = now_ms, told["lease_ms"]

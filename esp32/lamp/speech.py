@@ -15,10 +15,8 @@ _STATES = ("ok", "unknown", "paused", "maintenance")
 
 def write(kind: str, **fields) -> str:
     """Return a message; fields that are ``None`` are left out."""
-    values = {"type": kind}
-    for name, value in fields.items():
-        if value is not None:
-            values[name] = value
+    values = {name: value for name, value in fields.items() if value is not None}
+    values["type"] = kind
     return json.dumps(values, separators=(",", ":"))
 
 
@@ -34,46 +32,35 @@ def understand(text) -> dict:
         return {}
     if not isinstance(values, dict):
         return {}
-    kind = values.get("type")
-    if kind == "level":
-        told = _level(values)
-        return told if "level" in told else {}
-    if kind == "welcome":
-        told = _level(values)
-        told["name"] = _word(values.get("name")) or ""
-        told["room"] = _word(values.get("room"))
-        told["group"] = _word(values.get("group"))
-        told["brightness"] = _whole(values.get("brightness"), 0, 100, 100)
-        told["keepalive_ms"] = _whole(values.get("keepalive_ms"), 50, 60_000, 1_000)
-        told["period_ms"] = _whole(values.get("period_ms"), 10, 60_000, 500)
-        told["time_ms"] = _whole(values.get("time_ms"), 0, _LARGEST, 0)
-        return told
+    get = values.get
+    kind = get("type")
+    told = {"type": kind}
     if kind == "command":
-        arguments = values.get("arguments", {})
-        texts = isinstance(values.get("id"), str) and isinstance(values.get("action"), str)
-        if texts and isinstance(arguments, dict):
-            return {"type": kind, "id": values["id"], "action": values["action"], "arguments": arguments}
-    return {}
-
-
-def _level(values: dict) -> dict:
-    told = {
-        "type": values["type"],
-        "seq": _whole(values.get("seq"), 0, _LARGEST, 0),
-        "lease_ms": _whole(values.get("lease_ms"), 20, 600_000, 1_500),
-    }
-    level, state = values.get("level"), values.get("state", "ok")
+        told["id"], told["action"], told["arguments"] = get("id"), get("action"), get("arguments", {})
+        texts = isinstance(told["id"], str) and isinstance(told["action"], str)
+        return told if texts and isinstance(told["arguments"], dict) else {}
+    if kind not in ("level", "welcome"):
+        return {}
+    level, state = get("level"), get("state", "ok")
     if type(level) in (int, float) and 0 <= level <= 100:
         # A state of a later protocol: whatever it means, it is not a reason to be green.
-        told["state"] = state if state in _STATES else "unknown"
-        told["level"] = int(level) if state in _STATES else 50
+        known = state in _STATES
+        told["state"], told["level"] = (state, int(level)) if known else ("unknown", 50)
+        told["seq"] = _whole(get("seq"), 0, _LARGEST, 0)
+        told["lease_ms"] = _whole(get("lease_ms"), 20, 600_000, 1_500)
+    elif kind == "level":
+        return {}
+    if kind == "welcome":
+        for name in ("name", "room", "group"):
+            word = get(name)
+            good = isinstance(word, str) and len(word) <= 64 and all(ord(char) > 31 for char in word)
+            told[name] = word if good else None
+        told["brightness"] = _whole(get("brightness"), 0, 100, 100)
+        told["keepalive_ms"] = _whole(get("keepalive_ms"), 50, 60_000, 1_000)
+        told["period_ms"] = _whole(get("period_ms"), 10, 60_000, 500)
+        told["time_ms"] = _whole(get("time_ms"), 0, _LARGEST, 0)
     return told
 
 
 def _whole(value, low: int, high: int, default: int) -> int:
     return min(max(value, low), high) if type(value) is int else default
-
-
-def _word(value):
-    good = isinstance(value, str) and len(value) <= 64 and all(ord(char) > 31 for char in value)
-    return value if good else None

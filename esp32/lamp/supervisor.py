@@ -19,7 +19,7 @@ class Supervisor:
         clock: Now, in ms.
         watch: Starts the hardware's watchdog and returns the function that feeds it.
         fail: Told one line when something is wrong; restarts the lamp.
-        healthy: Called once everything has been well for a minute.
+        healthy: Called once, when everything has been well for a minute.
     """
 
     def __init__(self, clock, watch, fail, healthy) -> None:
@@ -36,8 +36,8 @@ class Supervisor:
         def beat() -> None:
             pulse[1] = self._clock()
 
+        pulse.append(asyncio.create_task(self._run(name, work, beat)))
         self._tasks.append(pulse)
-        asyncio.create_task(self._run(name, work, beat))
 
     async def watch(self) -> None:
         """Feed the watchdog for as long as every task makes progress."""
@@ -45,7 +45,7 @@ class Supervisor:
         while True:
             await asyncio.sleep_ms(_LOOK_MS)
             now_ms = self._clock()
-            for name, beat_ms, silent_ms in self._tasks:
+            for name, beat_ms, silent_ms, _ in self._tasks:
                 if now_ms - beat_ms > silent_ms:
                     self._fail(f"{name} hangs")
             if feed:

@@ -1,6 +1,6 @@
 """Addresses of gateways."""
 
-from lamp.checks import RefusedError
+from lamp import RefusedError
 
 
 def split(url: str) -> tuple:
@@ -18,3 +18,9 @@ def split(url: str) -> tuple:
     if not (well and len(port) < 6 and port.isdigit() and 0 < int(port) < 65536):
         raise RefusedError("gateway must be ws://HOST:PORT or wss://HOST:PORT")
     return scheme == "wss", host, int(port), "/" + path if slash and path else "/lamp"
+
+
+def is_address(host: str) -> bool:
+    """Tell whether ``host`` is an IPv4 address."""
+    parts = host.split(".")
+    return len(parts) == 4 and all(0 < len(part) < 4 and part.isdigit() and int(part) < 256 for part in parts)
