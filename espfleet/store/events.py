@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from espfleet.store.client import Store
+from espfleet.store.client import Call, Store
 
 KEPT = 10_000
 #: How long it is remembered that an event with a mark is recorded.
@@ -43,12 +43,24 @@ async def add(store: Store, kind: str, fields: Mapping[str, Any], mark: str = ""
     Returns:
         The event's id, or ``None`` if one with its mark is recorded already.
     """
+    [event_id] = await store.run_all([_adding(store, kind, fields, mark)])
+    return event_id.decode() if event_id else None
+
+
+async def add_all(store: Store, kind: str, many: Sequence[Mapping[str, Any]]) -> None:
+    """Record events of one kind, in this order."""
+    await store.run_all([_adding(store, kind, fields, "") for fields in many])
+
+
+def _adding(store: Store, kind: str, fields: Mapping[str, Any], mark: str) -> Call:
     keys = store.keys
     # The kind goes last: a field of that name must not hide it.
     text = json.dumps({**fields, "kind": kind}, separators=(",", ":"))
-    touched = [keys.events(), keys.recorded(mark)]
-    event_id = await store.run("add_event", touched, [keys.events_channel(), KEPT, text, mark, MARK_TTL_MS])
-    return event_id.decode() if event_id else None
+    return Call(
+        "add_event",
+        [keys.events(), keys.recorded(mark)],
+        [keys.events_channel(), KEPT, text, mark, MARK_TTL_MS],
+    )
 
 
 async def read(store: Store, since_id: str = "0", count: int = 100) -> list[Event]:

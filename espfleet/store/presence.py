@@ -81,6 +81,20 @@ NEVER = PresenceInfo(presence=Presence.OFFLINE, reason=Reason.NEVER)
 
 async def came(store: Store, device_id: str, session: Session) -> None:
     """Record that a device has come: it is live, and this is its session from now on."""
+    await came_all(store, {device_id: session})
+
+
+async def came_all(store: Store, sessions: Mapping[str, Session]) -> None:
+    """Record that devices have come, each with its session: after a restart of a gateway they come by thousands."""
+    ids = list(sessions)
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        await store.run_all([_came(store, device_id, sessions[device_id]) for device_id in some])
+        told = [_fields(device_id, Presence.LIVE, None, sessions[device_id].gateway) for device_id in some]
+        await events.add_all(store, EVENT, told)
+
+
+def _came(store: Store, device_id: str, session: Session) -> Call:
     fields: dict[str, str | int] = {
         "session": session.session_id,
         "gateway": session.gateway,
@@ -91,8 +105,7 @@ async def came(store: Store, device_id: str, session: Session) -> None:
     words: list[str | int] = [device_id, SESSION_TTL_MS]
     for name, value in fields.items():
         words += [name, value]
-    await store.run("came", _keys(store, device_id), words)
-    await _record(store, device_id, Presence.LIVE, None, session.gateway)
+    return Call("came", _keys(store, device_id), words)
 
 
 async def refresh(store: Store, gateway: str, left_ms: Mapping[str, int]) -> list[str]:
@@ -201,13 +214,17 @@ async def _bury(store: Store, row: bytes) -> Gone:
 async def _record(
     store: Store, device_id: str, presence: Presence, reason: Reason | None, gateway: str, mark: str = ""
 ) -> None:
-    fields = {
+    await events.add(store, EVENT, _fields(device_id, presence, reason, gateway), mark)
+
+
+def _fields(device_id: str, presence: Presence, reason: Reason | None, gateway: str) -> dict[str, str | None]:
+    """Return what an event of this module tells."""
+    return {
         "device": device_id,
         "presence": presence.value,
         "reason": reason.value if reason else None,
         "gateway": gateway,
     }
-    await events.add(store, EVENT, fields, mark)
 
 
 def _info(alive: int, until_ms: bytes | None, flat: Sequence[bytes]) -> PresenceInfo:

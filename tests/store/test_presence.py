@@ -48,6 +48,16 @@ async def test_a_device_that_never_came(store: Store) -> None:
     assert await presence.read_presence(store, []) == {}
 
 
+async def test_a_thousand_devices_may_come_at_once(store: Store) -> None:
+    ids = [f"{number:012x}" for number in range(1_000)]
+    await presence.came_all(store, {device_id: session(number) for number, device_id in enumerate(ids)})
+    found = await presence.read_presence(store, ids)
+
+    assert [found[device_id].session_id for device_id in ids] == [f"session-{number}" for number in range(1_000)]
+    assert {one.presence for one in found.values()} == {Presence.LIVE}
+    assert [event.fields["device"] for event in await events.latest(store, 1_000)] == ids
+
+
 async def test_a_device_that_came_is_live(store: Store) -> None:
     now_ms = await store.time_ms()
     await presence.came(store, ID, session())
