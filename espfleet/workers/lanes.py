@@ -63,12 +63,14 @@ class Lane:
         views: The lane's targets by shard.
         waiting: Samples not yet written.
         waiting_since_ns: When the oldest of them became known, monotonic clock; 0 while there is none.
+        flushed_ns: When samples were written last, monotonic clock.
     """
 
     engine: Engine
     views: tuple[ShardView, ...]
     waiting: int = 0
     waiting_since_ns: int = 0
+    flushed_ns: int = 0
     _rounds: dict[int, list[Round]] = field(default_factory=dict)
 
     def collect(self, rounds: Sequence[Round], now_ns: int) -> None:

@@ -153,13 +153,17 @@ class Prober:
 
     def _serve(self, lane: Lane, now_ns: int, answered: bool) -> int:
         """Tick and flush one lane as is due; return when it is due again, monotonic ns."""
-        flush_ns = self._settings.flush_ms * 1_000_000
         if answered or lane.engine.next_tick_ns(now_ns) <= now_ns:
             lane.collect(lane.engine.tick(now_ns), now_ns)
-        if lane.waiting and (lane.waiting >= ENTRY_SAMPLES or now_ns - lane.waiting_since_ns >= flush_ns):
+        if lane.waiting and (lane.waiting >= ENTRY_SAMPLES or self._flush_due_ns(lane) <= now_ns):
             self._flush(lane)
+            lane.flushed_ns = now_ns
         due_ns = lane.engine.next_tick_ns(now_ns)
-        return min(due_ns, lane.waiting_since_ns + flush_ns) if lane.waiting else due_ns
+        return min(due_ns, self._flush_due_ns(lane)) if lane.waiting else due_ns
+
+    def _flush_due_ns(self, lane: Lane) -> int:
+        """Return when the samples that wait are written: at once after a pause, else together with what follows."""
+        return max(lane.waiting_since_ns, lane.flushed_ns + self._settings.flush_ms * 1_000_000)
 
     def _flush(self, lane: Lane) -> None:
         for view, blob, count in lane.take():
