@@ -111,7 +111,7 @@ class Board:
         """Return what the process has open beside its standard streams."""
         assert self._process is not None
         folder = Path(f"/proc/{self._process.pid}/fd")
-        return {os.readlink(one) for one in folder.iterdir() if int(one.name) > 2}
+        return {str(one.readlink()) for one in folder.iterdir() if int(one.name) > 2}
 
     # What it says
 

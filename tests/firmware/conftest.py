@@ -7,7 +7,7 @@ import ipaddress
 import os
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +115,7 @@ def ca() -> Authority:
 
 
 @pytest.fixture
-def tls(ca: Authority, tmp_path: Path) -> Iterator[MakeTls]:
+def tls(ca: Authority, tmp_path: Path) -> MakeTls:
     """Return a function that makes a server's side of TLS, with a certificate as wanted."""
 
     def make(signer: Authority = ca, first: int = 2000, last: int = 2050, names: str = "127.0.0.1") -> ssl.SSLContext:
@@ -132,4 +132,4 @@ def tls(ca: Authority, tmp_path: Path) -> Iterator[MakeTls]:
         context.load_cert_chain(file)
         return context
 
-    yield make
+    return make

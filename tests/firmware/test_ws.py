@@ -252,7 +252,7 @@ async def test_refused_attempts_leave_no_socket(talk: Talk, security: str) -> No
     ("how", "says"),
     [
         ({}, None),
-        ({"names": "gateway.example"}, "CN does not match"),
+        ({"names": "gateway.example"}, "does not match with the expected CN"),
         ({"first": 2000, "last": 2001}, "expired"),
         ({"first": 2049}, "future"),
         ({"signer": None}, "not correctly signed by the trusted CA"),
