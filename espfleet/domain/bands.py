@@ -62,14 +62,11 @@ class Bands:
         for name in self._BY_MEMBER:
             getattr(self, name)[members] = getattr(other, name)[others]
 
-    def hot(self, members: Rows, level: Floats) -> Rows:
-        """Return which of these members, by position, are not green or do not stay so; the others need no ``move``."""
-        return np.flatnonzero((level >= ORANGE_LEVEL) | (self.held.take(members) != GREEN))
-
     def move(self, members: Rows, level: Floats, clear: Floats, at_once: Array, at_ms: Rows) -> Array:
-        """Take in the levels after one more sample of each member.
+        """Take in the levels after one more sample of each member; ``level`` is not changed.
 
-        The first band is green with the first sample, any other with the second.
+        Members that are green and have a green level need no move. The first band is green with the first sample, any
+        other with the second.
 
         Args:
             members: Positions, int64 [n], without doubles.

@@ -42,11 +42,12 @@ class Kind(IntEnum):
     JUMP = 4
 
 
-# Marks are a group's thresholds as a column of numbers: orange by kind, floor of the jump, at once, red by kind.
-_ORANGE, _JUMP_FLOOR, _AT_ONCE, _RED = slice(0, 5), 5, 6, slice(7, 12)
+# Marks are a group's thresholds as a column of numbers: orange by kind and again for the loss, floor of the jump, at
+# once, red by kind and again for the loss.
+_ORANGE, _JUMP_FLOOR, _AT_ONCE, _RED = slice(0, 6), 6, 7, slice(8, 14)
 #: Marks that are needed while nothing is above orange.
-CALM_MARKS = 6
-MARKS = 12
+_CALM_MARKS = 7
+MARKS = 14
 
 
 def marks_of(thresholds: Thresholds) -> list[float]:
@@ -67,7 +68,8 @@ def marks_of(thresholds: Thresholds) -> list[float]:
         2 * _NEVER_REACHED if t.jump_red is None else t.jump_red - 1,
     ]
     floor = 1.0 if t.jump_orange is None else max(t.jump_ms / (t.jump_orange - 1), 1e-3)
-    return [*orange, floor, math.nan if t.at_once_red_ms is None else t.at_once_red_ms, *red]
+    at_once = math.nan if t.at_once_red_ms is None else t.at_once_red_ms
+    return [*orange, orange[Kind.LOSS], floor, at_once, *red, red[Kind.LOSS]]
 
 
 def jump_of(now_ms: Floats, baseline_ms: Floats, floor_ms: Floats) -> Floats:
@@ -107,44 +109,46 @@ def contributions(values: Floats, marks: Floats) -> Floats:
         marks: ``marks_of`` the thresholds, float32 [MARKS, n].
     """
     values[Kind.JUMP] = jump_of(values[Kind.NOW], values[Kind.JUMP], marks[_JUMP_FLOOR])
-    return levels_of(values, marks[_ORANGE], marks[_RED])
+    return levels_of(values, marks[_ORANGE][: len(Kind)], marks[_RED][: len(Kind)])
 
 
-def highest(values: Floats, marks: Floats, group: Rows) -> Floats:
-    """Return the highest contribution, float32 [n]; the same as of ``contributions``, sooner while most are calm.
+def calm_levels(values: Floats, marks: Floats, group: Rows) -> Floats:
+    """Return the highest contribution as long as it is orange at most, float32 [n]; above, only that it is.
 
     Args:
         values: As for ``contributions``, and changed as there.
         marks: ``marks_of`` the thresholds of each group, float32 [MARKS, groups].
         group: Number of the group to judge by, int64 [n].
     """
-    calm = marks[:CALM_MARKS].take(group, axis=1)
+    calm = marks[:_CALM_MARKS].take(group, axis=1)
     values[Kind.JUMP] = jump_of(values[Kind.NOW], values[Kind.JUMP], calm[_JUMP_FLOOR])
-    level: Floats = np.maximum.reduce(values / calm[_ORANGE])
+    level: Floats = np.maximum.reduce(values / calm[: len(Kind)])
     level *= ORANGE_LEVEL
-    hot = np.flatnonzero(level > ORANGE_LEVEL)
-    if len(hot):
-        of_hot = marks.take(group[hot], axis=1)
-        level[hot] = np.maximum.reduce(levels_of(values.take(hot, axis=1), of_hot[_ORANGE], of_hot[_RED]))
     return level
 
 
-def loss_levels(percent: Floats, marks: Floats) -> Floats:
-    """Return the level of a loss, float32 [n].
+def hot_levels(values: Floats, lost_percent: Floats, marks: Floats, group: Rows) -> tuple[Floats, Floats]:
+    """Return the highest contribution, and the highest if the loss itself stood for its lower bound, float32 [n].
 
     Args:
-        percent: The loss, float32 [n].
-        marks: ``marks_of`` the thresholds, float32 [MARKS, n].
+        values: As ``calm_levels`` left them, float32 [5, n].
+        lost_percent: The loss itself, float32 [n].
+        marks: ``marks_of`` the thresholds of each group, float32 [MARKS, groups].
+        group: Number of the group to judge by, int64 [n].
     """
-    return levels_of(percent, marks[_ORANGE][Kind.LOSS], marks[_RED][Kind.LOSS])
+    marks = marks.take(group, axis=1)
+    levels = levels_of(np.concatenate((values, lost_percent[None])), marks[_ORANGE], marks[_RED])
+    highest = np.maximum.reduce(levels[: len(Kind)])
+    return highest, np.maximum(highest, levels[len(Kind)])
 
 
-def red_at_once(last_us: Floats, marks: Floats) -> npt.NDArray[np.bool_]:
+def red_at_once(last_us: Floats, marks: Floats, group: Rows) -> npt.NDArray[np.bool_]:
     """Return where the latest sample alone makes the level 100.
 
     Args:
         last_us: Latest sample in µs, or its code, which is negative or NaN, float32 [n].
-        marks: ``marks_of`` the thresholds, float32 [MARKS, n].
+        marks: ``marks_of`` the thresholds of each group, float32 [MARKS, groups].
+        group: Number of the group to judge by, int64 [n].
     """
-    red: npt.NDArray[np.bool_] = last_us / np.float32(1_000) >= marks[_AT_ONCE]
+    red: npt.NDArray[np.bool_] = last_us / np.float32(1_000) >= marks[_AT_ONCE].take(group)
     return red

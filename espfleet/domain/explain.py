@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from espfleet.domain.bands import CLEAR_AFTER_MS, GREEN, NO_BAND, NOT_LOW, ORANGE, RED
 from espfleet.domain.blocks import Blocks
 from espfleet.domain.combine import UNKNOWN
@@ -193,7 +195,7 @@ def _contributions(block: WindowBlock, row: Rows, members: Members, number: int)
                 unit="ms",
                 orange=None,
                 red=limits.at_once_red_ms,
-                level=float(FULL_LEVEL if red_at_once(last_us, marks)[0] else 0),
+                level=float(FULL_LEVEL if red_at_once(last_us, members.marks, np.array([number]))[0] else 0),
                 inputs={},
             )
         )

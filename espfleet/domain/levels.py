@@ -10,16 +10,17 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from espfleet.domain.blocks import Blocks
+from espfleet.domain.bands import GREEN
+from espfleet.domain.blocks import Blocks, in_order
 from espfleet.domain.combine import UNKNOWN, combine
-from espfleet.domain.contributions import FULL_LEVEL, highest, loss_levels, red_at_once
+from espfleet.domain.contributions import FULL_LEVEL, calm_levels, hot_levels, red_at_once
 from espfleet.domain.explain import Explanation, explain
 from espfleet.domain.groups import Group
 from espfleet.domain.members import Members, spread
 from espfleet.domain.names import nearest
 from espfleet.domain.quantiles import Floats, Rows
 from espfleet.domain.reasons import why_level, why_unknown
-from espfleet.domain.states import UNKNOWN_LEVEL, GroupLevel, State
+from espfleet.domain.states import ORANGE_LEVEL, UNKNOWN_LEVEL, GroupLevel, State
 from espfleet.domain.summary import pack
 from espfleet.domain.targets import Target
 from espfleet.domain.windows import WindowBlock
@@ -97,26 +98,31 @@ class LevelBook:
         if not here.all():
             self.strangers += len(rows) - int(np.count_nonzero(here))
             rows, rtt_us, sent_ms = rows[here], rtt_us[here], sent_ms[here]
-        for start in range(0, len(rows), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            self._add(rows[part], rtt_us[part], sent_ms[part])
-
-    def _add(self, rows: Rows, rtt_us: Floats, sent_ms: Rows) -> None:
         for number, inside, where in self._blocks.split(rows):
-            block = self._blocks.blocks[number]
-            taken = block.push(inside, rtt_us[where], sent_ms[where])
-            # What is unknown may have become so for another reason.
-            unknown = taken.unmeasured[~block.known[taken.unmeasured]]
-            if len(unknown):
-                members, _ = self._members.of_rows(number, unknown)
-                self._dirty[self._members.group[members]] = True
-            if len(taken.rows):
-                self.samples += len(taken.rows)
-                members, rows_of = self._members.of_rows(number, taken.rows)
-                if np.count_nonzero(taken.first):
-                    starting, _ = self._members.of_rows(number, taken.rows[taken.first])
-                    self._members.bands.clear(starting)
-                self._judge(block, rows_of, members)
+            block_rtt_us, block_sent_ms = rtt_us[where], sent_ms[where]
+            if len(inside) > _CHUNK:
+                # Neighbours in memory one after the other; of so many, that takes less time than it saves.
+                order = in_order(inside)
+                inside, block_rtt_us, block_sent_ms = inside[order], block_rtt_us[order], block_sent_ms[order]
+            for start in range(0, len(inside), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                self._add(number, inside[part], block_rtt_us[part], block_sent_ms[part])
+
+    def _add(self, number: int, rows: Rows, rtt_us: Floats, sent_ms: Rows) -> None:
+        block = self._blocks.blocks[number]
+        taken = block.push(rows, rtt_us, sent_ms)
+        # What is unknown may have become so for another reason.
+        unknown = taken.unmeasured[~block.known[taken.unmeasured]]
+        if len(unknown):
+            members, _ = self._members.of_rows(number, unknown)
+            self._dirty[self._members.group[members]] = True
+        if len(taken.rows):
+            self.samples += len(taken.rows)
+            members, rows_of = self._members.of_rows(number, taken.rows)
+            if np.count_nonzero(taken.first):
+                starting, _ = self._members.of_rows(number, taken.rows[taken.first])
+                self._members.bands.clear(starting)
+            self._judge(block, rows_of, members)
 
     def _start(self, block: WindowBlock, rows: Rows, members: Rows) -> None:
         """Give new members the bands that the windows of their rows call for."""
@@ -129,19 +135,22 @@ class LevelBook:
         """Let the latest sample of each row move the band of the member beside it."""
         of = self._members
         group = of.group.take(members)
-        level = highest(block.values.take(rows, axis=1), of.marks, group)
+        values = block.values.take(rows, axis=1)
+        level = calm_levels(values, of.marks, group)
         at_once = block.outage.take(rows)
         if of.at_once:
-            at_once |= red_at_once(block.last_us.take(rows), of.marks.take(group, axis=1))
-            level[at_once] = FULL_LEVEL
-        shown = level.astype(np.int16)
-        hot = of.bands.hot(members, level)
+            at_once |= red_at_once(block.last_us.take(rows), of.marks, group)
+        # What is green and stays green needs no more: these are nearly all.
+        hot = np.flatnonzero((level >= ORANGE_LEVEL) | at_once | (of.bands.held.take(members) != GREEN))
         if len(hot):
-            hot_rows, hot_members, hot_level = rows.take(hot), members.take(hot), level.take(hot)
-            observed = loss_levels(block.lost_percent(hot_rows), of.marks.take(group.take(hot), axis=1))
-            clear = np.maximum(hot_level, observed)
-            at_ms = block.newest_ms.take(hot_rows)
-            shown[hot] = of.bands.move(hot_members, hot_level, clear, at_once.take(hot), at_ms)
+            hot_rows, hot_members, sure = rows.take(hot), members.take(hot), at_once.take(hot)
+            lost_percent = block.lost_percent(hot_rows)
+            hot_level, clear = hot_levels(values.take(hot, axis=1), lost_percent, of.marks, group.take(hot))
+            hot_level[sure] = clear[sure] = FULL_LEVEL
+            level[hot] = hot_level
+        shown = level.astype(np.int16)
+        if len(hot):
+            shown[hot] = of.bands.move(hot_members, hot_level, clear, sure, block.newest_ms.take(hot_rows))
         of.bands.level[members] = level
         changed = shown != of.shown.take(members)
         of.shown[members] = shown

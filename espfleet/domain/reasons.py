@@ -67,20 +67,20 @@ def why_level(blocks: Blocks, members: Members, deciders: Rows) -> list[str]:
 def _deciding(block: WindowBlock, rows: Rows, members: Members, deciders: Rows) -> tuple[Rows, Floats]:
     """Return for each row what decides, a ``Kind`` or one of the numbers above, and its value."""
     values = block.values.take(rows, axis=1)
-    marks = members.marks.take(members.group[deciders], axis=1)
+    group = members.group.take(deciders)
     lost = block.lost_percent(rows)
     # A band is held by the loss itself, see ``bands``.
     np.maximum(values[Kind.LOSS], lost, out=values[Kind.LOSS], where=members.bands.held.take(deciders) > GREEN)
-    kinds = contributions(values, marks).argmax(axis=0)
+    kinds = contributions(values, members.marks.take(group, axis=1)).argmax(axis=0)
     values[Kind.LOSS] = lost
     values[Kind.JUMP] = values[Kind.NOW]
     told = values[kinds, np.arange(len(rows))]
     last = block.last_us.take(rows)
     if members.at_once:
-        spikes = red_at_once(last, marks)
+        spikes = red_at_once(last, members.marks, group)
         kinds[spikes] = _SPIKE
         told[spikes] = last[spikes] / np.float32(1_000)
     kinds[told == np.inf] = _MOST_LOST
-    outage = block.outage.take(rows)
+    outage = np.flatnonzero(block.outage.take(rows))
     kinds[outage] = np.where(last[outage] == UNRESOLVED, _UNRESOLVED, _OUTAGE)
     return kinds, told

@@ -245,10 +245,11 @@ class WindowBlock:
         """
         age_ms = now_ms - self.newest_ms
         rows = np.flatnonzero(self.known & ((age_ms > self.silence_ms) | (age_ms < -AHEAD_MS)))
-        self.known[rows] = False
-        ahead = rows[age_ms[rows] < 0]
-        self.clear(ahead)
-        self.ahead[ahead] = True
+        if len(rows):
+            self.known[rows] = False
+            ahead = rows[age_ms[rows] < 0]
+            self.clear(ahead)
+            self.ahead[ahead] = True
         return rows
 
     def why_unknown(self, rows: Rows) -> npt.NDArray[np.int8]:

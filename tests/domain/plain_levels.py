@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from espfleet.domain.contributions import contributions, loss_levels, marks_of
+from espfleet.domain.contributions import contributions, marks_of
 from espfleet.domain.groups import Combine, Group, Thresholds
 from espfleet.domain.quantiles import CENTRE_MS, encode
 from espfleet.domain.samples import NOT_MEASURED, UNRESOLVED
@@ -88,8 +88,9 @@ class PlainTarget:
     def observed(self, thresholds: Thresholds) -> float:
         """Return the level of the loss itself."""
         tail = [rtt for _, rtt in self.taken][-sizes_of(self.target.interval_ms).loss :]
-        percent = np.array([100 * sum(not is_answer(rtt) for rtt in tail) / len(tail)], np.float32)
-        return float(loss_levels(percent, np.array(marks_of(thresholds), np.float32)[:, None])[0])
+        percent = 100 * sum(not is_answer(rtt) for rtt in tail) / len(tail)
+        orange, red = thresholds.loss_orange_percent, thresholds.loss_red_percent
+        return float(np.interp(percent, [0, orange, red, 1.5 * red], [0, 50, 90, 100]))
 
     def follow_jitter(self) -> None:
         """Let the newest of ``taken`` move the jitter."""
