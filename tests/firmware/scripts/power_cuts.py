@@ -33,14 +33,20 @@ class Flash:
             raise OSError(5)
         self.left -= 1
 
+    def put(self, at, data):
+        if self.left == 0:
+            # The power goes in the middle of the write.
+            data = data[: len(data) // 2]
+            self.data[at : at + len(data)] = data
+        self.tick()
+        self.data[at : at + len(data)] = data
+
     def readblocks(self, block, buffer, offset=0):
         at = block * self.SIZE + offset
         buffer[:] = self.data[at : at + len(buffer)]
 
     def writeblocks(self, block, buffer, offset=0):
-        self.tick()
-        at = block * self.SIZE + offset
-        self.data[at : at + len(buffer)] = buffer
+        self.put(block * self.SIZE + offset, buffer)
 
     def ioctl(self, op, block):
         if op == 4:
@@ -48,9 +54,7 @@ class Flash:
         if op == 5:
             return self.SIZE
         if op == 6:
-            self.tick()
-            at = block * self.SIZE
-            self.data[at : at + self.SIZE] = b"\xff" * self.SIZE
+            self.put(block * self.SIZE, b"\xff" * self.SIZE)
             return 0
         return None
 
