@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -14,7 +15,7 @@ from espfleet.cli.words import now_ms
 from espfleet.services import devices, rooms
 from espfleet.store.client import Store
 
-COLUMNS = 118
+COLUMNS = 100
 
 
 async def page(store: Store) -> RenderableType:
@@ -30,4 +31,7 @@ if __name__ == "__main__":
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=COLUMNS, file=nowhere, highlight=False)
         console.print(drawn)
-        console.save_svg(str(Path(__file__).with_name("watch.svg")), title="./espcli watch")
+        drawing = console.export_svg(title="./espcli watch")
+    # The font would come from elsewhere; any monospaced one of the reader's does.
+    drawing = re.sub(r"@font-face \{.*?\}", "", drawing, flags=re.DOTALL)
+    Path(__file__).with_name("watch.svg").write_text(re.sub(r"\s+\n", "\n", drawing), encoding="utf-8")

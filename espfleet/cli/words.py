@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 #: Colours of a terminal; each stands beside its word.
-BAND_STYLES = {Band.GREEN: "green", Band.ORANGE: "yellow", Band.RED: "bold red"}
+BAND_STYLES = {Band.GREEN: "green3", Band.ORANGE: "orange1", Band.RED: "bold red1"}
 UNKNOWN_STYLE = "magenta"
-PRESENCE_STYLES = {Presence.LIVE: "green", Presence.LATE: "yellow", Presence.OFFLINE: "red"}
+PRESENCE_STYLES = {Presence.LIVE: "green3", Presence.LATE: "orange1", Presence.OFFLINE: "red1"}
 
 
 def now_ms() -> int:
