@@ -9,7 +9,11 @@ All are children of ``FleetError``; each carries its data as attributes and one 
      ├─ ConflictError           it clashes with what is there
      │   └─ NameTakenError      … the name is another one's
      ├─ RefusedError            understood, and not allowed now
-     │   └─ LeaseLostError      … this worker no longer owns the work
+     │   ├─ LeaseLostError      … this worker no longer owns the work
+     │   ├─ LockBusyError       … somebody else talks to the device
+     │   ├─ LockLostError       … the lock was held too long and passed on
+     │   ├─ TokenWantedError    … without a token, or with a wrong one
+     │   └─ RoleWantedError     … with a token that may do less
      ├─ StoreError              Redis
      │   ├─ StoreUnavailableError   … does not answer
      │   ├─ StoreLoginError         … refuses the password or user
@@ -18,7 +22,14 @@ All are children of ``FleetError``; each carries its data as attributes and one 
      ├─ ProbeNotPermittedError  the kernel lets this user send no ICMP
      ├─ BoardError              a device's own HTTP server
      │   ├─ BoardUnreachableError   … cannot be reached, or not in time
-     │   └─ BoardAnswerError        … answers what a board never would
+     │   │   ├─ BoardClosedError        … nothing listens there
+     │   │   └─ BoardSlowError          … the whole answer did not come in time
+     │   ├─ BoardAnswerError        … answers what a board never would
+     │   │   ├─ BoardPageError          … a web page
+     │   │   ├─ BoardBrokenOffError     … half an answer
+     │   │   └─ BoardOtherError         … another board's id
+     │   └─ BoardRefusedError       … is a board and refuses: no such pin, wrong token
+     ├─ ExportError             a place that metrics are sent to
      └─ StartError              a process of the fleet cannot start (port in use, folder read-only)
 """
 
@@ -96,6 +107,42 @@ class LeaseLostError(RefusedError):
         self.duty = duty
 
 
+class TokenWantedError(RefusedError):
+    """Raised when somebody shows no token where one is needed, or one that is not known."""
+
+    code = "token_wanted"
+
+
+class RoleWantedError(RefusedError):
+    """Raised when a token is known and its role may not do this. ``role`` is the one that may."""
+
+    code = "role_wanted"
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"this takes the role {role!r}")
+        self.role = role
+
+
+class LockBusyError(RefusedError):
+    """Raised when a device is still being talked to by somebody else after the time one was ready to wait."""
+
+    code = "lock_busy"
+
+    def __init__(self, device: str) -> None:
+        super().__init__(f"{device} is busy: somebody else talks to it; try again")
+        self.device = device
+
+
+class LockLostError(RefusedError):
+    """Raised when a write comes from somebody whose lock ended meanwhile and who must not write any more."""
+
+    code = "lock_lost"
+
+    def __init__(self, device: str) -> None:
+        super().__init__(f"the lock of {device} ended before this was done; it was not stored")
+        self.device = device
+
+
 class StoreError(FleetError):
     """Base of everything about Redis."""
 
@@ -148,6 +195,57 @@ class BoardAnswerError(BoardError):
     """Raised when what answers is not the device it should be."""
 
     code = "board_answer"
+
+
+class BoardClosedError(BoardUnreachableError):
+    """Raised when nothing listens at the device's address."""
+
+    code = "board_closed"
+
+
+class BoardSlowError(BoardUnreachableError):
+    """Raised when a device's whole answer did not come in time."""
+
+    code = "board_slow"
+
+
+class BoardPageError(BoardAnswerError):
+    """Raised when a web page answers where JSON should."""
+
+    code = "board_page"
+
+
+class BoardBrokenOffError(BoardAnswerError):
+    """Raised when an answer ends before its end."""
+
+    code = "board_broken_off"
+
+
+class BoardOtherError(BoardAnswerError):
+    """Raised when another board answers at the address, as after a change of IPs. ``device_id`` is its id."""
+
+    code = "board_other"
+
+    def __init__(self, address: str, wanted: str, device_id: str) -> None:
+        super().__init__(f"at {address} answers {device_id}, not {wanted}: has the board another IP now?")
+        self.device_id = device_id
+
+
+class BoardRefusedError(BoardError):
+    """Raised when a board understands a request and refuses it."""
+
+    code = "board_refused"
+
+
+class ExportError(FleetError):
+    """Raised when metrics cannot be sent. ``retry_after_s`` is set where it may work later."""
+
+    code = "export"
+
+    def __init__(self, message: str, *, status: int = 0, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class StartError(FleetError):

@@ -1,34 +1,35 @@
-"""Asking a device who it is, and handing it what it needs.
+"""What can be asked of a device's own HTTP server, and what it can be told.
 
-What answers at an address that someone typed may be anything: no redirect is followed, no proxy of the environment is
-used, an answer may have 64 KiB, and the whole exchange ends in time, however slowly the other side drips.
+The wire is that of EspNet: forms in, JSON out; each function says which failure has which error.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import socket
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import HTTPConnectionPool
-
+from espfleet.boards.exchange import TIMEOUT_S, exchange
 from espfleet.domain.devices import split_address
-from espfleet.domain.names import check_device_id, shown
-from espfleet.errors import BoardAnswerError, BoardUnreachableError, InvalidError, RefusedError
+from espfleet.domain.names import check_device_id, check_whole, shown
+from espfleet.errors import (
+    BoardAnswerError,
+    BoardOtherError,
+    BoardPageError,
+    BoardRefusedError,
+    InvalidError,
+    RefusedError,
+)
 
-TIMEOUT_S = 3.0
-ANSWER_BYTES = 65_536
-_CHUNK_BYTES = 4_096
 _WORD_CHARS = 64
 _SENTENCE_CHARS = 200
+#: Values of ``POST /gpio``; the third turns a pin round.
+FLIP = 2
+PINS = (0, 48)
+SAMPLES = (1, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,47 +55,105 @@ class BoardInfo:
     provision: bool = False
 
 
-class _DeadlineSocket(socket.socket):
-    """A socket whose reads and writes all together end at ``end_s`` of the monotonic clock."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Climate:
+    """What a DHT22 measured: °C, and percent of relative humidity."""
 
-    end_s = 0.0
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self._limit()
-        return super().recv_into(*args, **kwargs)
-
-    def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self._limit()
-        super().sendall(*args, **kwargs)
-
-    def _limit(self) -> None:
-        left_s = self.end_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("the time for the whole answer is over")
-        self.settimeout(left_s)
+    temp_c: float
+    humidity: float
 
 
-class _DeadlineConnection(HTTPConnection):
-    """A connection that counts its time from before it is open: time-outs of requests count each read anew."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voltages:
+    """What an ADC measured.
 
-    def connect(self) -> None:
-        allowed_s = self.timeout if isinstance(self.timeout, int | float) else TIMEOUT_S
-        end_s = time.monotonic() + allowed_s
-        super().connect()
-        plain = self.sock
-        limited = _DeadlineSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        limited.end_s = end_s
-        self.sock = limited
+    Attributes:
+        data: Raw values, 0 to 4095, one for each pin that was read.
+        ticks_us: How long it took, in microseconds; ``None`` where the board does not say.
+    """
 
-
-class _DeadlinePool(HTTPConnectionPool):
-    ConnectionCls = _DeadlineConnection
+    data: tuple[float, ...]
+    ticks_us: int | None
 
 
-class _DeadlineAdapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _DeadlinePool}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """A device that is asked over HTTP.
+
+    Attributes:
+        address: ``IP`` or ``IP:PORT``.
+        id: The hardware id that must answer, or ``""`` for any.
+        token: Sent as ``Authorization: Bearer …`` unless it is ``""``.
+        timeout_s: Time for one whole exchange.
+
+    Every method raises ``BoardUnreachableError`` if the device cannot be reached in time, ``BoardAnswerError`` if what
+    answers is no board, ``BoardOtherError`` if it is another one, and ``BoardRefusedError`` if it refuses.
+    """
+
+    address: str
+    id: str = ""
+    token: str = field(default="", repr=False)
+    timeout_s: float = TIMEOUT_S
+
+    def get_basic(self) -> BoardInfo:
+        """Return temperature, id and pins."""
+        return _info(self.address, self._told("GET", "/"))
+
+    def set_gpio(self, pin: int | Sequence[int], value: int) -> None:
+        """Set one or several pins to 0 or 1."""
+        self._gpio(pin, check_whole(value, "value", 0, 1))
+
+    def flip_gpio(self, pin: int | Sequence[int]) -> None:
+        """Turn one or several pins round."""
+        self._gpio(pin, FLIP)
+
+    def get_dht22(self, pin: int) -> Climate:
+        """Return what the DHT22 at a pin measures."""
+        values = self._told("POST", "/dht22", read_pin=check_whole(pin, "pin", *PINS))
+        return Climate(temp_c=_number(self.address, values, "temp"), humidity=_number(self.address, values, "humidity"))
+
+    def read_adc(self, pin: int, power_pin: int | None = None, samples: int = 20) -> Voltages:
+        """Return what the ADC at a pin measures: the mean of 1 to 100 samples; a power pin is high meanwhile."""
+        fields = {"read_pin": check_whole(pin, "pin", *PINS), "samples": check_whole(samples, "samples", *SAMPLES)}
+        if power_pin is not None:
+            fields["power_pin"] = check_whole(power_pin, "power_pin", *PINS)
+        values = self._told("POST", "/adc", **fields)
+        data = values.get("data")
+        data = data if isinstance(data, list) else [data]
+        if not data or not all(_is_number(one) for one in data):
+            raise BoardAnswerError(f"{self.address} answers an ADC value of {shown(values.get('data'))}")
+        ticks = values.get("ticks")
+        return Voltages(data=tuple(map(float, data)), ticks_us=ticks if isinstance(ticks, int) else None)
+
+    def set_host(self, ip: str) -> None:
+        """Tell the board the address of its fleet."""
+        split_address(ip)
+        self._told("POST", "/set_host", ip=ip)
+
+    def _gpio(self, pin: int | Sequence[int], value: int) -> None:
+        pins = [pin] if isinstance(pin, int) else list(pin)
+        checked = ",".join(str(check_whole(one, "pin", *PINS)) for one in pins)
+        self._told("POST", "/gpio", pin=checked, value=value)
+
+    def _told(self, method: str, path: str, **fields: str | int) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        body = None
+        if method == "POST":
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            body = urlencode(fields).encode()
+        status, answer = exchange(method, self.address, path, self.timeout_s, body, headers)
+        if status in (401, 403):
+            raise BoardRefusedError(f"{self.address} wants another token: set BOARD_TOKEN{_told(answer)}")
+        if status in (400, 404, 405, 409, 413, 422) and method == "POST":
+            raise BoardRefusedError(f"{self.address} refuses {path} (HTTP {status}){_told(answer)}")
+        if status != 200:
+            raise BoardAnswerError(f"{self.address} answers with HTTP {status}, not as a board does{_told(answer)}")
+        values = _object(self.address, answer)
+        if self.id and "id" in values and values["id"] != self.id:
+            raise BoardOtherError(self.address, self.id, shown(values["id"]).strip("'"))
+        if "error" in values:
+            raise BoardRefusedError(f"{self.address} refuses {path}{_told(answer)}")
+        return values
 
 
 def identify(address: str, timeout_s: float = TIMEOUT_S) -> BoardInfo:
@@ -105,10 +164,13 @@ def identify(address: str, timeout_s: float = TIMEOUT_S) -> BoardInfo:
         BoardUnreachableError: If it cannot be reached, or not within ``timeout_s``.
         BoardAnswerError: If what answers is not a device of ours.
     """
-    status, body = _exchange("GET", address, "/", timeout_s)
+    status, body = exchange("GET", address, "/", timeout_s)
     if status != 200:
         raise BoardAnswerError(f"{address} answers with HTTP {status}, not as a board does")
-    values = _object(address, body)
+    return _info(address, _object(address, body))
+
+
+def _info(address: str, values: Mapping[str, Any]) -> BoardInfo:
     lacking = [key for key in ("id", "f", "gpio") if key not in values]
     if lacking:
         raise BoardAnswerError(f"{address} is not a board: its answer has no {' and no '.join(lacking)}")
@@ -117,7 +179,7 @@ def identify(address: str, timeout_s: float = TIMEOUT_S) -> BoardInfo:
     except InvalidError as exc:
         raise BoardAnswerError(f"{address} is not a board: {exc}") from None
     f = values["f"]
-    if not isinstance(f, int | float) or isinstance(f, bool):
+    if not _is_number(f):
         raise BoardAnswerError(f"{address} is not a board: its temperature f is {shown(f)}")
     return BoardInfo(
         id=device_id,
@@ -146,72 +208,21 @@ def provision(address: str, token: str, gateway_url: str, timeout_s: float = TIM
             f"{address} is not on this machine: a token is not sent in the clear over a network", field="address"
         )
     body = json.dumps({"token": token, "gateway_url": gateway_url}).encode()
-    status, answer = _exchange("POST", address, "/provision", timeout_s, body)
+    status, answer = exchange("POST", address, "/provision", timeout_s, body, {"Content-Type": "application/json"})
     if status == 409:
         raise RefusedError(f"the device at {address} has another token already")
     if status != 200:
         raise BoardAnswerError(f"{address} did not take the token: it answers with HTTP {status}{_told(answer)}")
 
 
-def _exchange(method: str, address: str, path: str, timeout_s: float, body: bytes | None = None) -> tuple[int, bytes]:
-    """Return status and body of one request; every failure gets its own sentence."""
-    host, port = split_address(address)
-    url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-    with requests.Session() as session:
-        # Neither proxies nor a .netrc of the environment.
-        session.trust_env = False
-        session.mount("http://", _DeadlineAdapter())
-        try:
-            with session.request(
-                method, url, data=body, headers=headers, timeout=timeout_s, stream=True, allow_redirects=False
-            ) as answer:
-                if answer.is_redirect or answer.status_code in range(300, 400):
-                    raise BoardAnswerError(f"{address} is not a board: it sends elsewhere (HTTP {answer.status_code})")
-                return answer.status_code, _body(address, answer)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-            raise _failure(address, port, timeout_s, exc) from exc
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
-def _body(address: str, answer: requests.Response) -> bytes:
-    body = bytearray()
-    for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
-        body += chunk
-        if len(body) > ANSWER_BYTES:
-            raise BoardAnswerError(f"{address} is not a board: it sends more than {ANSWER_BYTES // 1024} KiB")
-    return bytes(body)
-
-
-def _failure(address: str, port: int, timeout_s: float, exc: Exception) -> BoardAnswerError | BoardUnreachableError:
-    causes = list(_causes(exc))
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return BoardUnreachableError(f"{address} refuses the connection: nothing listens on port {port} there")
-    if any(isinstance(cause, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError) for cause in causes):
-        return BoardUnreachableError(f"{address} did not answer within {timeout_s:g} s")
-    told = str(exc)
-    if "BadStatusLine" in told or "LineTooLong" in told or "UnknownProtocol" in told or "HTTPException" in told:
-        return BoardAnswerError(f"{address} is not a board: it does not speak HTTP")
-    for cause in causes:
-        if isinstance(cause, ConnectionError):
-            return BoardUnreachableError(f"{address} broke the connection off before it had answered")
-        if isinstance(cause, OSError) and cause.errno is not None and cause.strerror:
-            return BoardUnreachableError(f"{address} cannot be reached: {cause.strerror}")
-    return BoardAnswerError(f"{address} is not a board: its answer is broken off or garbled")
-
-
-def _causes(exc: BaseException) -> Any:
-    """Yield an error and everything it was raised from or wraps."""
-    todo, seen = [exc], set()
-    while todo:
-        cause = todo.pop()
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        linked = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
-        todo += [other for other in linked if isinstance(other, BaseException)]
+def _number(address: str, values: Mapping[str, Any], name: str) -> float:
+    if not _is_number(values.get(name)):
+        raise BoardAnswerError(f"{address} answers a {name} of {shown(values.get(name))}")
+    return float(values[name])
 
 
 def _object(address: str, body: bytes) -> dict[str, Any]:
@@ -219,7 +230,7 @@ def _object(address: str, body: bytes) -> dict[str, Any]:
         values = json.loads(body)
     except (ValueError, RecursionError):
         if body.lstrip()[:1] == b"<":
-            raise BoardAnswerError(f"{address} is not a board: it answers with a web page") from None
+            raise BoardPageError(f"{address} is not a board: it answers with a web page") from None
         raise BoardAnswerError(f"{address} is not a board: its answer is not JSON") from None
     if not isinstance(values, dict):
         raise BoardAnswerError(f"{address} is not a board: its answer is not a JSON object")

@@ -44,17 +44,23 @@ class Cli:
 
         demo(action)
 
-    def simulate(self, count: str, room: str = "", dialect: str = "v1") -> None:
-        """Run COUNT simulated lamps until Ctrl-C.
+    def simulate(self, count: str = "0", room: str = "", dialect: str = "v1", boards: str = "0") -> None:
+        """Run COUNT simulated lamps, or --boards N boards without a link, until Ctrl-C.
 
         Without --room they wait to be registered: ./espcli register 127.0.0.1:PORT NAME. With it they register
         themselves, marked as simulated; './espcli demo remove' removes them.
 
         Args:
-            count: How many, 1 to 1000.
+            count: How many lamps, 1 to 1000.
             room: Room to register them in; it is made when missing.
             dialect: v1, or pinglamp for lamps that speak as PING_LAMP clients do.
+            boards: How many boards instead, 1 to 1000: pins, DHT22 at pin 4, ADC, as EspNet's firmware answers.
         """
+        if boards != "0":
+            from espfleet.cli.simulated_boards import simulate_boards
+
+            simulate_boards(boards, room)
+            return
         from espfleet.cli.simulate import simulate
 
         simulate(count, room, dialect)

@@ -93,7 +93,7 @@ class Board:
     def _provision(self, request: Request) -> Response:
         if "origin" in request.headers:
             raise HttpError(HTTPStatus.FORBIDDEN, "a web page cannot provision a lamp: use ./espcli register")
-        values = _fields(request)
+        values = form_fields(request)
         token = values.get("token")
         if not isinstance(token, str) or not 0 < len(token) <= TOKEN_CHARS or not token.isprintable():
             raise HttpError(HTTPStatus.BAD_REQUEST, f"token must be a text of 1 to {TOKEN_CHARS} printable characters")
@@ -114,7 +114,12 @@ class Board:
         return self._lamp.spec.token is None or self._lamp.token_refused
 
 
-def _fields(request: Request) -> dict[str, Any]:
+def form_fields(request: Request) -> dict[str, Any]:
+    """Return the fields of a request's body, JSON or a form.
+
+    Raises:
+        HttpError: If it is neither.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "application/json":

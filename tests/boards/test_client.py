@@ -11,8 +11,19 @@ from typing import Any
 
 import pytest
 
-from espfleet.boards.client import BoardInfo, identify, provision
-from espfleet.errors import BoardAnswerError, BoardUnreachableError, InvalidError, RefusedError
+from espfleet.boards.client import Board, BoardInfo, identify, provision
+from espfleet.errors import (
+    BoardAnswerError,
+    BoardBrokenOffError,
+    BoardError,
+    BoardOtherError,
+    BoardPageError,
+    BoardRefusedError,
+    BoardSlowError,
+    BoardUnreachableError,
+    InvalidError,
+    RefusedError,
+)
 
 GOOD: dict[str, Any] = {"f": 112, "id": "3c71bff93720", "gpio": {"0": 1, "39": 0}}
 Serve = Callable[[socket.socket, bytes], None]
@@ -203,3 +214,34 @@ def test_a_device_that_takes_no_token_says_why() -> None:
 def test_a_token_is_never_sent_in_the_clear_over_a_network() -> None:
     with pytest.raises(InvalidError, match="not on this machine"):
         provision("192.0.2.1", "secret", "ws://127.0.0.1:5678")
+
+
+@pytest.mark.parametrize(
+    ("serve", "error"),
+    [
+        (http(b"<html>"), BoardPageError),
+        (http(b"{}", head="HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"), BoardBrokenOffError),
+        (http(json.dumps({**GOOD, "id": "3c71bff93721"}).encode()), BoardOtherError),
+        (http(b'{"error": "no such pin"}'), BoardRefusedError),
+        (http(b'{"error": "no"}', head="HTTP/1.1 403 Forbidden\r\n"), BoardRefusedError),
+        (lambda connection, _: time.sleep(0.6), BoardSlowError),
+    ],
+)
+def test_each_failure_of_a_known_board_has_an_error_of_its_own(serve: Serve, error: type[BoardError]) -> None:
+    with serving(serve) as (address, _), pytest.raises(error) as raised:
+        Board(address=address, id="3c71bff93720", timeout_s=0.3).get_basic()
+    assert type(raised.value) is error
+
+
+def test_the_token_goes_into_a_header_and_forms_are_those_of_espnet() -> None:
+    with serving(http(b'{"id": "3c71bff93720", "status": "OK"}')) as (address, requests):
+        Board(address=address, id="3c71bff93720", token="t0k").set_gpio([22, 23], 1)
+    assert b"Authorization: Bearer t0k\r\n" in requests[0]
+    assert requests[0].endswith(b"\r\n\r\npin=22%2C23&value=1")
+
+
+@pytest.mark.parametrize("answer", [{"temp": "warm", "humidity": 1}, {"temp": True, "humidity": 1}, {"humidity": 1}])
+def test_a_measurement_that_is_no_number_is_refused(answer: dict[str, Any]) -> None:
+    body = json.dumps({"id": "3c71bff93720", **answer}).encode()
+    with serving(http(body)) as (address, _), pytest.raises(BoardAnswerError, match="answers a temp of"):
+        Board(address=address, id="3c71bff93720").get_dht22(4)
