@@ -18,20 +18,22 @@ from espfleet.probes.links import ORIGIN_STAMP, says_unreachable
 from espfleet.probes.mmsg import MSG_ERRQUEUE, Arena, Outbox
 from espfleet.probes.outcomes import Counters
 from espfleet.probes.sockets import QUEUED_BYTES, SO_TIMESTAMPING, STAMPING, grow_buffers
-from espfleet.probes.wire import HEAD, SOCKADDRS, Bools, Family, Identity, Judge, Requests, Table, fill_sockaddr
+from espfleet.probes.wire import HEAD, SOCKADDRS, Family, Identity, Judge, Requests, Table, fill_sockaddr
 
 logger = logging.getLogger(__name__)
 
-#: Messages in one system call; 64 costs as little a probe as 256 (measured), and smooths bursts.
-BATCH = 64
+#: Most messages in one system call and between two readings of the socket: more gain nothing (measured).
+BURST = 256
 #: Rows of the arenas: for few targets a few, for many this, beyond which parsing gains nothing more.
-ARENA_ROWS = (128, 2048)
+ARENA_ROWS = (128, 4096)
 #: Sends whose numbers are remembered until their stamps come; more stamps than this fit no receive buffer.
 REMEMBERED = 1 << 16
-#: Bytes of ancillary data that hold a stamp.
+#: Bytes of ancillary data that hold a stamp; messages come with nothing else.
 STAMP_CONTROL = 64
 #: Level and type of that data: SOL_SOCKET and SCM_TIMESTAMPING, which has the number of the option.
 STAMP_KIND = socket.SOL_SOCKET | SO_TIMESTAMPING << 32
+#: First byte of an IPv4 packet whose header has 20 bytes.
+PLAIN_IP = 0x45
 #: A socket whose numbering is out of step is numbered anew, at most this often.
 RENUMBER_NS = 1_000_000_000
 
@@ -52,9 +54,9 @@ class BatchLink:
     ) -> None:
         self.sock = sock
         # Half the buffer for answers and stamps of one burst; the other half for what comes late.
-        self.burst = min(max(grow_buffers(sock) // (4 * QUEUED_BYTES), 32), 256)
+        self.burst = min(max(grow_buffers(sock) // (4 * QUEUED_BYTES), 32), BURST)
         self._family = identity.family
-        # Raw IPv4 sockets pass the IP header on; one with options (never seen in an answer) is not parsed.
+        # Raw IPv4 sockets pass the IP header on.
         self._skip = 20 if identity.ident is not None and identity.family is Family.V4 else 0
         self._addresses = addresses
         self._requests = Requests(len(addresses), identity)
@@ -76,9 +78,9 @@ class BatchLink:
         self._requests.begin(number)
 
     def send(self, first: int, count: int, ledger: Ledger) -> tuple[int, int]:
-        """Send up to a batch of probes as the ledger's next positions; return how many left, or 0 and an errno."""
+        """Send probes as the ledger's next positions; return how many left, or 0 and an errno."""
         begun_ns = self._clocks.realtime_ns()
-        sent, error = self._outbox.send(first, min(count, BATCH))
+        sent, error = self._outbox.send(first, count)
         if sent:
             self._remember(ledger.head, sent)
             ledger.sent(sent, begun_ns, self._clocks.realtime_ns(), self._clocks.monotonic_ns())
@@ -134,10 +136,10 @@ class BatchLink:
         sources = inbox.names[:count].view(SOCKADDRS[self._family])[:, 0]
         lengths = inbox.lengths() - skip
         if skip:
-            lengths[inbox.data[:count, 0] != 0x45] = 0
+            lengths[inbox.data[:count, 0] != PLAIN_IP] = 0
         control = inbox.control[:count]
         came_ns = control["seconds"] * 1_000_000_000 + control["nanoseconds"]
-        stamped = self._stamped(control, inbox.controls())
+        stamped = inbox.controls() == STAMP_CONTROL
         if not stamped.all():
             self._counters.unstamped += int(count - stamped.sum())
             came_ns = np.where(stamped, came_ns, self._pulled_ns[:count])
@@ -149,15 +151,11 @@ class BatchLink:
             ledger.answer(positions, came_ns)
         inbox.clear()
 
-    def _stamped(self, control: Table, lengths: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> Bools:
-        stamped: Bools = (lengths >= STAMP_CONTROL) & (control["kind"] == STAMP_KIND)
-        return stamped
-
     def _digest_errors(self, ledger: Ledger) -> None:
         errors = self._errors
         control = errors.control[: errors.fill]
-        stamped = self._stamped(control, errors.controls())
-        stamps = stamped & (control["origin"] == ORIGIN_STAMP) & (errors.controls() > STAMP_CONTROL)
+        stamped = control["kind"] == STAMP_KIND
+        stamps = stamped & (control["report"] == ORIGIN_STAMP)
         if stamps.all():
             self._digest_stamps(ledger, control)
         else:

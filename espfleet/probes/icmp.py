@@ -16,8 +16,8 @@ from espfleet.probes.plain import PlainLink
 from espfleet.probes.sockets import Means, drops, open_icmp
 from espfleet.probes.wire import Family, Identity, addresses_of
 
-#: Answers are parsed together at this interval, for parsing costs by the call, and lamps wait for it.
-DIGEST_NS = 10_000_000
+#: Answers wait in the socket for up to this long and a tick, for taking them in costs by the call; lamps wait for it.
+COLLECT_NS = 15_000_000
 #: Where a slot without an address points to; nothing is sent there.
 NOWHERE = {Family.V4: "0.0.0.0", Family.V6: "::"}
 
@@ -58,7 +58,9 @@ class IcmpEngine(PacedEngine):
         self._link: Link = link_class(sock, identity, addresses, self._totals, clocks)
         self._drops = drops(sock)
         self._dropped_ns = LONG_AGO_NS
-        self._digested_ns = LONG_AGO_NS
+        self._collected_ns = LONG_AGO_NS
+        # Probes sent since the socket was emptied: their answers and stamps must find room in it.
+        self._uncollected = 0
         self._wakes = self.pace.step_ns(1) >= WAKING_STEP_NS
 
     def filenos(self) -> Sequence[int]:
@@ -84,12 +86,13 @@ class IcmpEngine(PacedEngine):
         return super()._point(slot, ip)
 
     def _collect(self, now_ns: int) -> None:
-        full = self._link.pull()
-        if full or self._wakes or now_ns - self._digested_ns >= DIGEST_NS:
+        if self._wakes or now_ns - self._collected_ns >= COLLECT_NS or self._uncollected >= self._link.burst:
+            self._link.pull()
             self._digest()
-            # Everything that came until now_ns was pulled before; so what is missing is missing.
+            # Everything that came until now_ns was pulled; so what is missing is missing.
             self._ledger.expire(now_ns, self._dropped_ns)
-            self._digested_ns = now_ns
+            self._collected_ns = now_ns
+            self._uncollected = 0
 
     def _digest(self) -> None:
         # Looked at after pulling: what was pulled then bears stamps of the old clock or is given up.
@@ -105,17 +108,16 @@ class IcmpEngine(PacedEngine):
 
     def _send(self, first: int, last: int, now_ns: int) -> bool:
         link = self._link
-        unread = 0
         while first < last:
-            sent, error = link.send(first, min(last - first, link.burst - unread), self._ledger)
+            sent, error = link.send(first, min(last - first, link.burst), self._ledger)
             if error == errno.EAGAIN:
                 return False
             if error:
                 self._give_up(error, now_ns)
             first += sent or 1
-            unread += sent
-            if unread >= link.burst:
-                unread = 0
+            self._uncollected += sent
+            if self._uncollected >= link.burst:
+                self._uncollected = 0
                 if link.pull():
                     self._digest()
         if self._wakes:

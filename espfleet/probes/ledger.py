@@ -6,7 +6,7 @@ are sent in the order of positions, so send times rise with them and time-outs a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ class Ledger:
         self.outstanding = 0
         self.counters = counters
         self._timeouts_us = timeouts_ns / 1_000
+        self._shortest_timeout_us = float(self._timeouts_us.min())
         self._state = np.zeros(size, np.uint8)
         self._sent_ns = np.zeros(size, np.int64)  # monotonic
         self._left_ns = np.zeros(size, np.int64)  # since the epoch; by the kernel where it says so
@@ -122,17 +123,22 @@ class Ledger:
             self.counters.duplicate += int(len(first) - first.sum())
             positions, indices, came_ns = positions[first], indices[first], came_ns[first]
         rtt_us = (came_ns - self._left_ns[indices]) * 1e-3
-        slow = rtt_us > self._timeouts_us[positions % self.slots]
-        backwards = rtt_us < BACKWARDS_US
+        self.counters.received += len(indices)
+        self.counters.unstamped += len(indices) - int(np.count_nonzero(self._stamped[indices]))
+        if len(rtt_us) and (rtt_us.min() < SHORTEST_US or rtt_us.max() > self._shortest_timeout_us):
+            self._correct(rtt_us, self._timeouts_us[positions % self.slots])
+        self._settle(positions, ANSWERED, rtt_us.astype(np.float32))
+
+    def _correct(self, rtt_us: npt.NDArray[np.floating], timeouts_us: npt.NDArray[np.float64]) -> None:
+        """Replace round trips that are too long, tiny, or negative."""
+        slow, backwards = rtt_us > timeouts_us, rtt_us < BACKWARDS_US
         np.maximum(rtt_us, SHORTEST_US, out=rtt_us)
-        late, broken = int(slow.sum()), int(backwards.sum())
         rtt_us[slow], rtt_us[backwards] = LOST, NOT_MEASURED
+        late, broken = int(slow.sum()), int(backwards.sum())
         self.counters.late += late
         self.counters.lost += late
         self.counters.not_measured += broken
-        self.counters.received += len(indices) - late - broken
-        self.counters.unstamped += int(len(indices) - self._stamped[indices].sum())
-        self._settle(positions, ANSWERED, rtt_us.astype(np.float32))
+        self.counters.received -= late + broken
 
     def _count_unexpected(self, positions: Ints, states: npt.NDArray[np.uint8], waiting: npt.NDArray[np.bool_]) -> None:
         future = positions >= self.head
@@ -224,7 +230,9 @@ class Ledger:
         return self._now_ns
 
     def _in_ring(self, positions: Ints) -> npt.NDArray[np.bool_]:
-        inside: npt.NDArray[np.bool_] = (positions < self.head) & (positions >= self.head - self.size)
+        # How many sends ago, less one; as an unsigned number, what is still to be sent was endlessly long ago.
+        ages = (self.head - 1 - positions).view(np.uint64)
+        inside: npt.NDArray[np.bool_] = ages < min(self.size, self.head)
         return inside
 
     def _waiting(self) -> Ints:
@@ -269,31 +277,36 @@ class _Expiry:
 
     def take(self, ledger: Ledger, now_ns: int) -> Ints:
         found: list[Ints] = []
-        self.next = max(self.next, ledger.head - ledger.size)
-        while self.next < ledger.head:
-            low = self.next % ledger.size
-            high = min(ledger.size, low + ledger.head - self.next)
+        for low, high in self._stretches(ledger):
             cut = int(np.searchsorted(ledger._sent_ns[low:high], now_ns - self.timeout_ns, side="right"))
-            found.append(self._waiting(ledger, self.next, cut))
+            found.append(self._waiting(ledger, low, low + cut))
             self.next += cut
             if cut < high - low:
                 break
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+        return found[0] if len(found) == 1 else np.concatenate(found or [np.zeros(0, np.int64)])
 
     def next_ns(self, ledger: Ledger) -> int | None:
-        self.next = max(self.next, ledger.head - ledger.size)
-        waiting = self._waiting(ledger, self.next, ledger.head - self.next)
-        if not len(waiting):
-            return None
-        self.next = int(waiting[0])
-        return int(ledger._sent_ns[self.next % ledger.size]) + self.timeout_ns
+        for low, high in self._stretches(ledger):
+            waiting = self._waiting(ledger, low, high)
+            if len(waiting):
+                self.next = int(waiting[0])
+                return int(ledger._sent_ns[self.next % ledger.size]) + self.timeout_ns
+            self.next += high - low
+        return None
 
-    def _waiting(self, ledger: Ledger, first: int, count: int) -> Ints:
-        positions = np.arange(first, first + count)
-        waiting = ledger._state[positions % ledger.size] == SENT
+    def _stretches(self, ledger: Ledger) -> Iterator[tuple[int, int]]:
+        """Yield the indices of what is not done with, as one or two stretches of the ring."""
+        self.next = max(self.next, ledger.head - ledger.size)
+        while self.next < ledger.head:
+            low = self.next % ledger.size
+            yield low, min(ledger.size, low + ledger.head - self.next)
+
+    def _waiting(self, ledger: Ledger, low: int, high: int) -> Ints:
+        """Return the positions that wait among the indices from ``self.next`` on."""
+        waiting = ledger._state[low:high] == SENT
         if self._mine is not None:
-            waiting &= self._mine[positions % ledger.slots]
-        found: Ints = positions[waiting]
+            waiting &= self._mine[np.arange(low, high) % ledger.slots]
+        found: Ints = np.flatnonzero(waiting) + self.next
         return found
 
 

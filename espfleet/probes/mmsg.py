@@ -45,10 +45,7 @@ CONTROL = np.dtype(
         ("error_bytes", "u8"),
         ("error_kind", "u8"),
         ("errno", "u4"),
-        ("origin", "u1"),
-        ("icmp_type", "u1"),
-        ("icmp_code", "u1"),
-        ("pad", "u1"),
+        ("report", "u4"),  # who speaks, ICMP type, ICMP code, nothing: a byte each
         ("info", "u4"),
         ("data", "u4"),
         ("offender", "V32"),

@@ -155,22 +155,31 @@ class Judge:
             sources: Where they came from, one of ``SOCKADDRS``.
             lengths: Bytes of each message from its ICMP header on.
         """
-        mine = (heads["type"] == self._reply) & (lengths >= 8)
-        if self._identity.ident is not None:
-            mine &= heads["ident"] == self._identity.ident
-        genuine = mine & (heads["token"] == self._identity.token) & (lengths >= HEAD.itemsize)
         slots = heads["slot"]
-        genuine &= slots < len(self._addresses)
-        if genuine.all():
-            right: Bools = (sources["ip"] == self._addresses["ip"][slots]).all(axis=1)
+        right: Bools = (heads["token"] == self._identity.token) & (heads["type"] == self._reply)
+        right &= (slots < len(self._addresses)) & (lengths >= HEAD.itemsize)
+        if self._identity.ident is not None:
+            right &= heads["ident"] == self._identity.ident
+        if right.all():
+            right = self._from_target(sources, slots)
         else:
-            right = genuine.copy()
-            right[genuine] = (sources["ip"][genuine] == self._addresses["ip"][slots[genuine]]).all(axis=1)
+            right[right] = self._from_target(sources[right], slots[right])
         if not right.all():
-            foreign = int(len(mine) - mine.sum())
-            self._counters.foreign += foreign
-            self._counters.spoofed += int(len(right) - right.sum()) - foreign
+            self._count(heads[~right], lengths[~right])
         return right
+
+    def _from_target(self, sources: Table, slots: npt.NDArray[np.uint32]) -> Bools:
+        same: Bools = (sources["ip"] == self._addresses["ip"][slots]).all(axis=1)
+        return same
+
+    def _count(self, heads: Table, lengths: Ints) -> None:
+        """Count messages that are no answers to us: with our identifier they are spoofed, else somebody else's."""
+        claimed = (heads["type"] == self._reply) & (lengths >= 8)
+        if self._identity.ident is not None:
+            claimed &= heads["ident"] == self._identity.ident
+        spoofed = int(claimed.sum())
+        self._counters.spoofed += spoofed
+        self._counters.foreign += len(heads) - spoofed
 
     def failed(self, quote: Sequence[int], token: int | None, ip: Sequence[int]) -> list[int]:
         """Return the slots that an ICMP error may speak of.
