@@ -46,7 +46,7 @@ class FleetJournal:
         """A device sent readings."""
         at_ms = self._now_ms() if readings.at_ms is None else readings.at_ms
         self._reports.read(session.device.id, readings.values, at_ms)
-        self._viewers.reading(session.device, readings.values, at_ms)
+        self._viewers.reading(session.device.id, readings.values, at_ms)
 
     def happened(self, session: Session, event: LampEvent) -> None:
         """A device sent an event; viewers hear of it from Redis, at whatever gateway they are."""

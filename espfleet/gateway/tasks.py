@@ -6,15 +6,11 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-#: A task that has not ended after this time is cancelled again.
-PATIENCE_S = 0.1
-
 
 async def run_together(work: Mapping[str, Coroutine[Any, Any, None]]) -> None:
-    """Run coroutines, by name, until one fails or this is cancelled; then cancel the others and wait for them.
+    """Run coroutines, by name, until one fails or this is cancelled; then end the others.
 
-    A ``TaskGroup`` cancels each task once. Until Python 3.12 ``asyncio.wait_for`` loses a cancellation that comes in
-    the moment its future is done, and the Redis client uses it with each command: the task then never ends.
+    Other than out of a ``TaskGroup`` a failure comes out as itself.
 
     Raises:
         Exception: The first failure.
@@ -23,9 +19,8 @@ async def run_together(work: Mapping[str, Coroutine[Any, Any, None]]) -> None:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        while waiting := [task for task in tasks if not task.done()]:
-            for task in waiting:
-                task.cancel()
-            await asyncio.wait(waiting, timeout=PATIENCE_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Set
 from itertools import islice
 from typing import Any
 
@@ -162,21 +162,18 @@ class Viewers:
 
     def presence(self, device_id: str, presence: str, reason: str, at_ms: int) -> None:
         """Tell that a device came or went."""
-        device = self._registry.devices.get(device_id)
-        if device is not None:
-            self._tell(replies.viewer_presence(device_id, device.name, presence, reason, at_ms), self._who_see(device))
+        for device, watching in self._who_see(device_id):
+            self._tell(replies.viewer_presence(device_id, device.name, presence, reason, at_ms), watching)
 
     def event(self, device_id: str, event: LampEvent, at_ms: int) -> None:
         """Tell what happened on a device."""
-        device = self._registry.devices.get(device_id)
-        if device is not None:
-            self._tell(replies.viewer_event(device_id, device.name, event, at_ms), self._who_see(device))
+        for device, watching in self._who_see(device_id):
+            self._tell(replies.viewer_event(device_id, device.name, event, at_ms), watching)
 
-    def reading(self, device: Device, values: Mapping[str, float], at_ms: int) -> None:
+    def reading(self, device_id: str, values: Mapping[str, float], at_ms: int) -> None:
         """Tell what a device measured."""
-        watching = self._who_see(device)
-        if watching:
-            self._tell(replies.viewer_reading(device.id, device.name, values, at_ms), watching)
+        for device, watching in self._who_see(device_id):
+            self._tell(replies.viewer_reading(device_id, device.name, values, at_ms), watching)
 
     def tick(self, now_s: float) -> None:
         """Cut viewers that do not read."""
@@ -209,8 +206,12 @@ class Viewers:
         groups |= {registry.rooms[name].group for name in watch.rooms if name in registry.rooms}
         return {device.id for device in seen}, {group for group in groups if group is not None}
 
-    def _who_see(self, device: Device) -> list[Viewer]:
-        return [viewer for viewer in self._viewers if device.id in viewer.devices]
+    def _who_see(self, device_id: str) -> Iterator[tuple[Device, list[Viewer]]]:
+        """Return a device with those who watch it, unless nobody does."""
+        watching = [viewer for viewer in self._viewers if device_id in viewer.devices]
+        device = self._registry.devices.get(device_id)
+        if watching and device is not None:
+            yield device, watching
 
     def _tell(self, text: str, viewers: Iterable[Viewer]) -> None:
         frame = text_frame(text)
