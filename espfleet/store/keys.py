@@ -2,7 +2,7 @@
 
 What stands in braces decides the slot on a Cluster; scripts and transactions stay within one pair of braces:
 ``{reg}`` the registry, ``{sN}`` shard N of groups, ``{pN}`` partition N of devices, ``{work}`` workers, ``{lead}``
-duties that one worker has at a time, ``{events}`` what happened.
+duties that one worker has at a time, ``{events}`` what happened, ``{answers}`` what was answered.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 #: Keys that neither expire nor are cut, as they are named after the prefix: what the user has set up, counters that
 #: must never go back, and tables with one row for each group or device.
 PERMANENT = (
-    r"\{reg\}:(settings|version|devices|rooms|groups|targets|tokens)",
+    r"\{reg\}:(settings|version|devices|rooms|groups|targets|tokens|jobs|sensors)",
     r"\{s\d+\}:(levels|seq|fence)",
     r"\{lead\}:[a-z0-9_.-]+:fence",
     r"\{p\d+\}:(due|gone)",
 )
 #: Streams that are cut at every write, as they are named after the prefix.
-BOUNDED = (r"\{s\d+\}:samples", r"\{events\}:log")
+BOUNDED = (r"\{s\d+\}:samples", r"\{events\}:log", r"\{metrics\}:(outbox|dead)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,10 @@ class Keys:
         """String, 10 s: summary of the shard's targets, packed."""
         return f"{self.prefix}{{s{shard}}}:snapshot"
 
+    def history(self, shard: int, resolution: str, run: int, target: str) -> str:
+        """String, as long as its resolution is kept and one run more: points of a target, packed."""
+        return f"{self.prefix}{{s{shard}}}:history:{resolution}:{run}:{target}"
+
     def levels_channel(self, shard: int) -> str:
         """Channel: levels that changed, and a beat each second."""
         return f"{self.prefix}{{s{shard}}}:channel"
@@ -116,6 +120,58 @@ class Keys:
         """List, 30 s: what a device answered to one command."""
         return f"{self.prefix}{{p{part}}}:result:{command_id}"
 
+    # --- boards: locks, state, history
+
+    def lock(self, part: int, device_id: str, purpose: str) -> str:
+        """String, as long as the lock (10 s): token of the one who holds it."""
+        return f"{self.prefix}{{p{part}}}:lock:{device_id}:{purpose}"
+
+    def lock_fence(self, part: int, device_id: str, purpose: str) -> str:
+        """String, 24 h: number of the latest holder of a lock; grows also after it was forgotten."""
+        return f"{self.prefix}{{p{part}}}:lockfence:{device_id}:{purpose}"
+
+    def lock_queue(self, part: int, device_id: str, purpose: str) -> str:
+        """Sorted set, 60 s: who waits for a lock, in order."""
+        return f"{self.prefix}{{p{part}}}:lockqueue:{device_id}:{purpose}"
+
+    def lock_until(self, part: int, device_id: str, purpose: str) -> str:
+        """Sorted set, 60 s: until when each of those who wait counts as alive."""
+        return f"{self.prefix}{{p{part}}}:lockuntil:{device_id}:{purpose}"
+
+    def lock_turn(self, part: int, device_id: str, purpose: str) -> str:
+        """List, 5 s: tells one who waits that the lock is theirs; their token is to follow the name."""
+        return f"{self.prefix}{{p{part}}}:lockturn:{device_id}:{purpose}:"
+
+    def cooldown(self, part: int, device_id: str, what: str) -> str:
+        """String, as long as the cooldown: exists while something must not be done again."""
+        return f"{self.prefix}{{p{part}}}:cooldown:{device_id}:{what}"
+
+    def board(self, part: int, device_id: str) -> str:
+        """Hash, 24 h: state of a board as it was read last, with the fence of the reader."""
+        return f"{self.prefix}{{p{part}}}:board:{device_id}"
+
+    def wishes(self, part: int, device_id: str) -> str:
+        """Hash, 7 days: what each job of a device wishes, since when and why."""
+        return f"{self.prefix}{{p{part}}}:wishes:{device_id}"
+
+    def readings_history(self, part: int, device_id: str) -> str:
+        """Stream, 24 h and cut at about 2,880 entries: readings of a device, each name at most once a minute."""
+        return f"{self.prefix}{{p{part}}}:past:{device_id}"
+
+    # --- metrics
+
+    def outbox(self) -> str:
+        """Stream, cut at about 20,000 entries of up to 500 points: metrics on their way out."""
+        return f"{self.prefix}{{metrics}}:outbox"
+
+    def dead_metrics(self) -> str:
+        """Stream, cut at about 1,000: metrics that nobody takes, and why."""
+        return f"{self.prefix}{{metrics}}:dead"
+
+    def metrics_tries(self) -> str:
+        """Hash, 2 h: how often each pending entry was sent in vain."""
+        return f"{self.prefix}{{metrics}}:tries"
+
     # --- workers
 
     def worker(self, role: str, name: str) -> str:
@@ -139,6 +195,12 @@ class Keys:
     def events_channel(self) -> str:
         """Channel: events as they happen."""
         return f"{self.prefix}{{events}}:channel"
+
+    # --- answers that may be asked for again
+
+    def answered(self, mark: str) -> str:
+        """String, 10 min: what was answered to the request with this mark, or that it is being answered."""
+        return f"{self.prefix}{{answers}}:{mark}"
 
     # --- for tests and ``doctor``
 
