@@ -29,6 +29,9 @@ REQUEST_BYTES = 16_384
 #: What may wait for a client that reads too slowly, beside the newest level.
 QUEUE_BYTES = 4 * 1_048_576
 
+#: First byte of a close frame.
+_CLOSE = 0x88
+
 logger = logging.getLogger(__name__)
 # websockets logs each opening and closing; what matters of that is logged with the device's name elsewhere.
 _quiet = logging.getLogger(f"{__name__}.frames")
@@ -130,8 +133,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with the handshake."""
         self._transport = cast(asyncio.Transport, transport)
-        # Whatever does not go to the kernel at once counts as blocked: only the newest level is to wait.
-        self._transport.set_write_buffer_limits(0)
+        # Whatever does not go to the kernel at once counts as blocked: only the newest level is to wait. (TLS
+        # transports take a limit of 0 to mean that they are always blocked.)
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._rare = ServerProtocol(max_size=TEXT_BYTES, logger=_quiet)
         self._reception.arrived(self)
 
@@ -140,6 +144,8 @@ class Connection(asyncio.Protocol):
         rare = self._rare
         if rare is None:
             if self._ended:
+                if data[0] == _CLOSE and not self._transport.can_write_eof():
+                    self._transport.close()
                 return
             peer = self.peer
             assert peer is not None
@@ -310,6 +316,9 @@ class Connection(asyncio.Protocol):
         self._end(why)
         if self._transport.can_write_eof():
             self._transport.write_eof()
+        elif why is Reason.CLOSED:
+            # TLS cannot be closed by halves; but this client has said goodbye, and sends nothing more.
+            self._transport.close()
         self._reception.closing(self)
 
     def _end(self, why: Reason) -> None:

@@ -31,7 +31,11 @@ async def listen(settings: GatewaySettings, factory: Callable[[], asyncio.Protoc
     try:
         for listener in await _sockets(settings):
             server = await loop.create_server(
-                factory, sock=listener, ssl=settings.tls, backlog=ACCEPTS_A_TURN, start_serving=True
+                factory,
+                sock=listener,
+                backlog=ACCEPTS_A_TURN,
+                ssl=settings.tls,
+                ssl_handshake_timeout=settings.limits.handshake_ms / 1_000 if settings.tls else None,
             )
             servers.append(server)
             # asyncio takes as many connections in one turn as its backlog is long; the kernel may hold more.

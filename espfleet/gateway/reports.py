@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from espfleet.domain.messages import LampEvent
-from espfleet.errors import StoreError
+from espfleet.errors import StoreError, StoreUnavailableError
 from espfleet.store import commands, events, readings
 from espfleet.store.client import Store
 
@@ -73,18 +73,34 @@ class Reports:
         """Tell Redis what there is.
 
         Raises:
-            StoreError: If it cannot be told; what was being told is given up, the rest is kept.
+            StoreError: If it cannot be told; unless Redis refuses it, it is kept.
         """
         self._wake.clear()
         while self._others or self._readings:
-            some = [self._others.popleft() for _ in range(min(AT_ONCE, len(self._others)))]
-            for device_id in list(self._readings)[: AT_ONCE - len(some)]:
-                some.append(partial(readings.put, self._store, device_id, *self._readings.pop(device_id)))
-            outcomes = await asyncio.gather(*(report() for report in some), return_exceptions=True)
+            others = [self._others.popleft() for _ in range(min(AT_ONCE, len(self._others)))]
+            read = {device_id: self._readings.pop(device_id) for device_id in list(self._readings)[:AT_ONCE]}
+            outcomes = await asyncio.gather(
+                *(report() for report in others),
+                *(readings.put(self._store, device_id, *values) for device_id, values in read.items()),
+                return_exceptions=True,
+            )
+            for told, outcome in zip([*others, *read], outcomes, strict=True):
+                if isinstance(outcome, StoreUnavailableError):
+                    self._keep(told, read)
+                else:
+                    self._lost += isinstance(outcome, StoreError)
             failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-            self._lost += len(failures)
             if failures:
                 raise failures[0]
+
+    def _keep(self, told: Report | str, read: Mapping[str, tuple[dict[str, float], int]]) -> None:
+        """Keep a report, or the readings of a device, for the next time."""
+        if not isinstance(told, str):
+            self._add(told)
+            return
+        values, at_ms = read[told]
+        newer, newer_ms = self._readings.get(told, ({}, at_ms))
+        self._readings[told] = {**values, **newer}, newer_ms
 
     def _add(self, report: Report) -> None:
         if len(self._others) == KEPT:

@@ -48,7 +48,7 @@ class Wire(asyncio.Transport):
         return len(self.waiting)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert high == 0
+        assert (high, low) == (1, 0)
 
     def can_write_eof(self) -> bool:
         return True
