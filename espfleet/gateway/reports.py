@@ -84,7 +84,8 @@ class Reports:
                 *(readings.put(self._store, device_id, *values) for device_id, values in read.items()),
                 return_exceptions=True,
             )
-            for told, outcome in zip([*others, *read], outcomes, strict=True):
+            sources: list[Report | str] = [*others, *read]
+            for told, outcome in zip(sources, outcomes, strict=True):
                 if isinstance(outcome, StoreUnavailableError):
                     self._keep(told, read)
                 else:
