@@ -27,7 +27,7 @@ from espfleet.domain.windows import WindowBlock
 from espfleet.errors import NotFoundError
 
 #: Rows worked on at once: what lies between two steps then stays in the processor's cache.
-_CHUNK = 8_192
+_CHUNK = 16_384
 #: Stand where a level could, for what was told of a group last.
 _PAUSED, _NOTHING = -2, -3
 

@@ -46,8 +46,8 @@ def _tables() -> tuple[Codes, Floats, float]:
     errors = []
     for code in range(1, _TOP_BIN + 1):
         inside = np.flatnonzero(codes[1:_INFINITE] == code)
-        # The first and the last bin also hold all that lies beyond them: they are taken to be of the common width.
-        bottom = high[inside[-1]] / 2 ** (1 / BINS_PER_OCTAVE) if code == 1 else low[inside[0]]
+        # The first and the last bin also hold all that lies beyond them; their centres are those of their proper parts.
+        bottom = FIRST_US if code == 1 else low[inside[0]]
         top = low[inside[0]] * 2 ** (1 / BINS_PER_OCTAVE) if code == _TOP_BIN else high[inside[-1]]
         centres[code] = math.sqrt(bottom * top) / 1_000
         errors.append(math.sqrt(top / bottom) - 1)
