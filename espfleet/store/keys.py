@@ -123,24 +123,16 @@ class Keys:
     # --- boards: locks, state, history
 
     def lock(self, part: int, device_id: str, purpose: str) -> str:
-        """String, as long as the lock (10 s): token of the one who holds it."""
+        """String, as long as the lock (10 s): token of the one who holds it.
+
+        ``lock.lua`` lets four more begin with this name: ``:fence``, 24 h; ``:queue`` and ``:until``, 60 s, of those
+        who wait; ``:turn:TOKEN``, 5 s, which ``lock_turn`` names too.
+        """
         return f"{self.prefix}{{p{part}}}:lock:{device_id}:{purpose}"
 
-    def lock_fence(self, part: int, device_id: str, purpose: str) -> str:
-        """String, 24 h: number of the latest holder of a lock; grows also after it was forgotten."""
-        return f"{self.prefix}{{p{part}}}:lockfence:{device_id}:{purpose}"
-
-    def lock_queue(self, part: int, device_id: str, purpose: str) -> str:
-        """Sorted set, 60 s: who waits for a lock, in order."""
-        return f"{self.prefix}{{p{part}}}:lockqueue:{device_id}:{purpose}"
-
-    def lock_until(self, part: int, device_id: str, purpose: str) -> str:
-        """Sorted set, 60 s: until when each of those who wait counts as alive."""
-        return f"{self.prefix}{{p{part}}}:lockuntil:{device_id}:{purpose}"
-
-    def lock_turn(self, part: int, device_id: str, purpose: str) -> str:
-        """List, 5 s: tells one who waits that the lock is theirs; their token is to follow the name."""
-        return f"{self.prefix}{{p{part}}}:lockturn:{device_id}:{purpose}:"
+    def lock_turn(self, part: int, device_id: str, purpose: str, token: str) -> str:
+        """List, 5 s: tells one who waits for a lock that it is theirs."""
+        return f"{self.lock(part, device_id, purpose)}:turn:{token}"
 
     def cooldown(self, part: int, device_id: str, what: str) -> str:
         """String, as long as the cooldown: exists while something must not be done again."""

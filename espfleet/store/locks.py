@@ -19,7 +19,6 @@ from espfleet.store.client import Store
 #: Longer than the longest exchange over HTTP (3 s) and what is written after it.
 TTL_MS = 10_000
 WAIT_MS = 5_000
-_FENCE_TTL_MS = 86_400_000
 #: A waiter looks again after this time at the latest, and counts as dead after twice and a half of it.
 _LOOK_S = 1.0
 _SILENT_MS = 2_500
@@ -33,16 +32,16 @@ class Lock:
         fence: Grows with every holder.
     """
 
-    def __init__(self, store: Store, device_id: str, purpose: str, token: str, fence: int, sure_until_s: float) -> None:
+    def __init__(self, store: Store, device_id: str, key: str, token: str, fence: int, sure_until_s: float) -> None:
         self.device_id = device_id
         self.fence = fence
         self._store = store
-        self._purpose = purpose
+        self._key = key
         self._token = token
         self._sure_until_s = sure_until_s
 
     def __repr__(self) -> str:
-        return f"Lock({self.device_id!r}, {self._purpose!r}, fence={self.fence})"
+        return f"Lock({self.device_id!r}, fence={self.fence})"
 
     @property
     def held(self) -> bool:
@@ -52,7 +51,7 @@ class Lock:
     async def release(self) -> bool:
         """Give it to whoever has waited longest; return whether it was still this holder's."""
         self._sure_until_s = 0.0
-        return await _ask(self._store, "release", self.device_id, self._purpose, self._token) != (0, 0)
+        return bool((await _ask(self._store, "release", self._key, self._token))[0])
 
 
 async def take(
@@ -72,25 +71,26 @@ async def take(
     """
     token = f"{secrets.token_hex(8)}:{ttl_ms}"
     end_s = time.monotonic() + wait_ms / 1_000
-    turn = store.keys.lock_turn(shard_of(device_id, store.shards), device_id, purpose) + token
+    part = shard_of(device_id, store.shards)
+    key = store.keys.lock(part, device_id, purpose)
     try:
         while True:
             asked_s = time.monotonic()
-            fence, busy_ms = await _ask(store, "take", device_id, purpose, token, _SILENT_MS if wait_ms else 0)
+            fence, busy_ms = await _ask(store, "take", key, token, _SILENT_MS if wait_ms else 0)
             left_s = end_s - time.monotonic()
             if not fence and left_s > 0:
                 # Just after the present lock ends, whoever holds it: a dead holder tells nobody.
                 pause_s = min(left_s, max(busy_ms, 0) / 1_000 + 0.005, _LOOK_S)
-                told = await store.wait("BLPOP", turn, pause_s)
+                told = await store.wait("BLPOP", store.keys.lock_turn(part, device_id, purpose, token), pause_s)
                 fence = int(told[1]) if told else 0
             elif not fence:
-                await _ask(store, "leave", device_id, purpose, token)
+                await _ask(store, "leave", key, token)
                 return None
             if fence:
-                return Lock(store, device_id, purpose, token, fence, asked_s + ttl_ms / 1_000)
+                return Lock(store, device_id, key, token, fence, asked_s + ttl_ms / 1_000)
     except BaseException:
         # Whatever happens to one that waits, the next one in the queue must not wait for it.
-        await _ask(store, "leave", device_id, purpose, token)
+        await _ask(store, "leave", key, token)
         raise
 
 
@@ -123,17 +123,6 @@ async def force_open(store: Store, device_id: str, purpose: str) -> bool:
     return bool(await store.do("DEL", store.keys.lock(shard_of(device_id, store.shards), device_id, purpose)))
 
 
-async def _ask(
-    store: Store, what: str, device_id: str, purpose: str, token: str, silent_ms: int = 0
-) -> tuple[int, int]:
-    part = shard_of(device_id, store.shards)
-    keys = store.keys
-    touched = [
-        keys.lock(part, device_id, purpose),
-        keys.lock_fence(part, device_id, purpose),
-        keys.lock_queue(part, device_id, purpose),
-        keys.lock_until(part, device_id, purpose),
-    ]
-    words: list[str | int] = [what, token, silent_ms, keys.lock_turn(part, device_id, purpose), _FENCE_TTL_MS]
-    fence, busy_ms = await store.run("lock", touched, words)
+async def _ask(store: Store, what: str, key: str, token: str, silent_ms: int = 0) -> tuple[int, int]:
+    fence, busy_ms = await store.run("lock", (key,), (what, token, silent_ms))
     return int(fence), int(busy_ms)

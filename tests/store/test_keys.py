@@ -10,7 +10,7 @@ import pytest
 from espfleet.store.keys import Keys
 
 SAMPLES = {"part": 3, "shard": 3, "device_id": "3c71bff93720", "duty": "lead:sweep", "layout_id": "0f", "kind": "rooms"}
-SAMPLES |= {"purpose": "request", "what": "pin"}
+SAMPLES |= {"purpose": "request", "what": "pin", "token": "0f:9"}
 SAMPLES |= {"role": "prober", "name": "host-1", "command_id": "0f", "mark": "m"}
 FUNCTIONS = [name for name in vars(Keys) if not name.startswith("_") and name not in ("prefix", "may_stay")]
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from espfleet.domain.shards import shard_of
 from espfleet.errors import LockBusyError
 from espfleet.store import cooldowns, locks
 from espfleet.store.client import Store
@@ -24,7 +25,7 @@ async def taken(store: Store, *, ttl_ms: int = 10_000, wait_ms: int = 5_000) -> 
 
 
 def queue(store: Store) -> str:
-    return store.keys.lock_queue(locks.shard_of(DEVICE, store.shards), DEVICE, "request")
+    return store.keys.lock(shard_of(DEVICE, store.shards), DEVICE, "request") + ":queue"
 
 
 async def waiting(store: Store, count: int) -> None:
@@ -82,9 +83,8 @@ async def test_a_holder_that_dies_frees_it_in_time(store: Store) -> None:
 
 async def test_one_that_dies_while_it_waits_is_passed_over(store: Store) -> None:
     first = await taken(store)
-    until = store.keys.lock_until(locks.shard_of(DEVICE, store.shards), DEVICE, "request")
     await store.redis.zadd(queue(store), {"dead:10000": 1})
-    await store.redis.zadd(until, {"dead:10000": 1})
+    await store.redis.zadd(queue(store).replace(":queue", ":until"), {"dead:10000": 1})
     second = asyncio.create_task(taken(store))
     await waiting(store, 2)
     await first.release()
@@ -140,7 +140,7 @@ async def test_no_lock_outlives_its_lifetime(store: Store, holders: list[tuple[i
             await lock.release()
 
     await asyncio.gather(*(hold(*holder) for holder in holders))
-    key = store.keys.lock(locks.shard_of(DEVICE, store.shards), DEVICE, "request")
+    key = store.keys.lock(shard_of(DEVICE, store.shards), DEVICE, "request")
     assert int(await store.redis.pttl(key)) <= max(ttl_ms for ttl_ms, _, _ in holders)
     await asyncio.sleep(0.13)
     assert await locks.take(store, DEVICE, wait_ms=0)
