@@ -36,7 +36,7 @@ Slots = npt.NDArray[np.int32]
 
 VERSION = 1
 #: version, encoding, samples, first slot, slots spanned, when slot 0's probe was sent (epoch ns), ns between slots
-_HEADER = struct.Struct("<BBHIIqI")
+_HEADER = struct.Struct("<BBHIIqQ")
 _RUN, _BITMAP, _INDEX = 0, 1, 2
 MAX_BATCH = 0xFFFF
 
@@ -102,7 +102,7 @@ def is_lost(rtt_us: Floats) -> npt.NDArray[np.bool_]:
 def pack(batch: Batch) -> bytes:
     """Return a batch of 1 to 65,535 samples as bytes.
 
-    There are 24 for the header, 4 a sample and, unless the slots are neighbours, the shorter of a bitmap and a list.
+    There are 28 for the header, 4 a sample and, unless the slots are neighbours, the shorter of a bitmap and a list.
     """
     slots = batch.slots
     count = len(slots)
