@@ -36,6 +36,12 @@ def gateway_url(given: Settings) -> str:
     return f"ws://[{host}]:{given.server_port}/lamp" if ":" in host else f"ws://{host}:{given.server_port}/lamp"
 
 
+def web_url(given: Settings) -> str:
+    """Return the URL of the dashboard of these settings, for a browser on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.web_host, given.web_host)
+    return f"http://[{host}]:{given.web_port}/" if ":" in host else f"http://{host}:{given.web_port}/"
+
+
 @contextlib.contextmanager
 def fleet_url(given: Settings) -> Iterator[str]:
     """Yield the URL of the fleet's Redis; the embedded one runs for as long as this lasts, or longer.

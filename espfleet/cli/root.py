@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from espfleet.cli.groups import GroupCommands
     from espfleet.cli.rooms import RoomCommands
     from espfleet.cli.targets import TargetCommands
+    from espfleet.cli.tokens import TokenCommands
 
 
 class Cli:
@@ -23,7 +24,7 @@ class Cli:
     """
 
     def up(self, demo: str = "") -> None:
-        """Run a whole fleet here: Redis, prober, leveler, gateway and steward.
+        """Run a whole fleet here: Redis, prober, leveler, gateway, steward and the web with its dashboard.
 
         Ctrl-C stops it. An empty fleet gets the demo by itself: simulated lamps and targets, nothing real.
 
@@ -69,7 +70,7 @@ class Cli:
         """Run one worker until Ctrl-C; any number of each may run, on any machine with the same REDIS_URL.
 
         Args:
-            worker: prober, leveler, gateway, steward or lamps (the simulated lamps of this fleet).
+            worker: prober, leveler, gateway, web, steward or lamps (the simulated lamps of this fleet).
         """
         from espfleet.cli.run import run
 
@@ -215,6 +216,22 @@ class Cli:
         from espfleet.cli.stream import init_consumers
 
         init_consumers()
+
+    def tokens(self) -> None:
+        """List who has a token for the web and for watching, and what it lets them do."""
+        from espfleet.cli.tokens import tokens
+
+        tokens()
+
+    def token(self, name: str) -> TokenCommands:
+        """Make or end a token (./espcli token laptop add --role admin).
+
+        Args:
+            name: Name for it, such as laptop.
+        """
+        from espfleet.cli.tokens import TokenCommands
+
+        return TokenCommands(name)
 
     def settings(self) -> None:
         """List every setting with its value and where it comes from; secrets are masked."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from espfleet import logs
-from espfleet.cli.opening import fleet_url, settings
+from espfleet.cli.opening import fleet_url, gateway_url, settings
 from espfleet.cli.stopping import run_until_told
 from espfleet.domain.names import nearest, shown
 from espfleet.domain.sizes import LONG_MS
@@ -60,6 +60,16 @@ async def _gateway(store: Store, given: Settings) -> None:
     )
 
 
+async def _web(store: Store, given: Settings) -> None:
+    from espfleet.web.context import WebSettings
+    from espfleet.web.server import run_web
+
+    await run_web(
+        store,
+        WebSettings(name=worker_name(), host=given.web_host, port=given.web_port, gateway_url=gateway_url(given)),
+    )
+
+
 async def _steward(store: Store, given: Settings) -> None:
     from espfleet.workers.steward import Steward
 
@@ -77,6 +87,7 @@ WORKERS: dict[str, Work] = {
     "prober": _prober,
     "leveler": _leveler,
     "gateway": _gateway,
+    "web": _web,
     "steward": _steward,
     "lamps": _lamps,
 }

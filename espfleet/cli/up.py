@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from espfleet import logs
-from espfleet.cli.opening import fleet_url, settings
+from espfleet.cli.opening import fleet_url, settings, web_url
 from espfleet.cli.run import keep_server
 from espfleet.cli.simulate import add_demo, load
 from espfleet.cli.stopping import SUPERVISED, run_until_told
@@ -29,7 +29,7 @@ from espfleet.store.client import Store, open_store
 
 logger = logging.getLogger(__name__)
 
-WORKERS = ("prober", "leveler", "gateway", "steward")
+WORKERS = ("prober", "leveler", "gateway", "steward", "web")
 #: Children get this long to end by themselves.
 STOP_S = 1.5
 #: A worker that dies is started again at once; one that dies again and again, after up to this time.
@@ -76,13 +76,14 @@ def up(demo: bool | None) -> None:
     """Run a whole fleet until Ctrl-C.
 
     Raises:
-        StartError: If a fleet runs in this data folder already, or the gateway's port is in use.
+        StartError: If a fleet runs in this data folder already, or a port is in use.
         StoreError: If Redis cannot be used.
     """
     given = settings()
     logs.set_up("up", given.log_level)
     with fleet_url(given) as url, _only_one(given.data):
-        _check_port(given.server_host, given.server_port)
+        _check_port("gateway", given.server_host, given.server_port, "SERVER")
+        _check_port("web", given.web_host, given.web_port, "WEB")
         run_until_told(lambda: _up(url, given, demo))
 
 
@@ -102,7 +103,8 @@ def _only_one(data: Path) -> Iterator[None]:
     except BlockingIOError:
         os.close(descriptor)
         raise StartError(
-            f"a fleet is running in {data} already; stop that one, or set ESPFLEET_DATA and SERVER_PORT for a second"
+            f"a fleet is running in {data} already; stop that one, or set ESPFLEET_DATA, SERVER_PORT and WEB_PORT "
+            "for a second"
         ) from None
     try:
         yield
@@ -110,7 +112,7 @@ def _only_one(data: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _check_port(host: str, port: int) -> None:
+def _check_port(what: str, host: str, port: int, setting: str) -> None:
     """Refuse a port that somebody else has, before anything is started."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
@@ -121,7 +123,7 @@ def _check_port(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as exc:
         raise StartError(
-            f"the gateway cannot listen on {host}:{port}: {exc.strerror}; set SERVER_HOST or SERVER_PORT"
+            f"the {what} cannot listen on {host}:{port}: {exc.strerror}; set {setting}_HOST or {setting}_PORT"
         ) from exc
 
 
@@ -153,6 +155,7 @@ def _introduce(store: Store, given: Settings, children: list[Child]) -> None:
     redis = "embedded Redis" if given.redis_url is None else "Redis"
     _say(f"{redis} at {store.url}; gateway at ws://{given.server_host}:{given.server_port}")
     workers = ", ".join([*(child.worker for child in children), *(["simulated lamps"] if load(given) else [])])
+    _say(f"Dashboard: {web_url(given)}")
     _say(f"Running: {workers}. Look: './espcli watch'. Ctrl-C stops everything.")
 
 

@@ -45,6 +45,11 @@ class Registry:
                 found.setdefault(target, []).append(group.name)
         return {target: tuple(sorted(names)) for target, names in found.items()}
 
+    @cached_property
+    def devices_by_name(self) -> tuple[Device, ...]:
+        """All devices in the order of their names."""
+        return tuple(sorted(self.devices.values(), key=lambda device: device.name))
+
     def device(self, name: str) -> Device:
         """Return the device with this name or hardware id.
 

@@ -260,6 +260,11 @@ async def view(store: Store, *, name: str, now_ms: int) -> DeviceView:
     return (await _views(store, current, [current.device(name)], now_ms))[0]
 
 
+async def views_of(store: Store, *, current: Registry, chosen: Iterable[Device], now_ms: int) -> list[DeviceView]:
+    """Return some devices of a registry that was loaded already, with what is known of them now, by name."""
+    return await _views(store, current, chosen, now_ms)
+
+
 async def _views(store: Store, current: Registry, devices: Iterable[Device], now_ms: int) -> list[DeviceView]:
     ordered = sorted(devices, key=lambda device: device.name)
     known = await presence.read_presence(store, [device.id for device in ordered])

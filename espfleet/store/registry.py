@@ -34,6 +34,8 @@ _MAKERS: Mapping[str, Make] = {
 }
 #: Rows read before, for each open fleet: reading 10,000 devices anew after each change would hold a gateway up.
 _known: WeakKeyDictionary[Store, dict[str, dict[str, Row]]] = WeakKeyDictionary()
+#: The registry as it was loaded last, for each open fleet.
+_latest: WeakKeyDictionary[Store, Registry] = WeakKeyDictionary()
 #: How often a change is planned anew because others were faster.
 TRIES = 100
 
@@ -63,6 +65,14 @@ async def load(store: Store) -> Registry:
         known[kind] = _things(table, known[kind], _MAKERS[kind])
     things = {kind: {key: thing for key, (_, thing) in rows.items()} for kind, rows in known.items()}
     return Registry(version=int(found_version or 0), **things)
+
+
+async def latest(store: Store) -> Registry:
+    """Return the registry, loaded anew only if its version has changed; for doors that are asked often."""
+    known = _latest.get(store)
+    if known is None or await version(store) != known.version:
+        known = _latest[store] = await load(store)
+    return known
 
 
 def _things(table: Mapping[bytes, bytes], known: Mapping[str, Row], make: Make) -> dict[str, Row]:

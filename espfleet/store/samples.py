@@ -167,8 +167,11 @@ class ShardReader:
 
     async def history(self, since_ms: int) -> list[StreamEntry]:
         """Return what the stream still holds since ``since_ms`` (ms since the epoch), whoever has read it."""
+        return await self.since(str(since_ms))
+
+    async def since(self, start: str) -> list[StreamEntry]:
+        """Return what the stream still holds from an entry id on, or after it if ``(`` stands before the id."""
         found: list[StreamEntry] = []
-        start = str(since_ms)
         while True:
             entries = await self._store.do("XRANGE", self._stream, start, "+", "COUNT", _READ_AT_ONCE)
             found += [_entry(entry_id, fields) for entry_id, fields in entries]

@@ -11,6 +11,7 @@ from espfleet.store import presence
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
 from espfleet.workers.forever import Forever
+from espfleet.workers.history import STEP_S, Chronicler
 from espfleet.workers.membership import BEAT_S, Membership
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ SWEEP_S = 0.5
 class Steward:
     """One steward; ``run`` ends only by being cancelled.
 
-    Its duty so far: the sweep, which tells once that a device is offline whose gateway died with it.
+    Its duties: the sweep, which tells once that a device is offline whose gateway died with it, and the history.
     """
 
     def __init__(self, store: Store, name: str) -> None:
@@ -34,6 +35,7 @@ class Steward:
         self._membership = Membership(store, ROLE, name)
         self._lease: Lease | None = None
         self._swept = 0
+        self._chronicler = Chronicler(store, name)
 
     async def run(self) -> None:
         """Do the duties for ever."""
@@ -41,6 +43,7 @@ class Steward:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(Forever("steward", logger).run(self._beat, BEAT_S), name="beat")
                 tasks.create_task(Forever("sweep", logger).run(self._sweep, SWEEP_S), name="sweep")
+                tasks.create_task(Forever("history", logger).run(self._chronicler.step, STEP_S), name="history")
         finally:
             # Redis may be the reason why we stop; the lease then ends by itself.
             with contextlib.suppress(StoreError, TimeoutError):

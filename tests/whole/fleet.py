@@ -31,6 +31,7 @@ class Fleet:
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
         self.port = int(settings.setdefault("SERVER_PORT", str(free_port())))
+        self.web_port = int(settings.setdefault("WEB_PORT", str(free_port())))
         self.environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),

@@ -1,0 +1,48 @@
+"""Commands about tokens of people and programs."""
+
+from __future__ import annotations
+
+import functools
+
+from espfleet.cli import output
+from espfleet.cli.opening import with_store
+from espfleet.cli.words import age, now_ms
+from espfleet.services import tokens as service
+
+
+def tokens() -> None:
+    """List the tokens."""
+    at_ms = now_ms()
+    holders = with_store(service.holders)
+    output.show(
+        [holder.to_dict() for holder in holders],
+        lambda: output.table(
+            ("name", "role", "made"),
+            [(holder.name, holder.role.value, f"{age(holder.created_ms, at_ms)} ago") for holder in holders],
+            "There is no token yet: ./espcli token NAME add",
+        ),
+    )
+
+
+class TokenCommands:
+    """One token."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __str__(self) -> str:
+        return f"Say what to do with it: ./espcli token {self._name} add, or remove."
+
+    def add(self, role: str = "viewer") -> None:
+        """Make the token and show it, this once.
+
+        Args:
+            role: viewer (look), operator (also tell devices to do things) or admin (also change the fleet).
+        """
+        token = with_store(functools.partial(service.add, name=self._name, role=role, now_ms=now_ms()))
+        output.say(f"The token of {self._name}, shown this once: {token}", {"name": self._name, "token": token})
+
+    def remove(self) -> None:
+        """End the token."""
+        holder = with_store(functools.partial(service.remove, name=self._name))
+        output.say(f"The token {holder.name} is no longer valid.", {"name": holder.name})

@@ -1,0 +1,1 @@
+"""The web door: JSON API, live feed and dashboard."""

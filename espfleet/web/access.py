@@ -1,0 +1,75 @@
+"""Who may do what: by token, by the cookie of a login, or, on a fresh fleet and loopback, anybody on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+
+from espfleet.domain.roles import Role
+from espfleet.errors import RoleWantedError, TokenWantedError
+from espfleet.services import tokens
+from espfleet.web.context import Context, Here, is_loopback
+
+COOKIE = "espfleet_token"
+COOKIE_S = 30 * 86_400
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+async def role_of(request: Request, context: Context) -> Role:
+    """Return the role of whoever asks.
+
+    Raises:
+        TokenWantedError: If a token is needed and none, or a wrong one, is shown; or if another site makes a
+            browser ask.
+    """
+    _check_origin(request, context)
+    token = presented(request)
+    if token:
+        holder = await tokens.holder_of(context.store, token=token)
+        if holder is None:
+            raise TokenWantedError("this token is not known; './espcli token NAME add' makes one")
+        return holder.role
+    if context.settings.loopback and not await tokens.any_admin(context.store):
+        return Role.ADMIN
+    raise TokenWantedError("show a token: in the header 'Authorization: Bearer …', or log in on the dashboard")
+
+
+def presented(request: Request) -> str:
+    """Return the token that a request shows, or ``""``."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return request.cookies.get(COOKIE, "")
+
+
+def _check_origin(request: Request, context: Context) -> None:
+    """Refuse what another site makes a browser ask for, in its user's name."""
+    host = request.headers.get("host", "")
+    name = urlsplit(f"//{host}").hostname or ""
+    if context.settings.loopback and not is_loopback(name):
+        # A name that somebody else lets point to this machine (DNS rebinding), or a proxy that makes it public.
+        raise TokenWantedError(f"this server answers as localhost only, not as {name!r}")
+    if request.method in _SAFE or request.headers.get("authorization"):
+        return
+    origin = request.headers.get("origin")
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise TokenWantedError("another site may not do this")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise TokenWantedError("another site may not do this")
+
+
+def need(wanted: Role) -> Callable[[Request, Context], Awaitable[Role]]:
+    """Return a dependency that lets in whoever has this role."""
+
+    async def check(request: Request, here: Here) -> Role:
+        role = await role_of(request, here)
+        if not role.may(wanted):
+            raise RoleWantedError(wanted.value)
+        return role
+
+    return check
+
+
+VIEWER, OPERATOR, ADMIN = (Depends(need(role)) for role in Role)

@@ -1,0 +1,146 @@
+"""The fleet as a whole over HTTP: the wall, levels, why, events, who I am, and whether all is well."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from espfleet import __version__
+from espfleet.domain.devices import Dialect
+from espfleet.domain.groups import PRESETS, Combine
+from espfleet.errors import TokenWantedError
+from espfleet.services import devices, levels, tokens
+from espfleet.services import why as why_service
+from espfleet.store import events, registry, workers
+from espfleet.web.access import COOKIE, COOKIE_S, role_of
+from espfleet.web.context import Here
+from espfleet.web.live import level_row
+from espfleet.web.shapes import Login
+
+router = APIRouter(tags=["fleet"])
+#: Without a token: what tells nothing about the fleet.
+open_router = APIRouter(tags=["fleet"])
+ROLES = ("prober", "leveler", "gateway", "steward")
+
+
+@router.get("/wall", response_class=JSONResponse)
+async def wall(here: Here) -> JSONResponse:
+    """Show all that the dashboard's first page needs, in one short answer."""
+    now_ms = here.clock()
+    current = await registry.latest(here.store)
+    views = await devices.views_of(here.store, current=current, chosen=current.devices_by_name, now_ms=now_ms)
+    found = await levels.read(here.store, registry=current, now_ms=now_ms)
+    return JSONResponse(
+        {
+            "at_ms": now_ms,
+            "version": current.version,
+            "rooms": [
+                {"name": room.name, "group": room.group, "brightness": room.brightness, "labels": room.labels}
+                for room in sorted(current.rooms.values(), key=lambda room: room.name)
+            ],
+            "groups": {name: level_row(level) for name, level in sorted(found.items())},
+            "devices": [
+                {
+                    "id": view.device.id,
+                    "name": view.device.name,
+                    "room": view.device.room,
+                    "group": view.group,
+                    "brightness": current.brightness_of(view.device),
+                    "presence": view.presence.value,
+                    "offline_reason": view.reason.value if view.reason else None,
+                    "changed_ms": view.since_ms,
+                    "seen_ms": view.seen_ms,
+                    "simulated": view.device.simulated,
+                }
+                for view in views
+            ],
+            "targets": len(current.targets),
+            "choices": {
+                "presets": list(PRESETS),
+                "combine": [word.value for word in Combine],
+                "dialects": [word.value for word in Dialect],
+                "targets": sorted(current.targets),
+            },
+        }
+    )
+
+
+@router.get("/levels")
+async def list_levels(here: Here) -> list[dict[str, Any]]:
+    """List the level of every group."""
+    current = await registry.latest(here.store)
+    found = await levels.read(here.store, registry=current, now_ms=here.clock())
+    return [level_row(level) for _, level in sorted(found.items())]
+
+
+@router.get("/why/{name}")
+async def why(
+    here: Here,
+    name: str,
+    kind: Annotated[
+        str, Query(pattern="^(device|room|group|target)?$", description="where several have the name")
+    ] = "",
+) -> dict[str, Any]:
+    """Explain a level: every contribution of every target, with what it was made of."""
+    asked = f"{kind} {name}" if kind else name
+    return asdict(await why_service.why(here.store, name=asked, now_ms=here.clock()))
+
+
+@router.get("/events")
+async def list_events(
+    here: Here,
+    since: Annotated[str, Query(pattern=r"^\d{1,15}(-\d{1,15})?$|^$", description="id of the last event known")] = "",
+    kind: Annotated[str, Query(max_length=64)] = "",
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+) -> list[dict[str, Any]]:
+    """List what happened: after an event, oldest first; or the latest, newest first."""
+    # A kind is picked out of what there is; ten times the wanted number finds rare ones too.
+    count = min(limit * 10, 10_000) if kind else limit
+    found = await events.read(here.store, since, count) if since else (await events.latest(here.store, count))[::-1]
+    return [
+        {**event.fields, "id": event.event_id, "at_ms": event.at_ms, "kind": event.kind}
+        for event in found
+        if not kind or event.kind == kind
+    ][:limit]
+
+
+@router.get("/workers")
+async def list_workers(here: Here) -> dict[str, dict[str, Any]]:
+    """List the living workers of each role, with what they tell about themselves."""
+    return {role: dict(await workers.alive(here.store, role)) for role in ROLES}
+
+
+@open_router.get("/session")
+async def session(here: Here, request: Request) -> dict[str, Any]:
+    """Say what whoever asks may do; `role` is null where a token is wanted."""
+    try:
+        role: str | None = (await role_of(request, here)).value
+    except TokenWantedError:
+        role = None
+    return {"role": role, "version": __version__}
+
+
+@open_router.post("/session")
+async def log_in(here: Here, request: Request, wish: Login, response: Response) -> dict[str, Any]:
+    """Keep a token in a cookie that scripts cannot read and other sites cannot use."""
+    holder = await tokens.holder_of(here.store, token=wish.token)
+    if holder is None:
+        raise TokenWantedError("this token is not known")
+    response.set_cookie(
+        COOKIE,
+        wish.token,
+        max_age=COOKIE_S,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return {"role": holder.role.value, "version": __version__}
+
+
+@open_router.delete("/session", status_code=204)
+async def log_out(response: Response) -> None:
+    """Forget the cookie."""
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")

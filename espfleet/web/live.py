@@ -1,0 +1,195 @@
+"""The live feed: what changes in the fleet, encoded once for all who look.
+
+Changes of levels that come within ``TICK_S`` become one message. The latest messages are kept, so that a reader that
+comes back goes on where it was; one that falls behind them is cut, and comes back to begin anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any
+
+from espfleet.domain.shards import shard_of
+from espfleet.domain.states import GroupLevel
+from espfleet.errors import StoreError
+from espfleet.services import levels
+from espfleet.store import registry
+from espfleet.store.client import Store
+from espfleet.store.feed import Beat, EventSent, Feed, LevelsChanged, RegistryChanged, Resync, Topic
+
+#: With the way from leveler to browser it keeps level → pixel within 250 ms.
+TICK_S = 0.08
+#: Each reader hears something at least this often; a browser that hears nothing for three beats shows its lamps stale.
+BEAT_S = 1.0
+#: The owner of a shard beats once a second.
+SILENCE_S = 3.0
+#: Messages kept for those who come back.
+KEPT = 2_048
+MOST_READERS = 2_000
+
+
+class Live:
+    """What happens, as server-sent events.
+
+    Args:
+        store: Where the fleet is kept.
+        clock: Returns ms since the epoch.
+
+    Attributes:
+        epoch: Name of this run; ids of messages begin with it.
+        cut: Readers that were cut for being slow.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], int]) -> None:
+        self.epoch = secrets.token_hex(4)
+        self.cut = 0
+        self._store = store
+        self._clock = clock
+        self._kept: deque[bytes] = deque(maxlen=KEPT)
+        self._newest = 0
+        self._pending: dict[str, GroupLevel] = {}
+        self._shown: dict[str, tuple[int, str]] = {}
+        self._heard_s: dict[int, float] = {}
+        self._readers: set[asyncio.Event] = set()
+        self._stale = True
+        self._closed = False
+
+    @property
+    def readers(self) -> int:
+        """How many are looking."""
+        return len(self._readers)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more may look."""
+        return len(self._readers) >= MOST_READERS
+
+    async def run(self) -> None:
+        """Follow the fleet until cancelled; all readers end then."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow(), name="feed")
+                tasks.create_task(self._tick(), name="tick")
+                tasks.create_task(self._beat(), name="beat")
+        finally:
+            self._closed = True
+            self._wake()
+
+    async def _follow(self) -> None:
+        topics = (Topic.LEVELS, Topic.REGISTRY, Topic.EVENTS)
+        async with Feed(self._store, topics) as feed:
+            async for message in feed:
+                if isinstance(message, LevelsChanged | Beat):
+                    self._heard_s[message.shard] = time.monotonic()
+                if isinstance(message, LevelsChanged):
+                    self._pending.update((level.group, level) for level in message.levels)
+                elif isinstance(message, RegistryChanged):
+                    self.tell("registry", {"version": message.version})
+                elif isinstance(message, EventSent):
+                    event = message.event
+                    self.tell(
+                        "presence" if event.kind == "presence" else "event",
+                        {"id": event.event_id, "at_ms": event.at_ms, "kind": event.kind, **event.fields},
+                    )
+                elif isinstance(message, Resync):
+                    self._stale = True
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self._pending:
+                self._tell_levels(self._pending)
+                self._pending = {}
+
+    def _tell_levels(self, changed: Mapping[str, GroupLevel]) -> None:
+        self._shown.update((name, (level.level, level.state.value)) for name, level in changed.items())
+        rows = {name: level_row(level) for name, level in changed.items()}
+        self.tell("levels", {"at_ms": self._clock(), "levels": rows})
+
+    async def _beat(self) -> None:
+        """Tell readers that all holds; read the levels again when something may have been missed."""
+        while True:
+            now_s = time.monotonic()
+            quiet = [shard for shard in range(self._store.shards) if now_s - self._heard_s.get(shard, 0.0) > SILENCE_S]
+            try:
+                if self._stale or quiet:
+                    await self._reread(set(range(self._store.shards)) if self._stale else set(quiet))
+                    self._stale = False
+                self.tell("beat", {"at_ms": self._clock()})
+            except StoreError:
+                # Nothing is told: readers hear no beat and show what they have as stale.
+                self._stale = True
+            await asyncio.sleep(BEAT_S)
+
+    async def _reread(self, shards: set[int]) -> None:
+        current = await registry.latest(self._store)
+        found = await levels.read(self._store, registry=current, now_ms=self._clock())
+        changed = {
+            name: level
+            for name, level in found.items()
+            if shard_of(name, self._store.shards) in shards
+            and self._shown.get(name) != (level.level, level.state.value)
+        }
+        if changed:
+            self._tell_levels(changed)
+
+    def tell(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Tell all readers something."""
+        self._newest += 1
+        text = json.dumps(data, separators=(",", ":"))
+        self._kept.append(f"id: {self.epoch}-{self._newest}\nevent: {kind}\ndata: {text}\n\n".encode())
+        self._wake()
+
+    def _wake(self) -> None:
+        for reader in self._readers:
+            reader.set()
+
+    async def read(self, last_id: str = "") -> AsyncGenerator[bytes, None]:
+        """Yield the feed from now on, or from after the message ``last_id`` if that is still known.
+
+        It begins with ``hello``, which says whether it was. It ends when the reader has fallen behind what is kept.
+        """
+        at, resumed = self._position(last_id)
+        told = json.dumps({"epoch": self.epoch, "resumed": resumed})
+        yield f"retry: 1000\nid: {self.epoch}-{at}\nevent: hello\ndata: {told}\n\n".encode()
+        waiting = asyncio.Event()
+        self._readers.add(waiting)
+        try:
+            while not self._closed:
+                behind = self._newest - at
+                if behind > len(self._kept):
+                    self.cut += 1
+                    return
+                if behind:
+                    at = self._newest
+                    yield b"".join(self._kept[number] for number in range(len(self._kept) - behind, len(self._kept)))
+                    continue
+                waiting.clear()
+                await waiting.wait()
+        finally:
+            self._readers.discard(waiting)
+
+    def _position(self, last_id: str) -> tuple[int, bool]:
+        epoch, _, number = last_id.partition("-")
+        if epoch == self.epoch and number.isascii() and number.isdigit() and len(number) < 16:
+            at = int(number)
+            if self._newest - len(self._kept) <= at <= self._newest:
+                return at, True
+        return self._newest, False
+
+
+def level_row(level: GroupLevel) -> dict[str, Any]:
+    """Return a level as programs see it."""
+    return {
+        "group": level.group,
+        "level": level.level,
+        "state": level.state.value,
+        "band": level.band.value if level.band is not None else None,
+        "reason": level.reason,
+        "at_ms": level.at_ms,
+    }

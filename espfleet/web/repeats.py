@@ -1,0 +1,131 @@
+"""Requests that change something: capped in size, and with an ``Idempotency-Key`` done only once however often sent."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from espfleet.errors import StoreError
+from espfleet.store import answers
+from espfleet.store.answers import Answer
+from espfleet.store.client import Store
+from espfleet.web.problems import of_error, problem
+
+BODY_BYTES = 65_536
+KEY_CHARS = 128
+#: Told once: not kept, and so not told again.
+_SECRETS = ("token",)
+
+
+class Repeats:
+    """Reads the body of a request before anything is done, and answers repeated ones as before."""
+
+    def __init__(self, app: ASGIApp, store: Store) -> None:
+        self._app = app
+        self._store = store
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        body = await _body(receive)
+        if body is None:
+            await problem(413, "too_big", f"a request may have {BODY_BYTES} bytes")(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        key = headers.get("idempotency-key", "")
+        if scope["method"] != "POST" or not key:
+            await self._app(scope, _replayed(body), send)
+        elif len(key) > KEY_CHARS:
+            await problem(422, "invalid", f"an Idempotency-Key may have {KEY_CHARS} characters")(scope, receive, send)
+        else:
+            # Of whoever asks, too: nobody gets an answer that was meant for somebody else.
+            who = headers.get("authorization", "") + headers.get("cookie", "")
+            mark = sha256("\n".join([who, scope["path"], key]).encode()).hexdigest()
+            try:
+                await self._once(mark, body, scope, send)
+            except StoreError as exc:
+                await of_error(exc)(scope, receive, send)
+
+    async def _once(self, mark: str, body: bytes, scope: Scope, send: Send) -> None:
+        fingerprint = sha256(body).hexdigest()
+        before = await answers.begin(self._store, mark, fingerprint)
+        receive = _replayed(body)
+        if before is not None:
+            await _again(before, fingerprint)(scope, receive, send)
+            return
+        caught: dict[str, Any] = {"body": b""}
+
+        async def catch(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                caught["status"] = message["status"]
+                caught["kind"] = Headers(raw=message["headers"]).get("content-type", "")
+            else:
+                caught["body"] += message.get("body", b"")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, catch)
+        finally:
+            if 200 <= caught.get("status", 500) < 300:
+                text = _without_secrets(caught["body"])
+                await answers.keep(self._store, mark, Answer(fingerprint, caught["status"], caught["kind"], text))
+            else:
+                await answers.forget(self._store, mark)
+
+
+def _again(before: Answer, fingerprint: str) -> Response:
+    """Return what is answered to a request whose key was used before."""
+    if before.fingerprint != fingerprint:
+        return problem(422, "key_reused", "this Idempotency-Key belongs to another request")
+    if not before.status:
+        return problem(409, "in_progress", "the same request is being answered at this moment")
+    response = Response(before.body, before.status, media_type=before.kind)
+    MutableHeaders(raw=response.raw_headers)["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _without_secrets(body: bytes) -> str:
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return ""
+    if isinstance(told, dict):
+        told = {name: None if name in _SECRETS else value for name, value in told.items()}
+    return json.dumps(told)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return the whole body, or ``None`` if it is too big."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(parts)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > BODY_BYTES:
+            return None
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _replayed(body: bytes) -> Receive:
+    """Return a way to receive a body that was read already."""
+    told = False
+
+    async def receive() -> Message:
+        nonlocal told
+        if told:
+            return {"type": "http.disconnect"}
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive

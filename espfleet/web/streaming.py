@@ -1,0 +1,80 @@
+"""``/api/live``: the live feed over HTTP, for as long as a reader keeps up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from fastapi import APIRouter, Header, Request, Response
+from starlette.types import Receive, Scope, Send
+
+from espfleet.errors import RefusedError
+from espfleet.web.context import Here
+from espfleet.web.live import Live
+
+logger = logging.getLogger(__name__)
+
+#: A reader that takes nothing for so long is cut.
+STUCK_S = 5.0
+
+router = APIRouter(tags=["live"])
+
+
+class LiveResponse(Response):
+    """Sends the feed until the reader goes, gets stuck, or falls behind."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, live: Live, last_id: str) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._live = live
+        self._last_id = last_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        del scope
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        sending = asyncio.create_task(self._send(send), name="live reader")
+        gone = asyncio.create_task(_until_gone(receive), name="live reader gone")
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, gone):
+                task.cancel()
+            await asyncio.gather(sending, gone, return_exceptions=True)
+
+    async def _send(self, send: Send) -> None:
+        feed = self._live.read(self._last_id)
+        try:
+            async for chunk in feed:
+                async with asyncio.timeout(STUCK_S):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            self._live.cut += 1
+            logger.info("a reader of the live feed took nothing for %g s: it is cut", STUCK_S)
+        finally:
+            await feed.aclose()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@router.get(
+    "/live",
+    response_class=Response,
+    responses={200: {"content": {"text/event-stream": {"example": 'event: beat\ndata: {"at_ms":1750000000000}\n\n'}}}},
+)
+async def live(here: Here, request: Request, last_event_id: str = Header("", max_length=64)) -> Response:
+    """Follow the fleet as server-sent events: `hello`, `levels`, `presence`, `event`, `registry`, `beat`.
+
+    After a break, a reader that shows `Last-Event-ID` gets what it missed; `hello` says whether that was possible. If
+    not, it reads `/api/wall` again.
+    """
+    del request
+    if here.live.full:
+        raise RefusedError("too many are looking already")
+    return LiveResponse(here.live, last_event_id)
