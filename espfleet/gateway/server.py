@@ -24,7 +24,7 @@ from espfleet.gateway.listening import listen, port_of
 from espfleet.gateway.presence import Attendance
 from espfleet.gateway.reports import Reports
 from espfleet.gateway.settings import GatewaySettings, Limits
-from espfleet.gateway.tasks import run_together
+from espfleet.gateway.together import run_together
 from espfleet.gateway.viewers import Viewers
 from espfleet.store import presence, workers
 from espfleet.store.client import Store

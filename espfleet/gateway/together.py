@@ -1,4 +1,4 @@
-"""Tasks that belong together: when one fails, or the whole is cancelled, all end."""
+"""What runs together ends together: when one part fails, or the whole is cancelled."""
 
 from __future__ import annotations
 
