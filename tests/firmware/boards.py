@@ -67,6 +67,8 @@ class Board:
         self.lines: list[str] = []
         self.exit_code: int | None = None
         self.starts = 0
+        #: After the line that was found last.
+        self.at = 0
         self._script = script or firmware.folder / "main.py"
         self._changed = asyncio.Event()
         self._process: Process | None = None
@@ -127,9 +129,10 @@ class Board:
             self._changed.clear()
             while since < len(self.lines):
                 found = re.search(pattern, self.lines[since])
-                if found:
-                    return found
                 since += 1
+                if found:
+                    self.at = since
+                    return found
             left = end - time.monotonic()
             told = "\n".join(line for line in self.lines if not line.startswith("@pwm"))
             assert left > 0, f"not within {timeout_s} s: {pattern}\n{told[-3_000:]}"

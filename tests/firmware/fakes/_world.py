@@ -1,8 +1,10 @@
 """What the fakes share: a folder that outlives the process as flash and wires outlive a restart, and a way to tell.
 
 Files in ``FAKE_WORLD``, each read anew whenever it is asked for, so that a test can change the world under a running
-lamp: ``wifi`` (``on``, ``off``, ``wrong password``), ``pins`` (JSON: pin → level from 0 to 4095), ``climate``,
-``nvs``, ``rtc``, ``cause``. Whatever the lamp does to its hardware is printed as ``@what …``.
+lamp: ``wifi`` (``on``, ``off``, ``wrong password``), ``dns`` (address of a server), ``pins`` (JSON: pin → level from
+0 to 4095), ``climate`` (JSON), ``fault`` (what is broken), ``id``, ``nvs``, ``rtc``, ``cause``.
+
+Whatever the lamp does to its hardware is printed as ``@what …``.
 """
 
 import json

@@ -72,6 +72,8 @@ class PWM:
     def duty_u16(self, value=None):
         if value is None:
             return self._duty
+        if _world.read("fault") == "pwm":
+            raise RuntimeError("the hardware is broken")
         if not 0 <= value <= 65535:
             raise ValueError("duty_u16 must be from 0 to 65535")
         if value != self._duty:
