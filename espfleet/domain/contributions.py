@@ -6,8 +6,7 @@
     jitter   jitter of RFC 3550, in ms
     jump     how far now lies above the baseline, as a multiple of the baseline
 
-Each is mapped piecewise: 0 → 0, orange → 50, red → 90, 1.5 × red → 100. The level of a target is the highest of them;
-of equal ones the first in this order is told.
+Each is mapped piecewise: 0 → 0, orange → 50, red → 90, 1.5 × red → 100. The level of a target is the highest of them.
 """
 
 from __future__ import annotations
@@ -28,6 +27,8 @@ FULL_LEVEL = 100
 FULL = 1.5
 #: Stands for infinite where infinite would make a difference or a quotient meaningless.
 _HUGE: Any = np.float32(1e9)
+#: Points that usual latency may be too high, because it comes from bins.
+_USUAL_MARGIN = 2
 #: A threshold that nothing reaches.
 _NEVER_REACHED = 1e30
 
@@ -127,19 +128,32 @@ def calm_levels(values: Floats, marks: Floats, group: Rows) -> Floats:
     return level
 
 
-def hot_levels(values: Floats, lost_percent: Floats, marks: Floats, group: Rows) -> tuple[Floats, Floats]:
-    """Return the highest contribution, and the highest if the loss itself stood for its lower bound, float32 [n].
+def hot_levels(values: Floats, lost_percent: Floats, marks: Floats, group: Rows) -> tuple[Floats, Floats, Rows]:
+    """Return the highest contribution, the highest if the loss itself stood for its lower bound, and which that is.
 
     Args:
         values: As ``calm_levels`` left them, float32 [5, n].
         lost_percent: The loss itself, float32 [n].
         marks: ``marks_of`` the thresholds of each group, float32 [MARKS, groups].
         group: Number of the group to judge by, int64 [n].
+
+    Returns:
+        Two levels, float32 [n], and as ``deciding`` tells them, with one more for the loss itself, int64 [n].
     """
     marks = marks.take(group, axis=1)
     levels = levels_of(np.concatenate((values, lost_percent[None])), marks[_ORANGE], marks[_RED])
-    highest = np.maximum.reduce(levels[: len(Kind)])
-    return highest, np.maximum(highest, levels[len(Kind)])
+    highest: Floats = np.maximum.reduce(levels[: len(Kind)])
+    return highest, np.maximum(highest, levels[len(Kind)]), deciding(levels)
+
+
+def deciding(levels: Floats) -> Rows:
+    """Return which of the contributions is the highest, int64 [n]. Changes ``levels``.
+
+    Usual latency is told only where it is clearly above the present one, for it is less exact.
+    """
+    levels[Kind.USUAL] -= _USUAL_MARGIN
+    kinds: Rows = levels.argmax(axis=0)
+    return kinds
 
 
 def red_at_once(last_us: Floats, marks: Floats, group: Rows) -> npt.NDArray[np.bool_]:

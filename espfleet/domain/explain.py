@@ -10,7 +10,7 @@ import numpy as np
 from espfleet.domain.bands import CLEAR_AFTER_MS, GREEN, NO_BAND, NOT_LOW, ORANGE, RED
 from espfleet.domain.blocks import Blocks
 from espfleet.domain.combine import UNKNOWN
-from espfleet.domain.contributions import FULL_LEVEL, Kind, contributions, red_at_once
+from espfleet.domain.contributions import FULL_LEVEL, Kind, contributions, deciding, red_at_once
 from espfleet.domain.groups import Group, Thresholds
 from espfleet.domain.members import Members
 from espfleet.domain.quantiles import BIN_ERROR, Rows
@@ -132,13 +132,14 @@ def _target(blocks: Blocks, members: Members, member: int, number: int, now_ms: 
     newest_ms = int(block.newest_ms[row[0]])
     parts = _contributions(block, row, members, number) if newest_ms != NEVER else ()
     worst = max(parts, key=lambda part: part.level, default=None)
+    told = deciding(np.array([[part.level] for part in parts], np.float32))[0] if parts else 0
     last_us = float(block.last_us[row[0]])
     return TargetExplanation(
         target=name,
         level=None if shown == UNKNOWN else shown,
         unknown=WHY[Why(int(block.why_unknown(row)[0]))] if shown == UNKNOWN else "",
         computed=worst.level if worst else None,
-        decided_by=worst.name if worst else "",
+        decided_by=parts[told].name if parts else "",
         age_ms=now_ms - newest_ms if newest_ms != NEVER else None,
         samples=int(block.long.filled[row[0]]),
         last=_last(block, int(row[0]), blocks.targets[name]),

@@ -20,6 +20,7 @@ from espfleet.domain.members import Members, spread
 from espfleet.domain.names import nearest
 from espfleet.domain.quantiles import Floats, Rows
 from espfleet.domain.reasons import why_level, why_unknown
+from espfleet.domain.samples import UNRESOLVED
 from espfleet.domain.states import ORANGE_LEVEL, UNKNOWN_LEVEL, GroupLevel, State
 from espfleet.domain.summary import pack
 from espfleet.domain.targets import Target
@@ -30,6 +31,8 @@ from espfleet.errors import NotFoundError
 _CHUNK = 16_384
 #: Stand where a level could, for what was told of a group last.
 _PAUSED, _NOTHING = -2, -3
+#: Stands where a kind of contribution could.
+_NO_ADDRESS = -1
 
 
 class LevelBook:
@@ -74,9 +77,11 @@ class LevelBook:
 
     def _forget_told(self) -> None:
         groups = len(self._members.groups)
-        # By number of the group: whether a member changed since the last evaluation (the last is for targets in no
-        # group), and the level and deciding member that were told then.
+        # By number of the group, the last for targets in none: whether since the last evaluation a member changed its
+        # level, and whether one that is not green did so for another reason.
         self._dirty = np.ones(groups + 1, np.bool_)
+        self._turned = np.zeros(groups + 1, np.bool_)
+        # And the level and the deciding member that were told then.
         self._told_level = np.full(groups, _NOTHING, np.int64)
         self._told_decider = np.full(groups, -1, np.int64)
 
@@ -115,7 +120,8 @@ class LevelBook:
         unknown = taken.unmeasured[~block.known[taken.unmeasured]]
         if len(unknown):
             members, _ = self._members.of_rows(number, unknown)
-            self._dirty[self._members.group[members]] = True
+            group = self._members.group[members]
+            self._dirty[group] = self._turned[group] = True
         if len(taken.rows):
             self.samples += len(taken.rows)
             members, rows_of = self._members.of_rows(number, taken.rows)
@@ -145,9 +151,13 @@ class LevelBook:
         if len(hot):
             hot_rows, hot_members, sure = rows.take(hot), members.take(hot), at_once.take(hot)
             lost_percent = block.lost_percent(hot_rows)
-            hot_level, clear = hot_levels(values.take(hot, axis=1), lost_percent, of.marks, group.take(hot))
+            hot_level, clear, kinds = hot_levels(values.take(hot, axis=1), lost_percent, of.marks, group.take(hot))
             hot_level[sure] = clear[sure] = FULL_LEVEL
             level[hot] = hot_level
+            kinds[block.last_us.take(hot_rows) == UNRESOLVED] = _NO_ADDRESS
+            turned = kinds != of.kind.take(hot_members)
+            of.kind[hot_members] = kinds
+            self._dirty[group[hot[turned]]] = self._turned[group[hot[turned]]] = True
         shown = level.astype(np.int16)
         if len(hot):
             shown[hot] = of.bands.move(hot_members, hot_level, clear, sure, block.newest_ms.take(hot_rows))
@@ -169,8 +179,8 @@ class LevelBook:
         self._dirty[:] = False
         levels, deciders = self._verdicts(groups)
         changed = (levels != self._told_level[groups]) | (deciders != self._told_decider[groups])
-        # A group may stay unknown for another reason.
-        changed |= levels == UNKNOWN
+        changed |= (levels == UNKNOWN) | self._turned[groups]
+        self._turned[:] = False
         self._told_level[groups], self._told_decider[groups] = levels, deciders
         return self._tell(groups[changed], levels[changed], deciders[changed], now_ms)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from espfleet.domain.bands import GREEN
 from espfleet.domain.blocks import Blocks
-from espfleet.domain.contributions import Kind, contributions, red_at_once
+from espfleet.domain.contributions import Kind, contributions, deciding, red_at_once
 from espfleet.domain.members import Members
 from espfleet.domain.quantiles import Floats, Rows
 from espfleet.domain.samples import UNRESOLVED
@@ -71,7 +71,7 @@ def _deciding(block: WindowBlock, rows: Rows, members: Members, deciders: Rows) 
     lost = block.lost_percent(rows)
     # A band is held by the loss itself, see ``bands``.
     np.maximum(values[Kind.LOSS], lost, out=values[Kind.LOSS], where=members.bands.held.take(deciders) > GREEN)
-    kinds = contributions(values, members.marks.take(group, axis=1)).argmax(axis=0)
+    kinds = deciding(contributions(values, members.marks.take(group, axis=1)))
     values[Kind.LOSS] = lost
     values[Kind.JUMP] = values[Kind.NOW]
     told = values[kinds, np.arange(len(rows))]

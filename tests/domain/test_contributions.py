@@ -13,6 +13,7 @@ from espfleet.domain.contributions import (
     Kind,
     calm_levels,
     contributions,
+    deciding,
     hot_levels,
     jump_of,
     levels_of,
@@ -115,12 +116,17 @@ def test_the_short_ways_give_what_all_contributions_give(columns: list[tuple[flo
         expected = contributions(values.copy(), many[:, groups]).max(axis=0)
         used = values.copy()
         calm = calm_levels(used, many, groups)
-        highest, clear = hot_levels(used, values[Kind.LOSS] + 1, many, groups)
+        highest, clear, _ = hot_levels(used, values[Kind.LOSS] + 1, many, groups)
         below = expected < 50
         np.testing.assert_array_equal(calm[below], expected[below])
         assert (calm[~below] >= 50).all()
         np.testing.assert_array_equal(highest, expected)
         assert (clear >= highest).all()
+
+
+def test_usual_latency_decides_only_where_it_is_clearly_higher() -> None:
+    levels = np.array([[0, 0, 0], [50, 50, 0], [51.9, 52.1, 0], [50, 0, 0], [0, 0, 0]], np.float32)
+    assert deciding(levels).tolist() == [Kind.NOW, Kind.USUAL, Kind.LOSS]
 
 
 def test_one_sample_is_red_at_once_only_where_a_group_says_so() -> None:
