@@ -18,7 +18,7 @@ from espfleet.probes.links import ORIGIN_STAMP, says_unreachable
 from espfleet.probes.mmsg import MSG_ERRQUEUE, Arena, Outbox
 from espfleet.probes.outcomes import Counters
 from espfleet.probes.sockets import QUEUED_BYTES, SO_TIMESTAMPING, STAMPING, grow_buffers
-from espfleet.probes.wire import HEAD, SOCKADDRS, Family, Identity, Judge, Requests, Table, fill_sockaddr
+from espfleet.probes.wire import HEAD, SOCKADDRS, Family, Identity, Judge, Requests, Table, addresses_of
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class BatchLink:
 
     def point(self, slot: int, ip: str) -> None:
         """Send to another address from now on."""
-        fill_sockaddr(self._addresses[slot], self._family, ip)
+        self._addresses[slot] = addresses_of(self._family, [ip])[0]
 
     def _stamp(self) -> bool:
         try:

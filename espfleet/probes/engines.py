@@ -91,7 +91,7 @@ def readdress(
         engine.readdress(slot, _ip(endpoints[index], addresses))
         for engine, indices in engines
         for slot, index in enumerate(indices)
-        if endpoints[index].address.kind is not ProbeKind.SIM and not _pending(endpoints[index], addresses)
+        if endpoints[index].address.host in addresses and endpoints[index].address.kind is not ProbeKind.SIM
     )
 
 

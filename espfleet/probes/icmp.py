@@ -59,8 +59,8 @@ class IcmpEngine(PacedEngine):
         self._drops = drops(sock)
         self._dropped_ns = LONG_AGO_NS
         self._collected_ns = LONG_AGO_NS
-        # Probes sent since the socket was emptied: their answers and stamps must find room in it.
-        self._uncollected = 0
+        # Probes sent since the socket was read: their answers and stamps must find room in it.
+        self._unread = 0
         self._wakes = self.pace.step_ns(1) >= WAKING_STEP_NS
 
     def filenos(self) -> Sequence[int]:
@@ -86,13 +86,13 @@ class IcmpEngine(PacedEngine):
         return super()._point(slot, ip)
 
     def _collect(self, now_ns: int) -> None:
-        if self._wakes or now_ns - self._collected_ns >= COLLECT_NS or self._uncollected >= self._link.burst:
+        if self._wakes or now_ns - self._collected_ns >= COLLECT_NS:
             self._link.pull()
             self._digest()
             # Everything that came until now_ns was pulled; so what is missing is missing.
             self._ledger.expire(now_ns, self._dropped_ns)
             self._collected_ns = now_ns
-            self._uncollected = 0
+            self._unread = 0
 
     def _digest(self) -> None:
         # Looked at after pulling: what was pulled then bears stamps of the old clock or is given up.
@@ -115,9 +115,9 @@ class IcmpEngine(PacedEngine):
             if error:
                 self._give_up(error, now_ns)
             first += sent or 1
-            self._uncollected += sent
-            if self._uncollected >= link.burst:
-                self._uncollected = 0
+            self._unread += sent
+            if self._unread >= link.burst:
+                self._unread = 0
                 if link.pull():
                     self._digest()
         if self._wakes:

@@ -6,18 +6,17 @@ are sent in the order of positions, so send times rise with them and time-outs a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from espfleet.domain.samples import LOST, NOT_MEASURED, UNREACHABLE, Floats
+from espfleet.probes.expiry import SENT, Expiry, Ints
 from espfleet.probes.outcomes import Counters, Round
 
-Ints = npt.NDArray[np.int64]
-
-#: States of a probe.
-UNSENT, SENT, ANSWERED, TIMED_OUT, SETTLED, VOID = range(6)
+#: States of a probe, beside SENT.
+UNSENT, ANSWERED, TIMED_OUT, SETTLED, VOID = 0, 2, 3, 4, 5
 #: Rounds kept beyond those that the longest time-out spans: one that is being sent, one for sends that are late by
 #: up to an interval, one for time-outs noticed late.
 SPARE_ROUNDS = 3
@@ -54,7 +53,10 @@ class Ledger:
         self._order = np.arange(self.slots)
         self._at_ns = [0] * rounds
         self._step_ns = [0] * rounds
-        self._expiries = [_Expiry(int(timeout), timeouts_ns == timeout) for timeout in np.unique(timeouts_ns)]
+        self._expiries = [
+            Expiry(int(timeout), timeouts_ns == timeout, self._state, self._sent_ns)
+            for timeout in np.unique(timeouts_ns)
+        ]
         self._now_ns = -(2**62)
         self._known: list[tuple[Ints, Floats]] = []
         self._rounds: list[Round] = []
@@ -162,11 +164,14 @@ class Ledger:
             self._settle_as(np.array([position]), SETTLED, UNREACHABLE)
 
     def _newest_waiting(self, slot: int) -> int:
-        newest = (self.head - 1 - slot) // self.slots * self.slots + slot
-        for position in range(newest, max(-1, self.head - self.size - 1), -self.slots):
+        for position in range(self._newest(slot), max(-1, self.head - self.size - 1), -self.slots):
             if self._state[position % self.size] == SENT:
                 return position
         return -1
+
+    def _newest(self, slot: int) -> int:
+        """Return the position that a slot was sent at last; negative if never."""
+        return (self.head - 1 - slot) // self.slots * self.slots + slot
 
     def settle(self, position: int, value: float) -> None:
         """Give one waiting probe its sample."""
@@ -174,8 +179,9 @@ class Ledger:
 
     def forget(self, slot: int) -> None:
         """Give up the waiting probes of a slot as not measured."""
-        positions = np.arange(max(0, self.head - self.size), self.head)
-        positions = positions[(positions % self.slots == slot) & (self._state[positions % self.size] == SENT)]
+        newest = self._newest(slot)
+        positions = np.arange(newest, max(-1, self.head - self.size - 1), -self.slots)
+        positions = positions[self._state[positions % self.size] == SENT]
         self.counters.not_measured += len(positions)
         self._settle_as(positions, VOID, NOT_MEASURED)
 
@@ -202,7 +208,7 @@ class Ledger:
         Returns:
             Positions of the probes given up, int64 [n].
         """
-        gone = [expiry.take(self, now_ns) for expiry in self._expiries if self.outstanding]
+        gone = [expiry.take(self.head, now_ns) for expiry in self._expiries if self.outstanding]
         positions = np.concatenate(gone) if gone else np.zeros(0, np.int64)
         if len(positions):
             doubtful = self._sent_ns[positions % self.size] <= dropped_ns
@@ -215,7 +221,7 @@ class Ledger:
         """Return when the first waiting probe's time is over, or ``None`` while none waits."""
         if not self.outstanding:
             return None
-        times = [expiry.next_ns(self) for expiry in self._expiries]
+        times = [expiry.next_ns(self.head) for expiry in self._expiries]
         return min((time for time in times if time is not None), default=None)
 
     def take(self) -> list[Round]:
@@ -265,49 +271,6 @@ class Ledger:
             slots = (positions[low:high] - number * self.slots).astype(np.int32)
             self._rounds.append(Round(number, self._at_ns[row], self._step_ns[row], slots, values[low:high]))
             low = high
-
-
-class _Expiry:
-    """Finds the probes of one time-out whose time is over."""
-
-    def __init__(self, timeout_ns: int, mine: npt.NDArray[np.bool_]) -> None:
-        self.timeout_ns = timeout_ns
-        self.next = 0  # every earlier position is done with
-        self._mine = None if mine.all() else mine
-
-    def take(self, ledger: Ledger, now_ns: int) -> Ints:
-        found: list[Ints] = []
-        for low, high in self._stretches(ledger):
-            cut = int(np.searchsorted(ledger._sent_ns[low:high], now_ns - self.timeout_ns, side="right"))
-            found.append(self._waiting(ledger, low, low + cut))
-            self.next += cut
-            if cut < high - low:
-                break
-        return found[0] if len(found) == 1 else np.concatenate(found or [np.zeros(0, np.int64)])
-
-    def next_ns(self, ledger: Ledger) -> int | None:
-        for low, high in self._stretches(ledger):
-            waiting = self._waiting(ledger, low, high)
-            if len(waiting):
-                self.next = int(waiting[0])
-                return int(ledger._sent_ns[self.next % ledger.size]) + self.timeout_ns
-            self.next += high - low
-        return None
-
-    def _stretches(self, ledger: Ledger) -> Iterator[tuple[int, int]]:
-        """Yield the indices of what is not done with, as one or two stretches of the ring."""
-        self.next = max(self.next, ledger.head - ledger.size)
-        while self.next < ledger.head:
-            low = self.next % ledger.size
-            yield low, min(ledger.size, low + ledger.head - self.next)
-
-    def _waiting(self, ledger: Ledger, low: int, high: int) -> Ints:
-        """Return the positions that wait among the indices from ``self.next`` on."""
-        waiting = ledger._state[low:high] == SENT
-        if self._mine is not None:
-            waiting &= self._mine[np.arange(low, high) % ledger.slots]
-        found: Ints = np.flatnonzero(waiting) + self.next
-        return found
 
 
 def _joined(known: Sequence[tuple[Ints, Floats]]) -> tuple[Ints, Floats]:

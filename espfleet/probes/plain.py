@@ -20,7 +20,7 @@ from espfleet.probes.links import says_unreachable
 from espfleet.probes.mmsg import MESSAGE_BYTES, MSG_ERRQUEUE, STALE_ERRORS
 from espfleet.probes.outcomes import Counters
 from espfleet.probes.sockets import IP_RECVERR, IPV6_RECVERR, QUEUED_BYTES, SO_TIMESTAMPNS, grow_buffers
-from espfleet.probes.wire import HEAD, Family, Identity, Judge, Requests, Table, addresses_of, fill_sockaddr
+from espfleet.probes.wire import HEAD, Family, Identity, Judge, Requests, Table, addresses_of
 
 #: Room for a time and for an ICMP error with the address of who reported it.
 CONTROL_BYTES = 256
@@ -115,7 +115,7 @@ class PlainLink:
 
     def point(self, slot: int, ip: str) -> None:
         """Send to another address from now on."""
-        fill_sockaddr(self._addresses[slot], self._family, ip)
+        self._addresses[slot] = addresses_of(self._family, [ip])[0]
         self._names[slot] = _name(self._addresses[slot], self._family)
 
     def _messages(self, flags: int) -> Iterator[Message]:

@@ -27,7 +27,12 @@ RETRY_S = 10.0
 #: Lookups at one time.
 THREADS = 8
 
+#: What ends within this time is told together: engines look at all their targets when an address changes.
+TOGETHER_S = 0.05
+
 Lookup = Callable[[str], Sequence[str]]
+#: A name, and its addresses or why it has none.
+News = tuple[str, Sequence[str] | Exception]
 
 
 def look_up(name: str) -> list[str]:
@@ -83,7 +88,7 @@ class Resolver:
         self._lookup, self._refresh_s, self._retry_s, self._clock = lookup, refresh_s, retry_s, clock
         self._names: dict[str, _Name] = {}
         # What run() waits for: the end of a lookup, or None for other news.
-        self._news: asyncio.Queue[tuple[str, Sequence[str] | Exception] | None] = asyncio.Queue()
+        self._news: asyncio.Queue[News | None] = asyncio.Queue()
 
     def want(self, hosts: Iterable[str]) -> None:
         """Keep the addresses of these hosts from now on, and of no others; those that are addresses are left out."""
@@ -111,8 +116,8 @@ class Resolver:
             while True:
                 for name in self._due():
                     threads.ask(name)
-                news = await self._next_news()
-                if news is not None and self._learn(*news):
+                moved = [self._learn(name, outcome) for name, outcome in await self._next_news()]
+                if any(moved):
                     changed()
 
     def _due(self) -> list[str]:
@@ -123,15 +128,20 @@ class Resolver:
             self._names[name].asked = True
         return due
 
-    async def _next_news(self) -> tuple[str, Sequence[str] | Exception] | None:
-        """Wait for news, or until a name is due."""
+    async def _next_news(self) -> list[News]:
+        """Wait for the end of lookups, or until something is to be done; lookups that end together come together."""
         waiting = [known.due_s for known in self._names.values() if not known.asked]
         timeout_s = max(0.0, min(waiting) - self._clock()) if waiting else None
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._news.get()
+                first = await self._news.get()
         except TimeoutError:
-            return None
+            return []
+        if first is None:
+            return []
+        await asyncio.sleep(TOGETHER_S)
+        later = [self._news.get_nowait() for _ in range(self._news.qsize())]
+        return [first, *(news for news in later if news is not None)]
 
     def _learn(self, name: str, outcome: Sequence[str] | Exception) -> bool:
         """Take over the end of a lookup; say whether an address changed."""
@@ -157,7 +167,7 @@ class _Threads:
         self,
         lookup: Lookup,
         loop: asyncio.AbstractEventLoop,
-        news: asyncio.Queue[tuple[str, Sequence[str] | Exception] | None],
+        news: asyncio.Queue[News | None],
     ) -> None:
         self._lookup, self._loop, self._news = lookup, loop, news
         self._asked: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -64,28 +64,22 @@ SOCKADDRS = {
 }
 
 
-def fill_sockaddr(row: np.void, family: Family, ip: str) -> None:
-    """Write an IP address (for IPv6 also ``fe80::1%eth0``) into a row of socket addresses.
+def addresses_of(family: Family, ips: Sequence[str]) -> Table:
+    """Return the socket addresses of IP addresses (for IPv6 also of the form ``fe80::1%eth0``).
 
     Raises:
-        OSError: If it is not an address of that family, or there is no such interface.
-    """
-    host, _, interface = ip.partition("%")
-    row["family"] = family
-    row["ip"] = np.frombuffer(socket.inet_pton(family, host), row["ip"].dtype)
-    if family is Family.V6:
-        row["scope"] = socket.if_nametoindex(interface) if interface else 0
-
-
-def addresses_of(family: Family, ips: list[str]) -> Table:
-    """Return the socket addresses of IP addresses.
-
-    Raises:
-        OSError: If one is not of that family.
+        OSError: If one is not of that family, or there is no such interface.
     """
     addresses = np.zeros(len(ips), SOCKADDRS[family])
-    for row, ip in zip(addresses, ips, strict=True):
-        fill_sockaddr(row, family, ip)
+    words = addresses["ip"]
+    hosts = [ip.partition("%")[0] for ip in ips]
+    packed = b"".join(socket.inet_pton(family, host) for host in hosts)
+    words[:] = np.frombuffer(packed, words.dtype).reshape(words.shape)
+    addresses["family"] = family
+    if family is Family.V6:
+        for row, (ip, host) in enumerate(zip(ips, hosts, strict=True)):
+            if ip != host:
+                addresses["scope"][row] = socket.if_nametoindex(ip[len(host) + 1 :])
     return addresses
 
 

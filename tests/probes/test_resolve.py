@@ -112,6 +112,17 @@ async def test_the_last_good_address_is_kept_while_lookups_fail(caplog: pytest.L
     ]
 
 
+async def test_names_that_are_found_together_are_told_together() -> None:
+    names = Names(**{f"host{number}_test": ["192.0.2.1"] for number in range(100)})
+    told = []
+    resolver = Resolver(names.look_up)
+    resolver.want(name.replace("_", ".") for name in names.known)
+    task = asyncio.create_task(resolver.run(lambda: told.append(len(resolver.addresses()))))
+    await wait_until(lambda: told and told[-1] == 100)
+    task.cancel()
+    assert len(told) <= 5
+
+
 @pytest.mark.parametrize(
     ("found", "chosen"),
     [
