@@ -8,8 +8,10 @@ from functools import cached_property
 
 from espfleet.domain.devices import Device
 from espfleet.domain.groups import Group
+from espfleet.domain.jobs import Job
 from espfleet.domain.names import check_device_id, nearest
 from espfleet.domain.rooms import Room
+from espfleet.domain.sensors import Sensor
 from espfleet.domain.shards import shard_of
 from espfleet.domain.targets import Target
 from espfleet.errors import InvalidError, NotFoundError
@@ -23,6 +25,7 @@ class Registry:
         version: Grows with every change.
         devices: By hardware id.
         rooms, groups, targets: By name.
+        jobs, sensors: By hardware id, ``/`` and name.
     """
 
     version: int = 0
@@ -30,6 +33,8 @@ class Registry:
     rooms: Mapping[str, Room] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     targets: Mapping[str, Target] = field(default_factory=dict)
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    sensors: Mapping[str, Sensor] = field(default_factory=dict)
 
     @cached_property
     def device_ids(self) -> dict[str, str]:
@@ -49,6 +54,22 @@ class Registry:
     def devices_by_name(self) -> tuple[Device, ...]:
         """All devices in the order of their names."""
         return tuple(sorted(self.devices.values(), key=lambda device: device.name))
+
+    @cached_property
+    def jobs_of(self) -> dict[str, tuple[Job, ...]]:
+        """Jobs of each device by its hardware id, in the order of their names; devices without are absent."""
+        found: dict[str, list[Job]] = {}
+        for key in sorted(self.jobs):
+            found.setdefault(self.jobs[key].device_id, []).append(self.jobs[key])
+        return {device_id: tuple(jobs) for device_id, jobs in found.items()}
+
+    @cached_property
+    def sensors_of(self) -> dict[str, tuple[Sensor, ...]]:
+        """Sensors of each device by its hardware id, in the order of their names; devices without are absent."""
+        found: dict[str, list[Sensor]] = {}
+        for key in sorted(self.sensors):
+            found.setdefault(self.sensors[key].device_id, []).append(self.sensors[key])
+        return {device_id: tuple(sensors) for device_id, sensors in found.items()}
 
     def device(self, name: str) -> Device:
         """Return the device with this name or hardware id.

@@ -174,7 +174,12 @@ async def unregister(store: Store, *, name: str) -> Device:
 
     def plan(current: Registry) -> list[Change]:
         gone[:] = [current.device(name)]
-        return [Change("devices", gone[0].id, None)]
+        device_id = gone[0].id
+        return [
+            Change("devices", device_id, None),
+            *(Change("jobs", job.key, None) for job in current.jobs_of.get(device_id, ())),
+            *(Change("sensors", sensor.key, None) for sensor in current.sensors_of.get(device_id, ())),
+        ]
 
     await registry.change(store, plan)
     await presence.forget(store, gone[0].id)

@@ -1,4 +1,4 @@
-"""Readings: the latest number of each name that a device reports, for a day."""
+"""Readings: the latest number of each name that a device reports, for a day, and what they were each minute of it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,26 @@ async def put(store: Store, device_id: str, values: Mapping[str, float], at_ms: 
     words: list[str | int] = [TTL_MS, MAX_NAMES]
     for name, value in values.items():
         words += [name, f"{at_ms} {float(value)!r}"]
-    await store.run("put_readings", [store.keys.readings(shard_of(device_id, store.shards), device_id)], words)
+    part = shard_of(device_id, store.shards)
+    touched = [store.keys.readings(part, device_id), store.keys.readings_history(part, device_id)]
+    await store.run("put_readings", touched, words)
 
 
 async def get(store: Store, device_id: str) -> dict[str, Reading]:
     """Return the latest readings of a device, by name."""
     found = await store.do("HGETALL", store.keys.readings(shard_of(device_id, store.shards), device_id))
     return {name.decode(): _reading(text) for name, text in found.items()}
+
+
+async def past(store: Store, device_id: str, name: str, since_ms: int = 0) -> list[Reading]:
+    """Return the readings of one name since ``since_ms``, at most one a minute and a day of them, oldest first."""
+    key = store.keys.readings_history(shard_of(device_id, store.shards), device_id)
+    found = []
+    for _, flat in await store.do("XRANGE", key, "-", "+"):
+        value = flat.get(name.encode())
+        if value is not None:
+            found.append(_reading(value))
+    return [reading for reading in found if reading.at_ms >= since_ms]
 
 
 def _reading(text: bytes) -> Reading:

@@ -16,13 +16,15 @@ from weakref import WeakKeyDictionary
 
 from espfleet.domain.devices import Device
 from espfleet.domain.groups import Group
+from espfleet.domain.jobs import Job
 from espfleet.domain.registry import Registry
 from espfleet.domain.rooms import Room
+from espfleet.domain.sensors import Sensor
 from espfleet.domain.targets import Target
 from espfleet.errors import ConflictError
 from espfleet.store.client import Store
 
-KINDS = ("devices", "rooms", "groups", "targets", "tokens")
+KINDS = ("devices", "rooms", "groups", "targets", "tokens", "jobs", "sensors")
 Make = Callable[[Mapping[str, Any]], Any]
 #: A row as it is stored, and what it means.
 Row = tuple[bytes, Any]
@@ -31,6 +33,8 @@ _MAKERS: Mapping[str, Make] = {
     "rooms": Room.from_dict,
     "groups": Group.from_dict,
     "targets": Target.from_dict,
+    "jobs": Job.from_dict,
+    "sensors": Sensor.from_dict,
 }
 #: Rows read before, for each open fleet: reading 10,000 devices anew after each change would hold a gateway up.
 _known: WeakKeyDictionary[Store, dict[str, dict[str, Row]]] = WeakKeyDictionary()
