@@ -86,6 +86,21 @@ class Settings:
     shards: int = _setting("ESPFLEET_SHARDS", 4, _whole(1, 64), "streams of samples; fixed when a fleet is new")
     flush_ms: int = _setting("FLUSH_MS", 25, _whole(5, 1_000, "ms"), "longest time a sample waits in a prober")
     resolve_s: float = _setting("RESOLVE_S", 60.0, _number(1, 86_400, "s"), "time between look-ups of a name")
+    poll_s: float = _setting("POLL_S", 5.0, _number(0.5, 3_600, "s"), "time between two visits to a board")
+    board_token: str | None = _setting("BOARD_TOKEN", None, _optional, "token that boards want to see", secret=True)
+    datadog_api_key: str | None = _setting(
+        "DATADOG_API_KEY", None, _optional, "key of Datadog; with it metrics are sent there", secret=True
+    )
+    datadog_app_key: str | None = _setting(
+        "DATADOG_APP_KEY", None, _optional, "not needed; EspNet's settings may hold it", secret=True
+    )
+    datadog_url: str = _setting(
+        "DATADOG_URL", "https://api.datadoghq.com", _text, "site of Datadog that metrics are sent to"
+    )
+    prometheus_host: str = _setting("PROMETHEUS_HOST", "127.0.0.1", _text, "address of the steward's /metrics")
+    prometheus_port: int = _setting(
+        "PROMETHEUS_PORT", 0, _whole(0, 65_535), "port of the steward's /metrics; 0 for none"
+    )
     preset: str = _setting("PRESET", DEFAULT_PRESET, _one_of(*PRESETS), "thresholds of new groups")
 
 
@@ -148,7 +163,9 @@ def sources(environ: Mapping[str, str], home: Path) -> list[Source]:
 
 
 def _masked(url: str) -> str:
-    """Return a URL without the password in it."""
+    """Return a URL without the password in it, and nothing at all of a secret that is no URL."""
+    if url and "://" not in url:
+        return "…"
     return re.sub(r"(?<=:)[^:@/]*(?=@)", "…", url)
 
 

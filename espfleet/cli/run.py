@@ -71,10 +71,9 @@ async def _web(store: Store, given: Settings) -> None:
 
 
 async def _steward(store: Store, given: Settings) -> None:
-    from espfleet.workers.steward import Steward
+    from espfleet.workers.steward import Steward, StewardSettings
 
-    del given
-    await Steward(store, worker_name()).run()
+    await Steward(store, worker_name(), StewardSettings(poll_s=given.poll_s, board_token=given.board_token or "")).run()
 
 
 async def _lamps(store: Store, given: Settings) -> None:

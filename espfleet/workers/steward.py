@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import dataclass, field
 
 from espfleet.errors import StoreError
 from espfleet.store import presence
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
+from espfleet.workers import keeper
 from espfleet.workers.forever import Forever
 from espfleet.workers.history import STEP_S, Chronicler
+from espfleet.workers.keeper import Keeper
 from espfleet.workers.membership import BEAT_S, Membership
 
 logger = logging.getLogger(__name__)
@@ -23,19 +26,35 @@ LEASE_MS = 2_000
 SWEEP_S = 0.5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StewardSettings:
+    """What a steward can be told.
+
+    Attributes:
+        poll_s: Time between two visits to one board.
+        board_token: What boards want to see, or ``""``.
+    """
+
+    poll_s: float = 5.0
+    board_token: str = field(default="", repr=False)
+
+
 class Steward:
     """One steward; ``run`` ends only by being cancelled.
 
-    Its duties: the sweep, which tells once that a device is offline whose gateway died with it, and the history.
+    Its duties: the sweep, which tells once that a device is offline whose gateway died with it, the history, and the
+    boards with their jobs.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, settings: StewardSettings | None = None) -> None:
+        settings = settings or StewardSettings()
         self._store = store
         self._name = name
         self._membership = Membership(store, ROLE, name)
         self._lease: Lease | None = None
         self._swept = 0
         self._chronicler = Chronicler(store, name)
+        self._keeper = Keeper(store, name, interval_s=settings.poll_s, token=settings.board_token)
 
     async def run(self) -> None:
         """Do the duties for ever."""
@@ -44,16 +63,20 @@ class Steward:
                 tasks.create_task(Forever("steward", logger).run(self._beat, BEAT_S), name="beat")
                 tasks.create_task(Forever("sweep", logger).run(self._sweep, SWEEP_S), name="sweep")
                 tasks.create_task(Forever("history", logger).run(self._chronicler.step, STEP_S), name="history")
+                tasks.create_task(Forever("boards", logger).run(self._keeper.step, keeper.STEP_S), name="boards")
         finally:
             # Redis may be the reason why we stop; the lease then ends by itself.
             with contextlib.suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(1.0):
                     if self._lease is not None:
                         await self._lease.release()
+                    await self._keeper.close()
                     await self._membership.leave()
 
     async def _beat(self) -> None:
-        await self._membership.beat({"leads": self._lease is not None, "swept": self._swept})
+        await self._membership.beat(
+            {"leads": self._lease is not None, "swept": self._swept, "boards": self._keeper.figures()}
+        )
 
     async def _sweep(self) -> None:
         lease = await Lease.take(self._store, SWEEP_DUTY, self._name, LEASE_MS)
