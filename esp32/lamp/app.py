@@ -72,7 +72,11 @@ class Lamp:
         """Start again because something is wrong, after a while that grows with every time."""
         log("lamp", why)
         self.boots.note(why, self.boots.crashes + 1)
-        self.stop()
+        try:
+            self.stop()
+        except Exception as exc:
+            # What broke may be the light itself.
+            log("lamp", told(exc))
         time.sleep_ms(self.boots.pause_ms())
         board.reset()
 

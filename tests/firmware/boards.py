@@ -92,6 +92,10 @@ class Board:
         """Start it."""
         self.world("cause", "1")
         (self.folder / "rtc").unlink(missing_ok=True)
+        self.restart()
+
+    def restart(self) -> None:
+        """Start it as after a reset."""
         self._task = asyncio.create_task(self._run(), name=f"board {self.folder.name}")
 
     async def power_off(self) -> None:
