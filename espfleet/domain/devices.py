@@ -162,8 +162,8 @@ def split_address(address: str) -> tuple[str, int]:
     """
     host, port = address, "80"
     if address.startswith("["):
-        host, _, rest = address[1:].partition("]")
-        if rest:
+        host, bracket, rest = address[1:].partition("]")
+        if rest or not bracket:
             port = rest.removeprefix(":")
     elif address.count(":") == 1:
         host, _, port = address.partition(":")

@@ -89,7 +89,7 @@ def check_number(value: object, field: str, low: float, high: float, unit: str =
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if low <= number <= high:
         return number

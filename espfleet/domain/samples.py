@@ -39,6 +39,8 @@ VERSION = 1
 _HEADER = struct.Struct("<BBHIIqQ")
 _RUN, _BITMAP, _INDEX = 0, 1, 2
 MAX_BATCH = 0xFFFF
+#: In the year 2262 the nanoseconds since the epoch no longer fit.
+_LATEST_NS = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ def unpack(entry: bytes) -> Batch:
         raise InvalidError(f"a packed sample entry of {len(entry)} bytes is cut short") from None
     if version != VERSION:
         raise InvalidError(f"a packed sample entry is of version {version}; this espfleet reads version {VERSION}")
+    if abs(at_ns) + (first + span) * step_ns > _LATEST_NS:
+        raise InvalidError("a packed sample entry was sent at no time")
     where_bytes = {_RUN: 0, _BITMAP: (span + 7) // 8, _INDEX: 4 * count}.get(encoding, -1)
     start = _HEADER.size + where_bytes
     if where_bytes < 0 or not count or span < count or first + span > 2**31 or len(entry) != start + 4 * count:
@@ -141,7 +145,7 @@ def unpack(entry: bytes) -> Batch:
 
 
 def _slots(where: bytes, encoding: int, count: int, first: int, span: int) -> Slots:
-    if encoding == _RUN:
+    if encoding == _RUN and count == span:
         return np.arange(first, first + span, dtype=np.int32)
     if encoding == _BITMAP:
         bits = np.unpackbits(np.frombuffer(where, np.uint8), count=span, bitorder="little")

@@ -68,7 +68,7 @@ class Target:
     @property
     def simulated(self) -> bool:
         """Whether it says nothing about a real network."""
-        return SIMULATED in self.labels or self.address.startswith("sim://")
+        return SIMULATED in self.labels or self.address.lower().startswith("sim://")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for storing."""

@@ -79,7 +79,7 @@ def rtt_us(way: str, rng: np.random.Generator) -> float:
     }[way]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(STEPS_MS), chapters)
 def test_the_book_gives_the_levels_that_a_full_recompute_gives(
     step_ms: int, told: list[tuple[tuple[tuple[int, int, bool], ...], Mapping[str, Group], list[Spell]]]
