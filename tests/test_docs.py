@@ -55,8 +55,12 @@ def is_placeholder(word: str) -> bool:
     return not re.search("[a-z]", word)
 
 
-def class_named(annotation: object) -> type | None:
+def class_returned(function: Any) -> type | None:
     """Return the class of commands that a function says it returns; ``cli/root.py`` imports it for its type only."""
+    annotation = inspect.signature(function).return_annotation
+    beside = getattr(inspect.getmodule(function), str(annotation), None)
+    if inspect.isclass(beside):
+        return beside
     for node in ast.walk(ast.parse(inspect.getsource(root))):
         if isinstance(node, ast.ImportFrom) and annotation in [alias.name for alias in node.names]:
             found = getattr(importlib.import_module(str(node.module)), str(annotation))
@@ -85,7 +89,7 @@ def check_command(words: list[str]) -> None:
         if inspect.isfunction(here):
             takes = parameters(here)
             allowed |= {name.replace("_", "-") for name in takes} | set(takes) | {f"no{name}" for name in takes}
-            below = class_named(inspect.signature(here).return_annotation)
+            below = class_returned(here)
             if below is None:
                 break
             # The name of the thing; what comes next is done to it.

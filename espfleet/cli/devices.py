@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from espfleet.boards.client import BoardInfo, identify, provision
 from espfleet.cli import output
+from espfleet.cli.jobs import PinCommands
 from espfleet.cli.opening import gateway_url, settings, with_store
 from espfleet.cli.words import age, level_text, marked, now_ms, presence_text, presence_word, starred
 from espfleet.domain.devices import Dialect, Presence, check_device_address
@@ -148,11 +149,8 @@ def unregister(name: str) -> None:
     output.say(f"{device.name} ({device.id}) is no longer in the fleet.", {"name": device.name, "id": device.id})
 
 
-class DeviceCommands:
+class DeviceCommands(PinCommands):
     """One device. Without a verb it is shown."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
 
     def __str__(self) -> str:
         at_ms = now_ms()

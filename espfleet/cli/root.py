@@ -137,6 +137,12 @@ class Cli:
 
         return DeviceCommands(name)
 
+    def jobs(self) -> None:
+        """List the jobs of all devices: what each wishes, and why."""
+        from espfleet.cli.jobs import list_jobs
+
+        list_jobs()
+
     def rooms(self) -> None:
         """List the rooms: the group each watches, its level, its devices."""
         from espfleet.cli.rooms import rooms

@@ -1,0 +1,208 @@
+"""What boards cost: visits to 1,000 simulated ones by one steward, locks beside redis-py's, resets, metrics.
+
+Simulated boards run in a process of their own; CPU is that of the keeper's process alone, in share of one core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.report import report
+from espfleet.domain.devices import Device, Kind
+from espfleet.domain.jobs import DAY_S, Job, JobKind
+from espfleet.domain.names import SIMULATED
+from espfleet.services import jobs, simulated
+from espfleet.simulator.boards import BoardSimulator, new_boards
+from espfleet.store import locks
+from espfleet.store.client import Store, open_store
+from espfleet.store.embedded import embedded_server
+from espfleet.workers.keeper import Keeper
+
+CAP_S = 170
+BOARDS = 1_000
+JOBS = 200
+INTERVAL_S = 5.0
+MEASURED_S = 30
+WARM_S = 8
+RESETS = 6
+SEED = 42
+DEVICE = "3c71bff93720"
+ROUNDS, CYCLES, WAITERS = 9, 300, 50
+
+
+async def serve(count: int, first_port: int) -> None:
+    """Serve boards until stdin ends."""
+    simulator = BoardSimulator(new_boards(count, seed=SEED), first_port=first_port)
+    running = asyncio.create_task(simulator.run())
+    await simulator.started.wait()
+    print("served", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    running.cancel()
+
+
+def free_ports(count: int) -> int:
+    """Return the first of ports that nobody uses; below those that the system hands out by itself."""
+    del count
+    return 21_000
+
+
+async def enlist(store: Store, first_port: int) -> list[str]:
+    """Register all boards."""
+    boards = new_boards(BOARDS, seed=SEED)
+    await simulated.enlist(
+        store,
+        [
+            Device(
+                id=board.id,
+                name=f"board-{number}",
+                address=f"127.0.0.1:{first_port + number}",
+                kinds=(Kind.BOARD,),
+                labels=(SIMULATED,),
+            )
+            for number, board in enumerate(boards)
+        ],
+    )
+    return [board.id for board in boards]
+
+
+def cpu_s() -> float:
+    """Return the CPU time of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def polling(store: Store, ids: list[str]) -> tuple[float, float, float]:
+    """Return CPU in share of a core, lateness p99 in ms, and visits a second."""
+    for number in range(JOBS):
+        job = Job(device_id=ids[number], name="lit", pin=22, kind=JobKind.TIMER, duration_s=DAY_S)
+        await jobs.add(store, job)
+    keeper = Keeper(store, "bench", interval_s=INTERVAL_S)
+
+    async def run() -> None:
+        while True:
+            await keeper.step()
+            await asyncio.sleep(0.02)
+
+    running = asyncio.create_task(run())
+    await asyncio.sleep(WARM_S)
+    keeper._lateness_ms.clear()
+    began_s, began_cpu_s, before = time.monotonic(), cpu_s(), keeper.visits
+    await asyncio.sleep(MEASURED_S)
+    took_s = time.monotonic() - began_s
+    share = (cpu_s() - began_cpu_s) / took_s
+    late, visits = keeper.figures()["late_p99_ms"], (keeper.visits - before) / took_s
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await keeper.close()
+    print(f"{visits:.0f} visits/s, {keeper.failures} failures, CPU {share:.0%} of a core, p99 {late:.0f} ms late")
+    return share, late, visits
+
+
+async def resets(store: Store) -> float:
+    """Return the longest time from a reset of a board to its pin being right again, beyond one interval, in ms."""
+    await store.redis.flushdb()
+    simulator = BoardSimulator(new_boards(1))
+    serving = asyncio.create_task(simulator.run())
+    await simulator.started.wait()
+    board = next(iter(simulator.boards.values()))
+    await simulated.enlist(store, [Device(id=board.id, name="porch", address=board.address)])
+    job = Job(device_id=board.id, name="lit", pin=22, kind=JobKind.TIMER, duration_s=DAY_S)
+    await jobs.add(store, job)
+    keeper = Keeper(store, "bench", interval_s=2.0)
+    longest_s = 0.0
+    for number in range(RESETS + 1):
+        began_s = time.monotonic()
+        while not board.electronics.pins[22]:
+            await keeper.step()
+            await asyncio.sleep(0.02)
+        if number:
+            longest_s = max(longest_s, time.monotonic() - began_s)
+        # Anywhere within the interval.
+        end_s = time.monotonic() + 2.0 * (number + 0.5) / RESETS
+        while time.monotonic() < end_s:
+            await keeper.step()
+            await asyncio.sleep(0.02)
+        board.electronics.reset()
+    await keeper.close()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    return (longest_s - 2.0) * 1_000
+
+
+async def locking(store: Store) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Return µs of one cycle, ours and redis-py's, and seconds of all waiters, ours and redis-py's."""
+    ours, peers = [], []
+    for _ in range(ROUNDS):
+        began_s = time.perf_counter()
+        for _ in range(CYCLES):
+            peer = store.redis.lock("peer", timeout=10)
+            await peer.acquire()
+            await peer.release()
+        middle_s = time.perf_counter()
+        for _ in range(CYCLES):
+            lock = await locks.take(store, DEVICE)
+            assert lock is not None
+            await lock.release()
+        peers.append((middle_s - began_s) / CYCLES * 1e6)
+        ours.append((time.perf_counter() - middle_s) / CYCLES * 1e6)
+
+    async def peer_waits() -> None:
+        async with store.redis.lock("peers", timeout=10):
+            await asyncio.sleep(0.001)
+
+    async def we_wait() -> None:
+        async with locks.locked(store, DEVICE, wait_ms=30_000):
+            await asyncio.sleep(0.001)
+
+    began_s = time.perf_counter()
+    await asyncio.gather(*(peer_waits() for _ in range(WAITERS)))
+    middle_s = time.perf_counter()
+    await asyncio.gather(*(we_wait() for _ in range(WAITERS)))
+    end_s = time.perf_counter()
+    return ours, peers, [end_s - middle_s], [middle_s - began_s]
+
+
+async def measure(url: str) -> None:
+    """Measure everything on one server."""
+    first_port = free_ports(BOARDS)
+    async with open_store(url, name="bench") as store:
+        ours_us, peer_us, ours_s, peer_s = await locking(store)
+        report(
+            "lock and release, uncontended", ours_us, peer_us, peer_name="redis-py Lock", unit="µs", bound="ratio <= 1"
+        )
+        report("50 waiters, 1 ms each", ours_s, peer_s, peer_name="redis-py Lock", unit="s", bound="ratio <= 0.2")
+        with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs yet
+            [sys.executable, "-m", "bench.boards", "serve", str(BOARDS), str(first_port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as server:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            assert server.stdout.readline() == "served\n"
+            try:
+                share, late_ms, _ = await polling(store, await enlist(store, first_port))
+            finally:
+                server.stdin.close()
+        report("1,000 boards every 5 s: CPU", [share * 100], unit="% of a core", bound="ours <= 50")
+        report("1,000 boards every 5 s: lateness p99", [late_ms], unit="ms", bound="ours <= 500")
+        report("reset to pin right, beyond one interval", [await resets(store)], unit="ms", bound="ours <= 500")
+
+
+def main() -> None:
+    """Measure boards."""
+    with tempfile.TemporaryDirectory(prefix="ef") as folder, embedded_server(Path(folder) / "r") as url:
+        asyncio.run(measure(url))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        asyncio.run(serve(int(sys.argv[2]), int(sys.argv[3])))
+    else:
+        main()

@@ -1,0 +1,124 @@
+"""What people type about boards and jobs, and what they see."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from espfleet.simulator.boards import BoardSimulator, SimulatedBoard, new_boards
+from tests.cli.conftest import Type
+
+
+@pytest.fixture
+def simulated() -> Iterator[SimulatedBoard]:
+    """A board that is served by a thread, for commands block."""
+    simulator = BoardSimulator(new_boards(1))
+    loop = asyncio.new_event_loop()
+    running = loop.create_task(simulator.run())
+    ready = threading.Event()
+
+    async def wait() -> None:
+        await simulator.started.wait()
+        ready.set()
+        await asyncio.gather(running, return_exceptions=True)
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(wait()))
+    thread.start()
+    assert ready.wait(5)
+    yield next(iter(simulator.boards.values()))
+    loop.call_soon_threadsafe(running.cancel)
+    thread.join(5)
+    loop.close()
+
+
+@pytest.fixture
+def porch(type_: Type, simulated: SimulatedBoard) -> SimulatedBoard:
+    assert type_("register", simulated.address, "porch").code == 0
+    return simulated
+
+
+def test_requests_ask_the_board_itself(type_: Type, porch: SimulatedBoard) -> None:
+    basic = type_("device", "porch", "requests", "get_basic").json
+    assert list(basic) == ["gpio", "f", "id"]
+    assert basic["id"] == porch.id
+    assert type_("device", "porch", "requests", "set_gpio", "22", "1").code == 0
+    assert porch.electronics.pins[22] == 1
+    assert type_("device", "porch", "requests", "flip_gpio", "22").code == 0
+    assert porch.electronics.pins[22] == 0
+    porch.electronics.warm(20.5)
+    assert type_("device", "porch", "requests", "get_dht22", "4").json["temp"] == 20.5
+    porch.electronics.apply(34, 99)
+    assert type_("device", "porch", "requests", "read_adc", "34").json == {"data": [99.0], "ticks": 200_000}
+    assert type_("device", "porch", "requests", "set_host", "192.0.2.1").code == 0
+    assert porch.host == "192.0.2.1"
+
+
+def test_what_a_visit_found_is_kept(type_: Type, porch: SimulatedBoard) -> None:
+    refused = type_("device", "porch", "get_f")
+    assert (refused.code, "has not been visited yet" in refused.err) == (1, True)
+    assert type_("device", "porch", "update").json["name"] == "porch"
+    f = type_("device", "porch", "get_f").json
+    assert 90 < f < 130
+    assert type_("device", "porch", "update", "-", "get_f").json == f
+    assert type_("device", "porch", "get_gpio").json["22"] == 0
+    assert type_("device", "porch", "get_uid").json == porch.id
+    assert type_("device", "porch", "ip").json == porch.address
+
+
+def test_jobs_are_added_explained_paused_and_removed(type_: Type, porch: SimulatedBoard) -> None:
+    assert type_("device", "porch", "add_timer_job", "lights", "22", "00:00", "24", "--zone", "UTC").code == 0
+    assert type_("device", "porch", "sync_job_state").json == {"22": 1}
+    assert porch.electronics.pins[22] == 1
+    [job] = type_("device", "porch", "jobs").json
+    assert (job["wish"], job["pin"], job["kind"]) == (True, 22, "timer")
+    assert "its window lasts until" in type_("device", "porch", "job", "lights").json["why"]
+    assert type_("device", "porch", "job", "lights", "pause").code == 0
+    assert type_("jobs").json[0]["paused"]
+    assert type_("device", "porch", "job", "lights", "resume").code == 0
+    assert type_("device", "porch", "job", "lights", "remove").code == 0
+    assert type_("jobs").json == []
+    assert type_("device", "porch", "job", "lights").code == 1
+
+
+def test_a_threshold_of_espnet_works_with_its_own_words(type_: Type, porch: SimulatedBoard) -> None:
+    words = ("heat", "23", "00:00:00", "24", "0", "devices:porch:dht22:air:temp", "68")
+    assert type_("device", "porch", "add_threshold_job", *words).code == 0
+    assert type_("device", "porch", "add_dht22", "air", "4").code == 0
+    porch.electronics.warm(19)
+    assert type_("device", "porch", "update_dht22").json["air.temp"] == 19
+    assert porch.electronics.pins[23] == 1
+    porch.electronics.warm(21)
+    assert type_("device", "porch", "update_dht22").code == 0
+    assert porch.electronics.pins[23] == 0
+    assert "is 69.8 F" in type_("device", "porch", "job", "heat").json["why"]
+    assert type_("device", "porch", "list_dht22").json == {"air": 4}
+    assert type_("device", "porch", "get_dht22").json["air.temp"] == 21
+    assert type_("device", "porch", "readings").json["air.temp"]["value"] == 21
+    assert type_("device", "porch", "history", "air.temp").json
+    assert type_("device", "porch", "remove_sensor", "air").code == 0
+    assert type_("device", "porch", "sensors").json == []
+
+
+def test_a_lock_keeps_visits_away_and_requests_pass_it(type_: Type, porch: SimulatedBoard) -> None:
+    assert type_("device", "porch", "lock", "request", "60000").code == 0
+    busy = type_("device", "porch", "lock")
+    assert (busy.code, "busy" in busy.err) == (1, True)
+    assert type_("device", "porch", "requests", "get_basic").code == 0
+    assert type_("device", "porch", "unlock").json is True
+    assert type_("device", "porch", "update").code == 0
+
+
+@pytest.mark.parametrize("name", ["set_gpio", "set_f", "set_lc", "commit_metric", "status", "keys"])
+def test_a_name_that_was_a_trap_points_to_the_right_one(type_: Type, porch: SimulatedBoard, name: str) -> None:
+    refused = type_("device", "porch", name)
+    assert (refused.code, "; use " in refused.err) == (1, True)
+
+
+def test_every_verb_has_a_help_text(type_: Type, porch: SimulatedBoard) -> None:
+    told = type_("device", "porch", "--help").out
+    for verb in ("update", "jobs", "add_timer_job", "requests", "readings"):
+        assert verb in told
+    assert "bypass" in told or "past its lock" in told
