@@ -20,7 +20,6 @@ from espfleet.gateway.contests import Candidate
 from espfleet.gateway.dialects.pinglamp import PingLamp
 from espfleet.gateway.dialects.v1 import V1
 from espfleet.gateway.hub import Hub
-from espfleet.gateway.passes import by_address, by_hello
 from espfleet.gateway.settings import GatewaySettings
 from espfleet.gateway.viewers import Viewers
 
@@ -117,10 +116,10 @@ class Admission:
         self._try(connection, lambda: self._admit_viewer(connection, message))
 
     def _admit_by_hello(self, connection: Connection, hello: Hello) -> None:
-        self._hub.admit(connection, by_hello(self._hub.registry, hello, self._v1))
+        self._hub.admit(connection, self._hub.directory.by_hello(hello, self._v1))
 
     def _admit_by_address(self, connection: Connection, token: str) -> None:
-        self._hub.admit(connection, by_address(self._hub.registry, connection.host, token, self._pinglamp))
+        self._hub.admit(connection, self._hub.directory.by_address(connection.host, token, self._pinglamp))
 
     def _admit_viewer(self, connection: Connection, watch: Watch) -> None:
         is_free = self._is_local and not self.viewer_hashes and not watch.token

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from websockets.exceptions import InvalidMessage
 from websockets.frames import CloseCode as StandardCode
@@ -23,6 +23,7 @@ from espfleet.domain.closing import CloseCode
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import TEXT_BYTES, ProtocolError
 from espfleet.gateway.frames import PING, close_frame, is_keepalive
+from espfleet.gateway.peers import Peer, Reception
 
 #: A request with all its headers; what browsers send is far below.
 REQUEST_BYTES = 16_384
@@ -36,57 +37,6 @@ logger = logging.getLogger(__name__)
 # websockets logs each opening and closing; what matters of that is logged with the device's name elsewhere.
 _quiet = logging.getLogger(f"{__name__}.frames")
 _quiet.setLevel(logging.WARNING)
-
-
-class Peer(Protocol):
-    """Who is at the other end of an open connection."""
-
-    @property
-    def most_bytes(self) -> int:
-        """Largest message it may send."""
-
-    def heard(self) -> None:
-        """The usual keepalive came."""
-
-    def stirred(self) -> None:
-        """Something else came, perhaps only the answer to a ping."""
-
-    def text(self, text: str, /) -> None:
-        """A text message came; raises ``ProtocolError`` if it may not."""
-
-    def binary(self, data: bytes, /) -> None:
-        """A binary message came; raises ``ProtocolError`` if it may not."""
-
-    def writable(self) -> None:
-        """Everything that waited has been written."""
-
-    def lost(self, reason: Reason, /) -> None:
-        """The connection is closing or gone; nothing more comes, and nothing may be sent."""
-
-
-class Reception(Protocol):
-    """Who decides about connections; one for all."""
-
-    def clock(self) -> float:
-        """Return seconds on a clock that never jumps."""
-
-    def messages_left(self, taken: int) -> bool:
-        """Tell whether a client that sent ``taken`` messages in this second may send one more."""
-
-    def arrived(self, connection: Connection) -> None:
-        """A TCP connection was made."""
-
-    def refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
-        """Return why this request is not to be upgraded, or ``None``."""
-
-    def opened(self, connection: Connection, request: Request) -> None:
-        """The handshake is done: set ``connection.peer``, or close it."""
-
-    def closing(self, connection: Connection) -> None:
-        """A close frame or a refusal was sent: the client gets a moment to read it."""
-
-    def left(self, connection: Connection) -> None:
-        """The TCP connection is gone."""
 
 
 class Connection(asyncio.Protocol):

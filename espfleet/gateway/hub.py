@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 from espfleet.domain.closing import CloseCode, restart_reason
-from espfleet.domain.devices import Presence, Reason
+from espfleet.domain.devices import Device, Presence, Reason
 from espfleet.domain.messages import Hello, Keepalive, LampEvent, Message, ProtocolError, Readings, Result
 from espfleet.domain.registry import Registry
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.contests import Contests
 from espfleet.gateway.dialects import Dialect
 from espfleet.gateway.levels import LevelBoard
-from espfleet.gateway.passes import Pass, still
+from espfleet.gateway.passes import Directory, Pass
 from espfleet.gateway.sessions import Session
 from espfleet.gateway.settings import GatewaySettings
 from espfleet.gateway.stages import Stages
@@ -59,7 +59,7 @@ class Hub:
     """All sessions of this gateway.
 
     Attributes:
-        registry: What the user has set up, as far as it is known here.
+        directory: Who may come in, as far as it is known here.
         board: Levels of all groups.
         sessions: By hardware id.
         clock: Returns seconds that never jump.
@@ -76,7 +76,7 @@ class Hub:
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = wall_ms,
     ) -> None:
-        self.registry = registry
+        self.directory = Directory(registry)
         self.board = board
         self.clock = clock
         self.now_ms = now_ms
@@ -86,6 +86,11 @@ class Hub:
         self._stages = Stages(self._draw, asyncio.get_running_loop())
         self._contests = Contests(settings.limits.ping_ms)
         self._number = 0
+
+    @property
+    def registry(self) -> Registry:
+        """What the user has set up, as far as it is known here."""
+        return self.directory.registry
 
     # Who comes and goes.
 
@@ -117,7 +122,7 @@ class Hub:
     def _let_in(self, connection: Connection, given: Pass) -> None:
         """Let in a device that had to wait, unless the registry has changed meanwhile."""
         try:
-            still(self.registry, given.device, given.token_hash, connection.host)
+            self.directory.still(given.device, given.token_hash, connection.host)
         except ProtocolError as exc:
             connection.close(exc.close_code, str(exc), Reason.REFUSED)
         else:
@@ -180,7 +185,7 @@ class Hub:
 
     def set_registry(self, registry: Registry) -> None:
         """Act on everything that the user has changed."""
-        before, self.registry = self.registry, registry
+        before, self.directory = self.registry, Directory(registry)
         if not registry.devices and registry.version < before.version:
             # Nobody removes all devices and the version: Redis was emptied, perhaps to be filled again from a backup.
             logger.warning("the registry is empty: open sessions stay, and their lamps are shown that nothing is known")
@@ -192,8 +197,10 @@ class Hub:
     def _review(self, session: Session, before: Registry) -> None:
         """Act on what has changed about one device."""
         old = session.device
+        if session.token_hash is not None and self._is_unchanged(old, before):
+            return
         try:
-            device = still(self.registry, old, session.token_hash, session.connection.host)
+            device = self.directory.still(old, session.token_hash, session.connection.host)
         except ProtocolError as exc:
             session.connection.close(exc.close_code, str(exc), Reason.REFUSED)
             return
@@ -205,6 +212,13 @@ class Hub:
             if session.presence is Presence.LIVE:
                 self._welcome(session)
                 self._stages.join(session, self.registry.group_of(device))
+
+    def _is_unchanged(self, device: Device, before: Registry) -> bool:
+        """Tell whether a device and its room are the same objects as before, as nearly all are after a change."""
+        room = device.room or ""
+        return self.registry.devices.get(device.id) is device and self.registry.rooms.get(room) is before.rooms.get(
+            room
+        )
 
     # The clock.
 

@@ -80,7 +80,7 @@ async def test_a_command_to_a_late_device_is_answered_by_the_gateway(fleet: Flee
         await lamp.receive()
 
         async def late() -> bool:
-            return (await presence.read_presence(fleet.store, [device.id]))[device.id].presence is not Presence.LIVE
+            return (await presence.read_presence(fleet.store, [device.id]))[device.id].presence is Presence.LATE
 
         await wait_until(late)
         result = await commands.send(fleet.store, device.id, {"action": "identify"})

@@ -231,7 +231,7 @@ async def test_a_lamp_moved_while_it_was_late_is_welcomed_when_it_is_back(fleet:
     async with lamp_of(gateway, device, token) as lamp:
 
         async def late() -> bool:
-            return (await presence.read_presence(fleet.store, [device.id]))[device.id].presence is not Presence.LIVE
+            return (await presence.read_presence(fleet.store, [device.id]))[device.id].presence is Presence.LATE
 
         await lamp.receive()
         await wait_until(late)

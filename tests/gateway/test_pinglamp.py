@@ -90,6 +90,16 @@ async def test_a_client_nobody_registered_is_sent_away(fleet: Fleet, gateway: Ga
         assert await lamp.closed() == (4004, "no PING_LAMP device with address 127.0.0.1 is registered")
 
 
+async def test_a_second_device_with_its_address_ends_a_session_that_is_known_by_it(
+    fleet: Fleet, gateway: Gateway
+) -> None:
+    await fleet.add("old-1", 1, **HERE)
+    async with dialled(gateway, "") as lamp:
+        await lamp.receive()
+        await fleet.add("old-2", 2, **HERE)
+        assert await lamp.closed() == (4001, "2 devices have address 127.0.0.1: add ?token= to the URL")
+
+
 async def test_two_clients_with_one_address_are_told_apart_by_token(fleet: Fleet, gateway: Gateway) -> None:
     await fleet.set_up({"attic": "lan"}, ["lan"])
     await fleet.publish(70, "lan")
@@ -115,7 +125,7 @@ async def test_an_address_that_is_changed_ends_the_session(fleet: Fleet, gateway
     async with dialled(gateway, "") as lamp:
         await lamp.receive()
         await fleet.put(device, address="192.0.2.7")
-        assert await lamp.closed() == (4004, "old is registered otherwise now")
+        assert await lamp.closed() == (4004, "no PING_LAMP device with address 127.0.0.1 is registered")
 
 
 async def test_a_command_to_it_is_answered_by_the_gateway(fleet: Fleet, gateway: Gateway) -> None:

@@ -1,0 +1,64 @@
+"""Whom a connection talks to: the peer that its client is taken for, and the reception of all connections."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+from websockets.http11 import Request
+
+from espfleet.domain.devices import Reason
+
+if TYPE_CHECKING:
+    from espfleet.gateway.connection import Connection
+
+
+class Peer(Protocol):
+    """Who is at the other end of an open connection."""
+
+    @property
+    def most_bytes(self) -> int:
+        """Largest message it may send."""
+
+    def heard(self) -> None:
+        """The usual keepalive came."""
+
+    def stirred(self) -> None:
+        """Something else came, perhaps only the answer to a ping."""
+
+    def text(self, text: str, /) -> None:
+        """A text message came; raises ``ProtocolError`` if it may not."""
+
+    def binary(self, data: bytes, /) -> None:
+        """A binary message came; raises ``ProtocolError`` if it may not."""
+
+    def writable(self) -> None:
+        """Everything that waited has been written."""
+
+    def lost(self, reason: Reason, /) -> None:
+        """The connection is closing or gone; nothing more comes, and nothing may be sent."""
+
+
+class Reception(Protocol):
+    """Who decides about connections; one for all."""
+
+    def clock(self) -> float:
+        """Return seconds on a clock that never jumps."""
+
+    def messages_left(self, taken: int) -> bool:
+        """Tell whether a client that sent ``taken`` messages in this second may send one more."""
+
+    def arrived(self, connection: Connection) -> None:
+        """A TCP connection was made."""
+
+    def refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
+        """Return why this request is not to be upgraded, or ``None``."""
+
+    def opened(self, connection: Connection, request: Request) -> None:
+        """The handshake is done: set ``connection.peer``, or close it."""
+
+    def closing(self, connection: Connection) -> None:
+        """A close frame or a refusal was sent: the client gets a moment to read it."""
+
+    def left(self, connection: Connection) -> None:
+        """The TCP connection is gone."""
