@@ -118,13 +118,13 @@ class Link:
             silent_ms = max(_SILENT_LEAST_MS, _SILENT_PERIODS * situation.period_ms)
             if now_ms - session.heard_ms >= silent_ms:
                 self._drop(f"the gateway said nothing for {silent_ms // 1000} s")
-            elif not session.welcomed:
+            if not session.welcomed or self._dropped:
                 continue
-            elif now_ms >= keepalive_ms or keepalive_ms > now_ms + session.keepalive_ms:
+            if now_ms >= keepalive_ms or keepalive_ms > now_ms + session.keepalive_ms:
                 keepalive_ms = now_ms + session.keepalive_ms
                 await self._say(speech.KEEPALIVE if sent % _FULL_EVERY else session.keepalive())
                 sent += 1
-            elif now_ms >= readings_ms:
+            if now_ms >= readings_ms:
                 readings_ms = now_ms + _READINGS_MS
                 await self._say(session.readings())
 
