@@ -1,0 +1,106 @@
+// The fleet as this page knows it: one answer of /api/wall, kept up to date by /api/live.
+
+export const fleet = {
+  rooms: [], groups: {}, devices: new Map(), events: [], choices: { presets: [], combine: [], dialects: [], targets: [] },
+  targets: 0, version: 0, role: "admin", offsetMs: 0,
+  heardMs: -Infinity, // by performance.now(): when the server was heard last
+  loaded: false, connected: false,
+};
+const listeners = new Set();
+
+export const now = () => Date.now() + fleet.offsetMs;
+export const may = (role) => ["viewer", "operator", "admin"].indexOf(fleet.role) >= ["viewer", "operator", "admin"].indexOf(role);
+
+// Calls back with "fleet" (anything), "levels", "presence", "event" or "connection"; returns how to stop it.
+export function listen(callback) {
+  listeners.add(callback);
+  return () => listeners.delete(callback);
+}
+
+const tell = (what, detail) => { for (const callback of [...listeners]) callback(what, detail); };
+
+export async function call(method, path, body) {
+  const options = { method, headers: {} };
+  if (body !== undefined) {
+    options.body = JSON.stringify(body);
+    options.headers["Content-Type"] = "application/json";
+  }
+  if (method === "POST") options.headers["Idempotency-Key"] = key();
+  let answer;
+  try {
+    answer = await fetch(`/api/${path}`, options);
+  } catch {
+    throw new Error("the server cannot be reached");
+  }
+  if (answer.status === 401) location.hash = "#/login";
+  const told = answer.status === 204 ? null : await answer.json();
+  if (!answer.ok) throw Object.assign(new Error(told.detail ?? "it failed"), told);
+  return told;
+}
+
+const key = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+export async function load() {
+  const wall = await call("GET", "wall");
+  fleet.offsetMs = wall.at_ms - Date.now();
+  fleet.rooms = wall.rooms;
+  fleet.groups = wall.groups;
+  const before = fleet.devices;
+  fleet.devices = new Map(wall.devices.map((device) => [device.id, { ...device, told: before.get(device.id)?.told }]));
+  fleet.choices = wall.choices;
+  fleet.targets = wall.targets;
+  fleet.version = wall.version;
+  fleet.loaded = true;
+  fleet.heardMs = performance.now();
+  tell("fleet");
+}
+
+let source = null;
+let reloading = 0;
+
+function reload() {
+  clearTimeout(reloading);
+  reloading = setTimeout(() => load().catch(() => {}), 150);
+}
+
+export function connect() {
+  source?.close();
+  source = new EventSource("/api/live");
+  const on = (kind, act) => source.addEventListener(kind, (message) => {
+    fleet.heardMs = performance.now();
+    if (!fleet.connected) { fleet.connected = true; tell("connection"); }
+    act(JSON.parse(message.data));
+  });
+  on("hello", (hello) => { if (!hello.resumed || !fleet.loaded) load().catch(() => {}); });
+  on("beat", (beat) => { fleet.offsetMs = beat.at_ms - Date.now(); });
+  on("levels", (told) => {
+    Object.assign(fleet.groups, told.levels);
+    tell("levels", Object.keys(told.levels));
+  });
+  on("registry", reload);
+  on("presence", (event) => {
+    const device = fleet.devices.get(event.device);
+    if (device) {
+      Object.assign(device, { presence: event.presence, offline_reason: event.reason ?? null, changed_ms: event.at_ms });
+      device.changedAt = performance.now();
+    }
+    keep(event);
+    tell("presence", event.device);
+  });
+  on("event", (event) => { keep(event); tell("event"); });
+  on("told", (told) => {
+    const device = [...fleet.devices.values()].find((one) => one.name === told.device);
+    if (device && told.action === "identify") device.told = performance.now() + 10000;
+    tell("presence", device?.id);
+  });
+  source.onerror = () => {
+    if (fleet.connected) { fleet.connected = false; tell("connection"); }
+    // A browser gives up on some failures; the page does not.
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
+  };
+}
+
+function keep(event) {
+  fleet.events.unshift(event);
+  fleet.events.length = Math.min(fleet.events.length, 300);
+}

@@ -1,0 +1,144 @@
+// The wall: every room, lit by what its lamps show.
+
+import { h, note, pill, presenceWord, shape, bandWord } from "./dom.js";
+import { call, fleet, may } from "./fleet.js";
+import { deviceSituation, deviceWord, forget, groupSituation, light } from "./lamps.js";
+
+// More lamps than this become small: a wall of a thousand must stay a wall.
+const MANY = 18;
+const chosen = { text: "", state: "" };
+
+export function wallPage() {
+  const summary = h("div.row", { role: "group", "aria-label": "Show only" });
+  const grid = h("div.wall");
+  const search = h("input.search", {
+    type: "search", placeholder: "Find a room or lamp", "aria-label": "Find a room or lamp", value: chosen.text,
+    oninput: () => { chosen.text = search.value; draw(); },
+  });
+  const page = h("div", {}, h("div.head", {}, h("h1", {}, "Rooms"), summary, search), grid);
+  let cards = new Map();
+
+  function draw() {
+    const inside = new Map(fleet.rooms.map((room) => [room.name, []]));
+    const homeless = [];
+    for (const device of fleet.devices.values()) (inside.get(device.room) ?? homeless).push(device);
+    const rooms = [...fleet.rooms];
+    if (homeless.length) rooms.push({ name: "", group: null, brightness: 100 });
+    inside.set("", homeless);
+    const shown = rooms.filter((room) => wanted(room, inside.get(room.name)));
+    cards = new Map(shown.map((room) => [room.name, roomCard(room, inside.get(room.name).filter(wantedLamp))]));
+    grid.replaceChildren(...[...cards.values()].map((card) => card.element));
+    if (!shown.length) grid.append(empty());
+    forget();
+    count();
+  }
+
+  function wanted(room, devices) {
+    const text = chosen.text.toLowerCase();
+    if (chosen.state && !devices.some((device) => device.presence === chosen.state)
+      && bandWord(fleet.groups[room.group]) !== chosen.state) return false;
+    return !text || room.name.toLowerCase().includes(text) || devices.some((device) => device.name.toLowerCase().includes(text));
+  }
+
+  function wantedLamp(device) {
+    if (["live", "late", "offline"].includes(chosen.state) && device.presence !== chosen.state) return false;
+    const text = chosen.text.toLowerCase();
+    return !text || device.name.toLowerCase().includes(text) || (device.room ?? "").toLowerCase().includes(text);
+  }
+
+  function count() {
+    const counts = {};
+    for (const room of fleet.rooms) counts[bandWord(fleet.groups[room.group])] = (counts[bandWord(fleet.groups[room.group])] ?? 0) + 1;
+    for (const device of fleet.devices.values()) counts[device.presence] = (counts[device.presence] ?? 0) + 1;
+    const chips = ["green", "orange", "red", "unknown", "paused", "live", "late", "offline"].filter((word) => counts[word] || chosen.state === word);
+    const signature = chips.map((word) => `${word}${counts[word]}${chosen.state}`).join();
+    if (summary.dataset.was === signature) return;
+    const focused = document.activeElement?.dataset?.state;
+    summary.dataset.was = signature;
+    summary.replaceChildren(...chips.map((word) => h(`button.pill.is-${word}`, {
+      type: "button", "data-state": word, "aria-pressed": String(chosen.state === word),
+      onclick: () => { chosen.state = chosen.state === word ? "" : word; draw(); },
+    }, shape(word), ` ${counts[word] ?? 0} ${word}`)));
+    summary.querySelector(`[data-state="${focused}"]`)?.focus();
+  }
+
+  draw();
+  return {
+    title: "Rooms", element: page,
+    changed(what, detail) {
+      if (what === "fleet") draw();
+      else if (what === "levels") { for (const card of cards.values()) if (detail.includes(card.group)) card.level(); count(); }
+      else if (what === "presence") { if (chosen.state) draw(); else { for (const card of cards.values()) card.presence(detail); count(); } }
+      else if (what === "second" || what === "connection") for (const card of cards.values()) card.words();
+    },
+  };
+}
+
+function empty() {
+  return h("div.card.empty", {}, h("h2", {}, fleet.rooms.length ? "Nothing looks like that" : "No rooms yet"),
+    fleet.rooms.length ? h("p.quiet", {}, "Change the search or the filter.")
+      : h("p.quiet", {}, "A room holds the lamps of a place and watches a group of targets. ", h("a", { href: "#/add" }, "Make the first one.")));
+}
+
+function roomCard(room, devices) {
+  const number = h("span.number");
+  const word = h("span");
+  const why = h("p.why");
+  const many = devices.length > MANY;
+  const lamps = devices.map((device) => lamp(device, room));
+  const list = h(`ul.lamps${many ? ".many" : ""}`, { "aria-label": `Lamps of ${room.name || "no room"}` }, lamps.map((one) => h("li", {}, one.element)));
+  const element = h("section.card.room", { "aria-label": `Room ${room.name || "none"}`, "data-room": room.name },
+    h("div.top", {},
+      h("div", {}, h("h2", {}, room.name ? h("a", { href: `#/room/${room.name}` }, room.name) : "In no room"), word),
+      h("div.level", {}, number), why),
+    devices.length ? list : h("p.why.lamps", {}, "No lamp here"));
+  light(element, () => (room.group ? groupSituation(room.group) : null), room.brightness);
+
+  function level() {
+    const now = fleet.groups[room.group];
+    word.replaceChildren(pill(now, false));
+    number.className = `number is-${bandWord(now)}`;
+    number.textContent = now?.state === "ok" ? now.level : "–";
+    const reason = now?.reason ?? "it watches no group";
+    why.textContent = now?.state === "ok" ? (now.level > 0 && reason ? `because of ${reason}` : "all is calm") : reason;
+    why.title = why.textContent;
+  }
+  level();
+  return {
+    element, group: room.group, level,
+    presence(id) { for (const one of lamps) if (one.id === id) one.refresh(); },
+    words() { for (const one of lamps) one.refresh(); },
+  };
+}
+
+function lamp(device, room) {
+  const bulb = h("span.bulb");
+  const state = h("span.state");
+  const element = h("a.lamp", { href: `#/device/${device.name}`, "data-device": device.name }, bulb, h("span.name", {}, device.name), state);
+  function refresh() {
+    const now = fleet.devices.get(device.id) ?? device;
+    const shows = deviceWord(now);
+    const text = now.presence === "offline" ? presenceWord(now) : now.presence === "late" ? "late" : shows === "level" ? "live" : shows;
+    if (state.textContent !== text) {
+      state.textContent = text;
+      element.title = `${device.name}: ${text}`;
+    }
+    element.classList.toggle("gone", now.presence === "offline");
+    // The colour of the room is inherited; what differs from it gets its own.
+    const own = now.presence !== "live" || now.told > performance.now() || now.group !== room.group || now.brightness !== room.brightness;
+    if (own && !element.lit) { element.lit = true; light(bulb, () => deviceSituation(fleet.devices.get(device.id) ?? device), now.brightness); }
+  }
+  refresh();
+  return { element, id: device.id, refresh };
+}
+
+export async function identify(name, path = "devices") {
+  if (!may("operator")) return;
+  try {
+    const told = [await call("POST", `${path}/${name}/commands`, { action: "identify" })].flat();
+    const refused = told.filter((one) => !one.ok);
+    note(refused.length ? refused.map((one) => one.error).join("; ") : `${name} blinks for 10 seconds`, refused.length > 0);
+  } catch (error) {
+    note(error.message, true);
+  }
+}

@@ -1,0 +1,155 @@
+"""What happens reaches everybody who looks, once and in order; whoever is slow is cut, whoever comes back goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from espfleet.domain.shards import shard_of
+from espfleet.domain.states import GroupLevel, State
+from espfleet.services import groups
+from espfleet.store import events, levels
+from espfleet.store.client import Store
+from espfleet.store.leases import Lease
+from espfleet.web import live as live_module
+from espfleet.web.live import KEPT, Live
+from tests.conftest import wait_until
+from tests.web.conftest import Web
+
+NOW_MS = 1_750_000_000_000
+
+
+def parse(chunk: bytes) -> list[tuple[str, str, dict[str, object]]]:
+    """Return id, kind and data of each message."""
+    found = []
+    for block in chunk.decode().strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines())
+        found.append((fields["id"], fields["event"], json.loads(fields["data"])))
+    return found
+
+
+@asynccontextmanager
+async def running(live: Live) -> AsyncIterator[None]:
+    task = asyncio.create_task(live.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_reader_goes_on_where_it_was() -> None:
+    live = Live(None, lambda: NOW_MS)  # type: ignore[arg-type]
+    for number in range(5):
+        live.tell("event", {"number": number})
+    feed = live.read(f"{live.epoch}-3")
+    assert parse(await anext(feed))[0][2] == {"epoch": live.epoch, "resumed": True}
+    assert [data["number"] for _, _, data in parse(await anext(feed))] == [3, 4]
+    await feed.aclose()
+
+
+@pytest.mark.parametrize("last_id", ["", "other-3", "x", "-", "{epoch}-99", "{epoch}--1", "{epoch}-²"])
+async def test_a_reader_that_cannot_go_on_is_told_to_begin_anew(last_id: str) -> None:
+    live = Live(None, lambda: NOW_MS)  # type: ignore[arg-type]
+    live.tell("event", {})
+    feed = live.read(last_id.format(epoch=live.epoch))
+    assert parse(await anext(feed))[0][2]["resumed"] is False
+    await feed.aclose()
+
+
+async def test_a_reader_that_falls_behind_is_cut() -> None:
+    live = Live(None, lambda: NOW_MS)  # type: ignore[arg-type]
+    feed = live.read()
+    await anext(feed)
+    for number in range(KEPT + 1):
+        live.tell("event", {"number": number})
+    with pytest.raises(StopAsyncIteration):
+        await anext(feed)
+    assert (live.cut, live.readers) == (1, 0)
+
+
+async def publish(store: Store, group: str, level: int) -> None:
+    shard = shard_of(group, store.shards)
+    lease = await Lease.take(store, f"s{shard}", "test", 5_000)
+    assert lease is not None
+    changed = GroupLevel(group=group, level=level, state=State.OK, at_ms=NOW_MS, reason="router")
+    await levels.publish(store, shard, lease.fence, [changed], NOW_MS)
+
+
+async def collect(live: Live, into: list[tuple[str, str, dict[str, object]]]) -> None:
+    async for chunk in live.read():
+        into.extend(parse(chunk))
+
+
+async def test_levels_and_events_are_told(store: Store) -> None:
+    await groups.add(store, name="internet")
+    live = Live(store, lambda: NOW_MS)
+    heard: list[tuple[str, str, dict[str, object]]] = []
+    async with running(live):
+        reader = asyncio.create_task(collect(live, heard))
+        # At first nobody has published anything, and that is told too.
+        await wait_until(lambda: any(kind == "levels" for _, kind, _ in heard))
+        await publish(store, "internet", 73)
+        await events.add(store, "presence", {"device": "3c71bff93720", "presence": "offline"})
+        await wait_until(lambda: any(kind == "presence" for _, kind, _ in heard))
+        await wait_until(lambda: "73" in str([data for _, kind, data in heard if kind == "levels"]))
+    await reader
+    told = [data["levels"] for _, kind, data in heard if kind == "levels"]
+    assert told[0]["internet"]["state"] == "unknown"  # type: ignore[index]
+    assert told[-1]["internet"]["band"] == "orange"  # type: ignore[index]
+    ids = [int(name.split("-")[1]) for name, _, _ in heard]
+    assert ids == sorted(ids)
+
+
+async def test_many_changes_at_once_are_one_message(store: Store) -> None:
+    names = [f"g{number}" for number in range(30)]
+    for name in names:
+        await groups.add(store, name=name)
+    live = Live(store, lambda: NOW_MS)
+    heard: list[tuple[str, str, dict[str, object]]] = []
+    async with running(live):
+        reader = asyncio.create_task(collect(live, heard))
+        await wait_until(lambda: any(kind == "levels" for _, kind, _ in heard))
+        before = len(heard)
+        for name in names:
+            await publish(store, name, 10)
+        await wait_until(
+            lambda: sum(len(data["levels"]) for _, kind, data in heard[before:] if kind == "levels") >= 30  # type: ignore[arg-type]
+        )
+        assert sum(kind == "levels" for _, kind, _ in heard[before:]) < 15
+    await reader
+
+
+async def test_levels_that_nobody_keeps_fresh_become_unknown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "SILENCE_S", 0.2)
+    monkeypatch.setattr(live_module, "BEAT_S", 0.1)
+    await groups.add(store, name="internet")
+    live = Live(store, lambda: NOW_MS)
+    heard: list[tuple[str, str, dict[str, object]]] = []
+    async with running(live):
+        reader = asyncio.create_task(collect(live, heard))
+        await wait_until(lambda: heard)
+        await publish(store, "internet", 10)
+        await wait_until(lambda: "green" in str(heard))
+        place = next(number for number, message in enumerate(heard) if "green" in str(message))
+        await wait_until(lambda: "no leveler" in str(heard[place:]), timeout_s=8)
+    await reader
+
+
+async def test_the_feed_comes_over_http(store: Store, web: Web) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+    writer.write(b"GET /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    assert b"text/event-stream" in head
+    await web.post("/api/rooms", {"name": "attic"})
+    text = b""
+    while b"event: registry" not in text:
+        text += await asyncio.wait_for(reader.read(4_096), 5)
+    assert b"event: hello" in text
+    writer.close()
+    await writer.wait_closed()
