@@ -115,6 +115,9 @@ class Embedded:
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
+    def end(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
     def revive(self) -> None:
         assert revive(self.data) == self.url
 
