@@ -46,8 +46,8 @@ PACED = "CPU of probing 5,000 targets a second, evenly paced, on an emulated net
 PACED_PEER = "fping -i 0.2 -p 1000"
 PACED_BOUND = "ratio <= 0.3"
 PACED_TARGETS = 5_000
-PACED_RUNS = 5
-PACED_S = 3
+PACED_RUNS = 9
+PACED_S = 2
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections import deque
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from espfleet.probes.links import ORIGIN_STAMP, says_unreachable
 from espfleet.probes.mmsg import MSG_ERRQUEUE, Arena, Outbox
 from espfleet.probes.outcomes import Counters
 from espfleet.probes.sockets import QUEUED_BYTES, SO_TIMESTAMPING, STAMPING, grow_buffers
-from espfleet.probes.wire import HEAD, SOCKADDRS, Family, Identity, Judge, Requests, Table, addresses_of
+from espfleet.probes.wire import HEAD, SOCKADDRS, Counts, Family, Identity, Ints, Judge, Requests, Table, addresses_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 BURST = 256
 #: Rows of the arenas: for few targets a few, for many this, beyond which parsing gains nothing more.
 ARENA_ROWS = (128, 4096)
-#: Sends whose numbers are remembered until their stamps come; more stamps than this fit no receive buffer.
-REMEMBERED = 1 << 16
+#: Stretches of sends without a gap that are remembered until their stamps come, which is soon.
+STRETCHES = 4_096
 #: Bytes of ancillary data that hold a stamp; messages come with nothing else.
 STAMP_CONTROL = 64
 #: Level and type of that data: SOL_SOCKET and SCM_TIMESTAMPING, which has the number of the option.
@@ -68,8 +69,10 @@ class BatchLink:
         self._inbox = Arena(sock.fileno(), rows, addresses.itemsize)
         self._errors = Arena(sock.fileno(), rows, addresses.itemsize, MSG_ERRQUEUE)
         self._pulled_ns = np.zeros(rows, np.int64)
+        # The kernel numbers the sends it accepts. Positions rise with these numbers, but for those that were not
+        # sent: (number, position - number) of each stretch without a gap, the newest last.
         self._accepted = 0
-        self._positions = np.zeros(REMEMBERED, np.int64)
+        self._stretches: deque[tuple[int, int]] = deque(maxlen=STRETCHES)
         self._renumbered_ns = clocks.monotonic_ns() - RENUMBER_NS
         self.stamping = self._stamp()
 
@@ -83,7 +86,8 @@ class BatchLink:
         sent, error = self._outbox.send(first, count)
         if sent:
             self._remember(ledger.head, sent)
-            ledger.sent(sent, begun_ns, self._clocks.realtime_ns(), self._clocks.monotonic_ns())
+            ended_ns = begun_ns if self.stamping else self._clocks.realtime_ns()
+            ledger.sent(sent, begun_ns, ended_ns, self._clocks.monotonic_ns())
         return sent, error
 
     def pull(self) -> bool:
@@ -120,22 +124,29 @@ class BatchLink:
         return True
 
     def _remember(self, position: int, count: int) -> None:
-        """Note which positions the next send stamps speak of: the kernel numbers the sends it accepts."""
-        low = self._accepted % REMEMBERED
-        high = low + count
-        if high <= REMEMBERED:
-            self._positions[low:high] = np.arange(position, position + count)
-        else:
-            self._positions[np.arange(low, high) % REMEMBERED] = np.arange(position, position + count)
+        """Note which positions the next send stamps speak of."""
+        offset = position - self._accepted
+        if not self._stretches or self._stretches[-1][1] != offset:
+            self._stretches.append((self._accepted, offset))
         self._accepted += count
+
+    def _positions(self, numbers: Ints) -> Ints:
+        """Return the positions of accepted sends."""
+        start, offset = self._stretches[-1]
+        if numbers.min() >= start:
+            return numbers + offset
+        starts, offsets = np.array(self._stretches).T
+        found: Ints = numbers + offsets[np.maximum(np.searchsorted(starts, numbers, side="right") - 1, 0)]
+        return found
 
     def _digest_answers(self, ledger: Ledger) -> None:
         inbox, skip = self._inbox, self._skip
         count = inbox.fill
         heads = np.ndarray(count, HEAD, inbox.data, skip, (inbox.data.strides[0],))
         sources = inbox.names[:count].view(SOCKADDRS[self._family])[:, 0]
-        lengths = inbox.lengths() - skip
+        lengths: Counts = inbox.lengths()
         if skip:
+            lengths = lengths.astype(np.int64) - skip
             lengths[inbox.data[:count, 0] != PLAIN_IP] = 0
         control = inbox.control[:count]
         came_ns = control["seconds"] * 1_000_000_000 + control["nanoseconds"]
@@ -165,16 +176,15 @@ class BatchLink:
         errors.clear()
 
     def _digest_stamps(self, ledger: Ledger, control: Table) -> None:
-        numbers = control["data"].astype(np.int64)
-        # How many sends ago; the kernel's number has 32 bits.
-        ages = (self._accepted - numbers) & 0xFFFFFFFF
-        known = (ages > 0) & (ages <= min(self._accepted, REMEMBERED))
+        # How many sends ago, less one; the kernel's number has 32 bits and begins anew.
+        ages = np.uint32((self._accepted - 1) & 0xFFFFFFFF) - control["data"]
         left_ns = control["seconds"] * 1_000_000_000 + control["nanoseconds"]
+        known = ages < min(self._accepted, ledger.size)
         if not known.all():
-            numbers, left_ns = numbers[known], left_ns[known]
+            ages, left_ns = ages[known], left_ns[known]
             self._renumber()
-        if len(numbers):
-            ledger.stamp(self._positions[numbers % REMEMBERED], left_ns)
+        if len(ages):
+            ledger.stamp(self._positions(self._accepted - 1 - ages.astype(np.int64)), left_ns)
 
     def _renumber(self) -> None:
         """Begin numbering sends anew, for the kernel has counted one that it told us had failed."""
@@ -182,6 +192,7 @@ class BatchLink:
         if now_ns - self._renumbered_ns >= RENUMBER_NS:
             self._renumbered_ns = now_ns
             self._accepted = 0
+            self._stretches.clear()
             self._stamp()
 
     def _digest_error(self, ledger: Ledger, row: int, stamped: bool) -> None:

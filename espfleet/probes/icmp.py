@@ -18,6 +18,8 @@ from espfleet.probes.wire import Family, Identity, addresses_of
 
 #: Answers wait in the socket for up to this long and a tick, for taking them in costs by the call; lamps wait for it.
 COLLECT_NS = 15_000_000
+#: Time-outs are noticed up to this much and a tick late.
+EXPIRE_NS = 35_000_000
 #: Where a slot without an address points to; nothing is sent there.
 NOWHERE = {Family.V4: "0.0.0.0", Family.V6: "::"}
 
@@ -59,6 +61,7 @@ class IcmpEngine(PacedEngine):
         self._drops = drops(sock)
         self._dropped_ns = LONG_AGO_NS
         self._collected_ns = LONG_AGO_NS
+        self._expired_ns = LONG_AGO_NS
         # Probes sent since the socket was read: their answers and stamps must find room in it.
         self._unread = 0
         self._wakes = self.pace.step_ns(1) >= WAKING_STEP_NS
@@ -89,9 +92,11 @@ class IcmpEngine(PacedEngine):
         if self._wakes or now_ns - self._collected_ns >= COLLECT_NS:
             self._link.pull()
             self._digest()
-            # Everything that came until now_ns was pulled; so what is missing is missing.
-            self._ledger.expire(now_ns, self._dropped_ns)
             self._collected_ns = now_ns
+            if self._wakes or now_ns - self._expired_ns >= EXPIRE_NS:
+                # Everything that came until now_ns was taken in; so what is missing is missing.
+                self._ledger.expire(now_ns, self._dropped_ns)
+                self._expired_ns = now_ns
             self._unread = 0
 
     def _digest(self) -> None:

@@ -49,7 +49,6 @@ class Ledger:
         self._sent_ns = np.zeros(size, np.int64)  # monotonic
         self._left_ns = np.zeros(size, np.int64)  # since the epoch; by the kernel where it says so
         self._stamped = np.zeros(size, np.bool_)
-        self._mark = np.zeros(size, np.int32)
         self._order = np.arange(self.slots)
         self._at_ns = [0] * rounds
         self._step_ns = [0] * rounds
@@ -71,13 +70,20 @@ class Ledger:
         return self._at_ns[number % len(self._at_ns)]
 
     def sent(self, count: int, first_ns: int, last_ns: int, now_ns: int) -> None:
-        """Note that the next ``count`` positions, all of one round, have left between two times since the epoch."""
+        """Note that the next ``count`` positions, all of one round, have left.
+
+        Args:
+            count: How many.
+            first_ns, last_ns: When the first and the last of them left, ns since the epoch; they may be equal where
+                ``stamp`` will tell.
+            now_ns: Monotonic.
+        """
         low = self.head % self.size
         high = low + count
         self._state[low:high] = SENT
         self._sent_ns[low:high] = self._rising(now_ns)
         self._left_ns[low:high] = first_ns
-        if count > 1:
+        if first_ns != last_ns:
             self._left_ns[low:high] += (last_ns - first_ns) // count * self._order[:count]
         self._stamped[low:high] = False
         self.head += count
@@ -111,25 +117,25 @@ class Ledger:
 
     def answer(self, positions: Ints, came_ns: Ints) -> None:
         """Take over answers with our token, in the order they came, and when they came, ns since the epoch."""
+        order = np.argsort(positions, kind="stable")
+        positions, came_ns = positions[order], came_ns[order]
         indices = positions % self.size
         states = self._state[indices]
         waiting = (states == SENT) & self._in_ring(positions)
+        # Of several answers to a probe the first counts; sorted, they are neighbours.
+        waiting[1:] &= positions[1:] != positions[:-1]
         if not waiting.all():
             self._count_unexpected(positions, states, waiting)
             positions, indices, came_ns = positions[waiting], indices[waiting], came_ns[waiting]
-        # Of two answers in one batch the first counts. Assigned backwards, it is the last to leave its mark.
-        order = np.arange(len(indices), dtype=np.int32)
-        self._mark[indices[::-1]] = order[::-1]
-        first = self._mark[indices] == order
-        if not first.all():
-            self.counters.duplicate += int(len(first) - first.sum())
-            positions, indices, came_ns = positions[first], indices[first], came_ns[first]
+            if not len(positions):
+                return
         rtt_us = (came_ns - self._left_ns[indices]) * 1e-3
         self.counters.received += len(indices)
         self.counters.unstamped += len(indices) - int(np.count_nonzero(self._stamped[indices]))
-        if len(rtt_us) and (rtt_us.min() < SHORTEST_US or rtt_us.max() > self._shortest_timeout_us):
+        if rtt_us.min() < SHORTEST_US or rtt_us.max() > self._shortest_timeout_us:
             self._correct(rtt_us, self._timeouts_us[positions % self.slots])
-        self._settle(positions, ANSWERED, rtt_us.astype(np.float32))
+        self._state[indices] = ANSWERED
+        self._know(positions, rtt_us.astype(np.float32))
 
     def _correct(self, rtt_us: npt.NDArray[np.floating], timeouts_us: npt.NDArray[np.float64]) -> None:
         """Replace round trips that are too long, tiny, or negative."""
@@ -147,7 +153,7 @@ class Ledger:
         past = positions < self.head - self.size
         here = ~(future | past | waiting)
         self.counters.spoofed += int(future.sum() + (here & (states == UNSENT)).sum())
-        self.counters.duplicate += int((here & (states == ANSWERED)).sum())
+        self.counters.duplicate += int((here & ((states == ANSWERED) | (states == SENT))).sum())
         self.counters.late += int((past | here & np.isin(states, (TIMED_OUT, SETTLED))).sum())
 
     def unreachable(self, slot: int, number: int | None) -> None:
@@ -181,7 +187,7 @@ class Ledger:
         """Give up the waiting probes of a slot as not measured."""
         newest = self._newest(slot)
         positions = np.arange(newest, max(-1, self.head - self.size - 1), -self.slots)
-        positions = positions[self._state[positions % self.size] == SENT]
+        positions = positions[self._state[positions % self.size] == SENT][::-1]
         self.counters.not_measured += len(positions)
         self._settle_as(positions, VOID, NOT_MEASURED)
 
@@ -209,7 +215,7 @@ class Ledger:
             Positions of the probes given up, int64 [n].
         """
         gone = [expiry.take(self.head, now_ns) for expiry in self._expiries if self.outstanding]
-        positions = np.concatenate(gone) if gone else np.zeros(0, np.int64)
+        positions = gone[0] if len(gone) == 1 else np.sort(np.concatenate(gone or [np.zeros(0, np.int64)]))
         if len(positions):
             doubtful = self._sent_ns[positions % self.size] <= dropped_ns
             self.counters.not_measured += int(doubtful.sum())
@@ -252,17 +258,19 @@ class Ledger:
     def _settle(self, positions: Ints, state: int, values: Floats) -> None:
         if len(positions):
             self._state[positions % self.size] = state
-            self.outstanding -= len(positions)
-            self._known.append((positions, values))
+            self._know(positions, values)
+
+    def _know(self, positions: Ints, values: Floats) -> None:
+        """Take samples of probes that have waited; positions rise."""
+        self.outstanding -= len(positions)
+        self._known.append((positions, values))
 
     def _collect(self) -> None:
         """Sort what became known into rounds."""
         if not self._known:
             return
         known, self._known = self._known, []
-        positions, values = known[0] if len(known) == 1 else _joined(known)
-        order = np.argsort(positions, kind="stable")
-        positions, values = positions[order], values[order]
+        positions, values = known[0] if len(known) == 1 else _merged(known)
         low = 0
         while low < len(positions):
             number = int(positions[low]) // self.slots
@@ -273,6 +281,8 @@ class Ledger:
             low = high
 
 
-def _joined(known: Sequence[tuple[Ints, Floats]]) -> tuple[Ints, Floats]:
-    positions, values = zip(*known, strict=True)
-    return np.concatenate(positions), np.concatenate(values)
+def _merged(known: Sequence[tuple[Ints, Floats]]) -> tuple[Ints, Floats]:
+    """Return samples in the order of positions."""
+    positions, values = map(np.concatenate, zip(*known, strict=True))
+    order = np.argsort(positions, kind="stable")
+    return positions[order], values[order]

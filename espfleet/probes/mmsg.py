@@ -172,9 +172,9 @@ class Arena:
         self._control_bytes[: self.fill] = CONTROL.itemsize
         self.fill = 0
 
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Return the bytes of each message, int64 [fill]."""
-        return self._headers["bytes"][: self.fill].astype(np.int64)
+    def lengths(self) -> npt.NDArray[np.uint32]:
+        """Return the bytes of each message, uint32 [fill]."""
+        return self._headers["bytes"][: self.fill]
 
     def controls(self) -> npt.NDArray[np.uint64]:
         """Return the bytes of ancillary data of each message, uint64 [fill]; what lies behind is of older messages."""

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from espfleet.probes.outcomes import Counters
 
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.integer[Any]]
 Bools = npt.NDArray[np.bool_]
 #: A structured array; its fields are those of its dtype.
 Table = npt.NDArray[np.void]
@@ -141,7 +143,7 @@ class Judge:
         self._addresses = addresses
         self._counters = counters
 
-    def ours(self, heads: Table, sources: Table, lengths: Ints) -> Bools:
+    def ours(self, heads: Table, sources: Table, lengths: Counts) -> Bools:
         """Return which messages answer a probe of ours; count the others as foreign or spoofed.
 
         Args:
@@ -166,7 +168,7 @@ class Judge:
         same: Bools = (sources["ip"] == self._addresses["ip"][slots]).all(axis=1)
         return same
 
-    def _count(self, heads: Table, lengths: Ints) -> None:
+    def _count(self, heads: Table, lengths: Counts) -> None:
         """Count messages that are no answers to us: with our identifier they are spoofed, else somebody else's."""
         claimed = (heads["type"] == self._reply) & (lengths >= 8)
         if self._identity.ident is not None:

@@ -74,8 +74,8 @@ def test_each_target_has_its_own_time_out() -> None:
     assert ledger.expire(1_060 * MS, NEVER).tolist() == [0, 2]
     assert ledger.next_expiry_ns() == 1_300 * MS
     send_round(ledger, 1, 1_100)
-    assert ledger.expire(1_320 * MS, NEVER).tolist() == [4, 6, 3]
-    assert ledger.expire(2_000 * MS, NEVER).tolist() == [7, 1]
+    assert ledger.expire(1_320 * MS, NEVER).tolist() == [3, 4, 6]
+    assert ledger.expire(2_000 * MS, NEVER).tolist() == [1, 7]
     assert ledger.next_expiry_ns() == 2_100 * MS
 
 
