@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espfleet.domain.bands import CLEAR_AFTER_MS, GREEN, NO_BAND, NOT_LOW, ORANGE, RED
+from espfleet.domain.bands import CLEAR_AFTER_MS, GREEN, NOT_LOW, ORANGE, RED
 from espfleet.domain.blocks import Blocks
 from espfleet.domain.combine import UNKNOWN
 from espfleet.domain.contributions import FULL_LEVEL, Kind, contributions, deciding, red_at_once
@@ -230,10 +230,10 @@ def _inputs(
 
 def _timers(members: Members, member: int, newest_ms: int) -> BandTimers:
     bands = members.bands
+    if newest_ms == NEVER:
+        return BandTimers(held=None, rising_to=None, clears_in_ms=None)
     held, level = int(bands.held[member]), float(bands.level[member])
-    next_band = (
-        NO_BAND if level < 0 else ORANGE if ORANGE_LEVEL <= level < RED_LEVEL else RED if level >= RED_LEVEL else GREEN
-    )
+    next_band = (level >= ORANGE_LEVEL) + (level >= RED_LEVEL)
     since_ms = int((bands.below_red_ms if held == RED else bands.below_orange_ms)[member])
     clearing = held > GREEN and since_ms != NOT_LOW
     return BandTimers(

@@ -99,6 +99,7 @@ class LevelBook:
             sent_ms: When they were sent, int64 [n], ms since the epoch. A sample may be older than the newest of its
                 target by its timeout and two intervals; what is older still, or was taken before, is dropped.
         """
+        rtt_us = np.ascontiguousarray(rtt_us, np.float32)
         here = rows >= 0
         if not here.all():
             self.strangers += len(rows) - int(np.count_nonzero(here))

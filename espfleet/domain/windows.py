@@ -1,7 +1,7 @@
 """Windows: what is kept of the latest samples of every target.
 
 Targets whose windows have the same lengths share a ``WindowBlock``, one row each; so the work is done for all of them
-at once. A row costs 0.7 kB where the interval is 1 s, and 24 kB at most, where it is 10 ms.
+at once. A row costs 0.7 kB where the interval is 1 s, and 25 kB at most, where it is 10 ms.
 """
 
 from __future__ import annotations

@@ -301,6 +301,13 @@ def test_targets_of_all_intervals_come_in_one_batch() -> None:
     assert fleet.level().level == 30
 
 
+def test_samples_may_be_numbers_of_any_kind(fleet: Fleet) -> None:
+    rtts_us = np.array([10_000, 0, 20_000, 0])[::2]
+    fleet.book.add(fleet.book.rows(["a", "b"]), rtts_us, np.full(2, fleet.now_ms))
+    fleet.book.evaluate(fleet.now_ms)
+    assert fleet.level().level == 20
+
+
 def test_large_batches_in_any_order_are_taken_in() -> None:
     names = [f"t{number}" for number in range(40_000)]
     fleet = Fleet(new_group("g", names[:10]), targets={name: target(name) for name in names})
@@ -339,6 +346,14 @@ def test_only_the_target_that_became_another_starts_again(fleet: Fleet, after: T
     fleet.round(a=10, b=10)
     assert fleet.shown() == (State.OK, 10, "a: latency 10 ms")
     assert [each.samples for each in fleet.book.explain("g", fleet.now_ms).targets] == [1, 31]
+
+
+def test_why_of_a_target_that_starts_again_knows_nothing(fleet: Fleet) -> None:
+    fleet.rounds(30, a=100, b=10)
+    fleet.targets["a"] = target("a", interval_ms=999)
+    fleet.configure()
+    again, _ = fleet.book.explain("g", fleet.now_ms).targets
+    assert (again.level, again.samples, again.contributions, again.band.held) == (None, 0, (), None)
 
 
 def test_another_timeout_keeps_the_windows(fleet: Fleet) -> None:
