@@ -7,11 +7,14 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from espfleet.settings import Settings, read_settings
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
+
+if TYPE_CHECKING:
+    from espfleet.exports.datadog import Datadog
 
 Answer = TypeVar("Answer")
 
@@ -40,6 +43,14 @@ def web_url(given: Settings) -> str:
     """Return the URL of the dashboard of these settings, for a browser on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.web_host, given.web_host)
     return f"http://[{host}]:{given.web_port}/" if ":" in host else f"http://{host}:{given.web_port}/"
+
+
+def datadog(given: Settings) -> Datadog | None:
+    """Return where metrics go, or ``None`` without a key."""
+    # Only here: it loads a library that most commands do without.
+    from espfleet.exports.datadog import Datadog
+
+    return Datadog(url=given.datadog_url.rstrip("/"), api_key=given.datadog_api_key) if given.datadog_api_key else None
 
 
 @contextlib.contextmanager

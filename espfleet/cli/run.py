@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 
 from espfleet import logs
-from espfleet.cli.opening import fleet_url, gateway_url, settings
+from espfleet.cli.opening import datadog, fleet_url, gateway_url, settings
 from espfleet.cli.stopping import run_until_told
 from espfleet.domain.names import nearest, shown
 from espfleet.domain.sizes import LONG_MS
@@ -73,7 +74,18 @@ async def _web(store: Store, given: Settings) -> None:
 async def _steward(store: Store, given: Settings) -> None:
     from espfleet.workers.steward import Steward, StewardSettings
 
-    await Steward(store, worker_name(), StewardSettings(poll_s=given.poll_s, board_token=given.board_token or "")).run()
+    await Steward(
+        store,
+        worker_name(),
+        StewardSettings(
+            poll_s=given.poll_s,
+            board_token=given.board_token or "",
+            datadog=datadog(given),
+            prometheus_host=given.prometheus_host,
+            prometheus_port=given.prometheus_port,
+            host=socket.gethostname(),
+        ),
+    ).run()
 
 
 async def _lamps(store: Store, given: Settings) -> None:

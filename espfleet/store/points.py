@@ -137,19 +137,12 @@ async def info(store: Store) -> dict[str, Any]:
 async def pending(store: Store, count: int = 100) -> list[dict[str, Any]]:
     """Return entries that were read and are not acknowledged: id, by whom, how long ago in ms, how often."""
     await make_group(store)
-    rows = await store.do("XPENDING", store.keys.outbox(), GROUP, "-", "+", count)
-    found = []
-    for row in rows:
-        if isinstance(row, Mapping):
-            entry_id, consumer, idle_ms, times = (
-                row["message_id"], row["consumer"], row["time_since_delivered"], row["times_delivered"],
-            )  # fmt: skip
-        else:
-            entry_id, consumer, idle_ms, times = row
-        found.append(
-            {"id": entry_id.decode(), "consumer": consumer.decode(), "idle_ms": int(idle_ms), "times": int(times)}
-        )
-    return found
+    # As bytes: the client takes replies to a command it knows by its text for those of the short form.
+    rows = await store.do(b"XPENDING", store.keys.outbox(), GROUP, "-", "+", count)
+    return [
+        {"id": entry_id.decode(), "consumer": consumer.decode(), "idle_ms": int(idle_ms), "times": int(times)}
+        for entry_id, consumer, idle_ms, times in rows
+    ]
 
 
 def _packed(rows: Sequence[Any]) -> list[Packed]:

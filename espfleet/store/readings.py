@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from espfleet.domain.shards import shard_of
@@ -37,6 +37,16 @@ async def get(store: Store, device_id: str) -> dict[str, Reading]:
     """Return the latest readings of a device, by name."""
     found = await store.do("HGETALL", store.keys.readings(shard_of(device_id, store.shards), device_id))
     return {name.decode(): _reading(text) for name, text in found.items()}
+
+
+async def get_all(store: Store, device_ids: Iterable[str]) -> dict[str, dict[str, Reading]]:
+    """Return the latest readings of each of these devices."""
+    ids = list(device_ids)
+    found = await store.do_all([("HGETALL", store.keys.readings(shard_of(one, store.shards), one)) for one in ids])
+    return {
+        one: {name.decode(): _reading(text) for name, text in flat.items()}
+        for one, flat in zip(ids, found, strict=True)
+    }
 
 
 async def past(store: Store, device_id: str, name: str, since_ms: int = 0) -> list[Reading]:

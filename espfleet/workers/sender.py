@@ -43,6 +43,7 @@ class Sender:
     Attributes:
         sent, buried, failures: Points accepted, points given up, attempts that failed.
         wait_s: How long to wait before the next step.
+        trouble: Why the last attempt failed, or ``""``.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Sender:
     ) -> None:
         self.sent = self.buried = self.failures = 0
         self.wait_s = 0.0
+        self.trouble = ""
         self._store = store
         self._post = post
         self._consumer = consumer
@@ -83,7 +85,7 @@ class Sender:
         self._owns_some = bool(entries)
         try:
             await self._deliver(self._left(entries))
-            self._trouble = 0
+            self._trouble, self.trouble = 0, ""
         except ExportError as exc:
             self._note(exc)
         through = [one.entry_id for one in entries if len(self._done.get(one.entry_id, ())) == len(one.points)]
@@ -147,7 +149,7 @@ class Sender:
         self.failures += 1
         if not self._trouble:
             logger.warning("metrics wait: %s", exc)
-        self._trouble += 1
+        self._trouble, self.trouble = self._trouble + 1, str(exc)
         if exc.status in _KEY:
             self.wait_s = REFUSED_WAIT_S
         else:

@@ -8,10 +8,13 @@ import logging
 from dataclasses import dataclass, field
 
 from espfleet.errors import StoreError
+from espfleet.exports.datadog import Datadog
+from espfleet.exports.prometheus import Prometheus
 from espfleet.store import presence
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
-from espfleet.workers import keeper
+from espfleet.workers import exporter, keeper
+from espfleet.workers.exporter import Exporter
 from espfleet.workers.forever import Forever
 from espfleet.workers.history import STEP_S, Chronicler
 from espfleet.workers.keeper import Keeper
@@ -33,17 +36,27 @@ class StewardSettings:
     Attributes:
         poll_s: Time between two visits to one board.
         board_token: What boards want to see, or ``""``.
+        datadog: Where metrics go, or ``None``.
+        prometheus_host, prometheus_port: Where ``/metrics`` is served; nowhere with port 0.
+        host: Name of this machine, for Datadog.
     """
 
     poll_s: float = 5.0
     board_token: str = field(default="", repr=False)
+    datadog: Datadog | None = None
+    prometheus_host: str = "127.0.0.1"
+    prometheus_port: int = 0
+    host: str = "espfleet"
 
 
 class Steward:
     """One steward; ``run`` ends only by being cancelled.
 
     Its duties: the sweep, which tells once that a device is offline whose gateway died with it, the history, and the
-    boards with their jobs.
+    boards with their jobs, and metrics.
+
+    Raises:
+        StartError: If the port of ``/metrics`` is taken.
     """
 
     def __init__(self, store: Store, name: str, settings: StewardSettings | None = None) -> None:
@@ -54,7 +67,11 @@ class Steward:
         self._lease: Lease | None = None
         self._swept = 0
         self._chronicler = Chronicler(store, name)
-        self._keeper = Keeper(store, name, interval_s=settings.poll_s, token=settings.board_token)
+        shown = Prometheus(settings.prometheus_host, settings.prometheus_port) if settings.prometheus_port else None
+        self._exporter = Exporter(store, name, datadog=settings.datadog, prometheus=shown, host=settings.host)
+        self._keeper = Keeper(
+            store, name, interval_s=settings.poll_s, token=settings.board_token, tell=self._exporter.tell
+        )
 
     async def run(self) -> None:
         """Do the duties for ever."""
@@ -64,6 +81,7 @@ class Steward:
                 tasks.create_task(Forever("sweep", logger).run(self._sweep, SWEEP_S), name="sweep")
                 tasks.create_task(Forever("history", logger).run(self._chronicler.step, STEP_S), name="history")
                 tasks.create_task(Forever("boards", logger).run(self._keeper.step, keeper.STEP_S), name="boards")
+                tasks.create_task(Forever("metrics", logger).run(self._exporter.step, exporter.STEP_S), name="metrics")
         finally:
             # Redis may be the reason why we stop; the lease then ends by itself.
             with contextlib.suppress(StoreError, TimeoutError):
@@ -71,12 +89,12 @@ class Steward:
                     if self._lease is not None:
                         await self._lease.release()
                     await self._keeper.close()
+                    await self._exporter.close()
                     await self._membership.leave()
 
     async def _beat(self) -> None:
-        await self._membership.beat(
-            {"leads": self._lease is not None, "swept": self._swept, "boards": self._keeper.figures()}
-        )
+        own = {"boards": self._keeper.figures(), "metrics": self._exporter.figures()}
+        await self._membership.beat({"leads": self._lease is not None, "swept": self._swept, **own})
 
     async def _sweep(self) -> None:
         lease = await Lease.take(self._store, SWEEP_DUTY, self._name, LEASE_MS)

@@ -1,0 +1,70 @@
+"""``/metrics`` for Prometheus: shows what it was told last."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Sequence
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from espfleet.domain.points import Point
+from espfleet.errors import StartError
+
+_NAME = re.compile(r"[^a-zA-Z0-9_]")
+
+
+class Prometheus(Collector):
+    """Serves points on a port of its own, in a thread.
+
+    Raises:
+        StartError: If the port is taken.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._points: Sequence[Point] = ()
+        registry = CollectorRegistry()
+        registry.register(self)
+        try:
+            self._server: WSGIServer
+            self._thread: threading.Thread
+            self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+        except OSError as exc:
+            raise StartError(f"/metrics cannot be served on {host}:{port}: {exc.strerror or exc}") from exc
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_port)
+
+    def show(self, points: Sequence[Point]) -> None:
+        """Show these points from now on; all older ones are gone."""
+        self._points = points
+
+    def collect(self) -> Iterable[Metric]:
+        """Return what is shown, as the library wants it: names with underscores, tags as labels."""
+        families: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+        for point in self._points:
+            labels = tuple(_label(tag) for tag in point.tags)
+            families.setdefault(_NAME.sub("_", point.name), {})[labels] = point.value
+        for name, values in sorted(families.items()):
+            names = list(dict.fromkeys(label for labels in values for label, _ in labels))
+            family = GaugeMetricFamily(name, name.replace("_", " "), labels=names)
+            for labels, value in values.items():
+                known = dict(labels)
+                family.add_metric([known.get(label, "") for label in names], value)
+            yield family
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+def _label(tag: str) -> tuple[str, str]:
+    name, _, value = tag.partition(":")
+    return _NAME.sub("_", name), value

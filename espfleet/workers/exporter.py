@@ -1,0 +1,122 @@
+"""The exporter, a duty of the steward: figures and readings go out, to Datadog through the outbox, or to Prometheus."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from espfleet.domain.devices import Device
+from espfleet.domain.points import Point, board_points
+from espfleet.domain.registry import Registry
+from espfleet.exports.datadog import Datadog
+from espfleet.exports.prometheus import Prometheus
+from espfleet.services import figures
+from espfleet.services.boards import Visit
+from espfleet.store import points
+from espfleet.store.client import Store
+from espfleet.store.leases import Lease
+from espfleet.workers.sender import Sender
+
+logger = logging.getLogger(__name__)
+
+DUTY = "lead:metrics"
+LEASE_MS = 2_000
+LEASE_S = 1.0
+FIGURES_S = 10.0
+STEP_S = 0.5
+#: Points of visits that wait while Redis is away; the oldest are given up.
+KEPT = 50_000
+
+
+class Exporter:
+    """Collects and sends.
+
+    Args:
+        store: Where the fleet is kept.
+        name: Of this worker.
+        datadog: Where to send, or ``None``.
+        prometheus: Who shows, or ``None``.
+        host: Name that Datadog shows.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        *,
+        datadog: Datadog | None = None,
+        prometheus: Prometheus | None = None,
+        host: str = "espfleet",
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._prometheus = prometheus
+        self._sender = Sender(store, datadog.post, host=host) if datadog else None
+        self._lease: Lease | None = None
+        self._waiting: list[Point] = []
+        self._collected_s = float("-inf")
+        self._leased_s = float("-inf")
+        self._send_s = 0.0
+        self._full = False
+
+    def figures(self) -> dict[str, float]:
+        """Return what it tells of itself."""
+        if self._sender is None:
+            return {}
+        return {"sent": self._sender.sent, "buried": self._sender.buried, "failures": self._sender.failures}
+
+    def tell(self, current: Registry, device: Device, visit: Visit) -> None:
+        """Take what a visit found."""
+        if self._sender is None:
+            return
+        jobs = current.jobs_of.get(device.id, ())
+        pins = {job.name: (job.pin, visit.gpio[job.pin]) for job in jobs if job.pin in visit.gpio}
+        self._waiting += board_points(device.name, visit.at_ms // 1_000, visit.f, pins, visit.values)
+        del self._waiting[:-KEPT]
+
+    async def step(self) -> None:
+        """Collect, put into the outbox, and send, each when it is time."""
+        if self._sender is None and self._prometheus is None:
+            return
+        now_s = time.monotonic()
+        if now_s - self._leased_s >= LEASE_S:
+            self._lease = await Lease.take(self._store, DUTY, self._name, LEASE_MS)
+            self._leased_s = now_s
+        if self._waiting:
+            some, self._waiting = self._waiting, []
+            try:
+                self._watch(await points.append(self._store, some))
+            except BaseException:
+                self._waiting = some + self._waiting
+                raise
+        if now_s - self._collected_s >= FIGURES_S:
+            await self._collect()
+            self._collected_s = now_s
+        if self._sender is not None and self._lease is not None and now_s >= self._send_s:
+            # Whatever is there, but not for ever: the lease must be renewed.
+            while await self._sender.step() and time.monotonic() - now_s < STEP_S:
+                pass
+            self._send_s = time.monotonic() + self._sender.wait_s
+
+    async def close(self) -> None:
+        """Stop serving and give the duty up."""
+        if self._prometheus is not None:
+            self._prometheus.close()
+        if self._lease is not None:
+            await self._lease.release()
+
+    async def _collect(self) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        if self._prometheus is None and self._lease is None:
+            return
+        found = await figures.collect(self._store, now_ms=now_ms)
+        if self._prometheus is not None:
+            self._prometheus.show([*found, *await figures.board_readings(self._store, now_ms=now_ms)])
+        if self._sender is not None and self._lease is not None:
+            self._watch(await points.append(self._store, found) if found else 0)
+
+    def _watch(self, entries: int) -> None:
+        full = entries >= points.KEPT
+        if full and not self._full:
+            logger.warning("the outbox of metrics is full: the oldest are given up")
+        self._full = full
