@@ -41,6 +41,8 @@ addEventListener("hashchange", () => {
 // Another state than before is said aloud, once.
 const words = new Map();
 listen((what, detail) => {
+  // What was not there a moment ago may be now.
+  if (what === "fleet" && page?.missing) show();
   page?.changed?.(what, detail);
   if (what === "levels") {
     for (const group of detail) {

@@ -35,7 +35,7 @@ export function devicesPage() {
 
 export function devicePage(name) {
   const device = () => [...fleet.devices.values()].find((one) => one.name === name);
-  if (!device()) return { title: name, element: h("p", {}, fleet.loaded ? `There is no device ${name}.` : "Loading …") };
+  if (!device()) return { title: name, element: h("p", {}, fleet.loaded ? `There is no device ${name}.` : "Loading …"), missing: true };
   const bulb = h("span.bulb");
   const state = h("p");
   const shows = h("p.quiet");

@@ -9,7 +9,7 @@ import { whyView } from "./why.js";
 
 export function roomPage(name) {
   const room = fleet.rooms.find((one) => one.name === name);
-  if (!room) return { title: name, element: h("p", {}, fleet.loaded ? `There is no room ${name}.` : "Loading …"), changed(what) { if (what === "fleet") dispatchEvent(new HashChangeEvent("hashchange")); } };
+  if (!room) return { title: name, element: h("p", {}, fleet.loaded ? `There is no room ${name}.` : "Loading …"), missing: true };
   const bulb = h("span.bulb");
   const level = h("p");
   const why = h("div", {}, h("p.quiet", {}, "Asking the samples …"));

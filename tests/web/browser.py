@@ -1,0 +1,77 @@
+"""A real browser on the dashboard of a whole fleet: what a person does and sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+#: The last ones keep it from asking for anything by itself.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE_MS = 15_000
+
+
+@dataclass
+class Seen:
+    """What went wrong, or out, while a page was open."""
+
+    errors: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+    #: Answers that are failures on purpose.
+    expected: tuple[str, ...] = ()
+
+    def watch(self, page: Page) -> None:
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda told: self.errors.append(told.text) if told.type in ("error", "warning") else None)
+        page.on("request", lambda request: self._asked(request.url))
+
+    def _asked(self, url: str) -> None:
+        if urlsplit(url).hostname not in ("127.0.0.1", None):
+            self.strangers.append(url)
+
+    def check(self) -> None:
+        assert not [error for error in self.errors if not any(word in error for word in self.expected)]
+        assert not self.strangers
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Run Chromium for a while."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+@contextmanager
+def opened(
+    running: Browser, url: str, *, size: tuple[int, int] = (1280, 800), picture: Path | None = None
+) -> Iterator[tuple[Page, Seen]]:
+    """Open a page; afterwards nothing may have gone wrong on it, and nothing may have left this machine."""
+    context = running.new_context(viewport={"width": size[0], "height": size[1]})
+    context.set_default_timeout(PATIENCE_MS)
+    page, seen = context.new_page(), Seen()
+    seen.watch(page)
+    try:
+        page.goto(url)
+        yield page, seen
+        if picture is not None:
+            page.screenshot(path=picture)
+        seen.check()
+    finally:
+        context.close()

@@ -1,0 +1,90 @@
+"""History holds what the streams held, in bounded memory, whoever writes it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espfleet.domain.samples import LOST, Batch, Layout, pack
+from espfleet.domain.shards import shard_of
+from espfleet.services import groups, samples, targets
+from espfleet.store import registry
+from espfleet.store import samples as stream
+from espfleet.store.client import Store
+from espfleet.store.history import RESOLUTIONS, read
+from espfleet.workers.history import BUDGET_BYTES, MINUTE_MS, Chronicler, affordable
+
+SECONDS = 130
+
+
+async def measure(store: Store, names: tuple[str, ...], until_ms: int) -> None:
+    """Write one sample a second of each target: 10 ms, the last of each ten lost."""
+    layout = Layout(1_000, 1_000, names)
+    current = await registry.load(store)
+    for shard in {shard for name in names for shard in current.shards_of_target(name, store.shards)}:
+        await stream.put_layout(store, shard, layout)
+        for number in range(SECONDS):
+            at_ms = until_ms - (SECONDS - number) * 1_000
+            rtt_us = np.full(len(names), LOST if at_ms // 1_000 % 10 == 9 else 10_000.0, np.float32)
+            blob = pack(Batch(np.arange(len(names), dtype=np.int32), rtt_us, at_ms * 1_000_000, 0))
+            words = ("w", "prober", "q", number + 1, "l", layout.layout_id, "b", blob)
+            await store.do("XADD", store.keys.samples(shard), f"{at_ms + 100}-1", *words)
+
+
+async def test_blocks_hold_every_sample_once(store: Store) -> None:
+    # In two groups of different shards: its samples go to two streams.
+    await targets.add(store, name="router", address="127.0.0.1")
+    other = next(f"g{number}" for number in range(99) if shard_of(f"g{number}", 8) != shard_of("default", 8))
+    await groups.add(store, name=other, targets=["router"])
+    now_ms = await store.time_ms()
+    await measure(store, ("router",), now_ms)
+    chronicler = Chronicler(store, "one")
+    await chronicler.step()
+    assert chronicler.leads
+    seconds, tens, minutes = RESOLUTIONS
+    whole_ms = (now_ms - 100_000) // 10_000 * 10_000
+    for point in await read(store, tens, "router", whole_ms, whole_ms + 80_000):
+        assert (point.count, point.lost, point.median_ms) == (10, 1, 10.0)
+    assert [point.count for point in await read(store, seconds, "router", whole_ms, whole_ms + 10_000)] == [1] * 10
+    assert all(point.count == 60 for point in (await read(store, minutes, "router", now_ms - 120_000, now_ms))[1:])
+    found = await samples.history(store, name="router", now_ms=now_ms, span_ms=600_000)
+    assert (found.source, found.step_ms) == ("10s", 10_000)
+    assert 12 <= len(found.points) <= 14
+    raw = await samples.history(store, name="router", now_ms=now_ms, span_ms=60_000)
+    assert (raw.source, sum(point.count for point in raw.points)) == ("stream", 60)
+
+
+async def test_a_second_chronicler_waits_and_changes_nothing_when_it_takes_over(store: Store) -> None:
+    await targets.add(store, name="router", address="127.0.0.1")
+    now_ms = await store.time_ms()
+    await measure(store, ("router",), now_ms)
+    first, second = Chronicler(store, "one"), Chronicler(store, "two")
+    await first.step()
+    await second.step()
+    assert (first.leads, second.leads) == (True, False)
+    before = await read(store, RESOLUTIONS[1], "router", now_ms - 200_000, now_ms)
+    await store.do("DEL", store.keys.owner("lead:history"))
+    await second.step()
+    assert second.leads
+    assert await read(store, RESOLUTIONS[1], "router", now_ms - 200_000, now_ms) == before
+
+
+async def test_every_string_of_history_expires(store: Store) -> None:
+    await targets.add(store, name="router", address="127.0.0.1")
+    await measure(store, ("router",), await store.time_ms())
+    await Chronicler(store, "one").step()
+    kept = [key async for key in store.redis.scan_iter(match="*:history:1*")]
+    assert kept
+    for key in kept:
+        assert 0 < await store.redis.pttl(key) <= max(one.kept_ms + one.run_ms for one in RESOLUTIONS)
+
+
+def test_many_targets_keep_the_coarser_resolutions_only() -> None:
+    assert [one.name for one in affordable(100)] == ["1m", "10s", "1s"]
+    assert [one.name for one in affordable(100_000)] == ["1m"]
+    for count in (1, 1_000, 3_000, 5_000):
+        assert count * sum(one.target_bytes for one in affordable(count)) <= BUDGET_BYTES
+
+
+def test_blocks_lie_within_one_string() -> None:
+    for one in RESOLUTIONS:
+        assert one.run_ms % MINUTE_MS == 0
