@@ -29,14 +29,19 @@ _GARBAGE_BYTES = const(16_384)
 class Lamp:
     """Everything a lamp is made of.
 
+    Args:
+        tasks: More for it to do, each a name, a coroutine function that takes the lamp and ``beat``, and how many ms
+            may pass between two calls of ``beat()``.
+
     Attributes:
         settings: Values by key, see ``settings.TABLE``.
         problems: What is wrong with them.
         watched: Whether the hardware's watchdog runs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *tasks: tuple) -> None:
         self.watched = False
+        self._tasks = tasks
         self.clock = Clock(time.ticks_ms, time.ticks_diff)
         self.boots = Boots(board.memory, board.cause())
         self.settings, self.problems = borrow("settings").load(borrow("board.vault").Vault(), board)
@@ -60,6 +65,8 @@ class Lamp:
         start("wifi", self.wifi.run, 30_000)
         start("link", self.link.run, 60_000)
         start("talk", self.link.talk, 30_000)
+        for name, work, silent_ms in self._tasks:
+            start(name, lambda beat, work=work: work(self, beat), silent_ms)
         await self.supervisor.watch()
 
     def restart(self, why: str) -> None:
@@ -98,12 +105,16 @@ def chance(below: int) -> int:
     return int.from_bytes(os.urandom(4), "big") % below
 
 
-def main() -> None:
-    """Be a lamp until Ctrl-C; then leave a dark light and a prompt that works."""
+def main(*tasks: tuple) -> None:
+    """Be a lamp until Ctrl-C; then leave a dark light and a prompt that works.
+
+    Args:
+        tasks: More for it to do, see ``Lamp``.
+    """
     gc.threshold(_GARBAGE_BYTES)
     lamp = None
     try:
-        lamp = Lamp()
+        lamp = Lamp(*tasks)
         asyncio.run(lamp.run())
     except KeyboardInterrupt:
         # Here and not in a task: an idle loop is left without running any task's "finally".

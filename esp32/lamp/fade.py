@@ -25,11 +25,16 @@ class Glow:
         self._heading = [0, 0, 0]
         self._turned_ms = [None, None, None]
 
-    def toward(self, target: tuple, now_ms: int, afterglow: bool) -> None:
-        """Become the light of ``now_ms`` if it aimed at ``target`` until now, however many frames that took."""
+    def toward(self, target: tuple, now_ms: int, afterglow: bool) -> bool:
+        """Become the light of ``now_ms`` if it aimed at ``target`` until now, however many frames that took.
+
+        Returns:
+            Whether anything changed.
+        """
         from_ms = self._at_ms
         if now_ms <= from_ms:
-            return
+            return False
+        moved = False
         self._at_ms = now_ms
         for channel in range(3):
             here = self.colour[channel]
@@ -47,6 +52,7 @@ class Glow:
                     continue
                 self._turned_ms[channel] = start_ms
             self._heading[channel] = heading
+            moved = True
             half_ms = _FALL_MS if afterglow and channel and heading < 0 else _RISE_MS
             way = 1.0 - 2.0 ** ((start_ms - now_ms) / half_ms)
             if afterglow:
@@ -55,3 +61,4 @@ class Glow:
                 # Measured as light, one channel gains what another loses: colours take turns without a dip.
                 here **= _GAMMA
                 self.colour[channel] = (here + (there**_GAMMA - here) * way) ** (1 / _GAMMA)
+        return moved

@@ -35,6 +35,7 @@ class Painter:
         self._clock = clock
         self._most = most
         self._told = ""
+        self._fed = -1
         self._glow = Glow(situation.started_ms)
 
     async def run(self, beat) -> None:
@@ -54,10 +55,13 @@ class Painter:
             log("light", word)
         # The self-test begins with the lamp; all others keep the time of its clock, so that words do not restart them.
         at_ms = now_ms - self._situation.started_ms if word == "self-test" else now_ms
-        self._glow.toward(colours.moving(pattern, aims, cycle_ms, at_ms), now_ms, pattern == colours.STEADY)
+        moved = self._glow.toward(colours.moving(pattern, aims, cycle_ms, at_ms), now_ms, pattern == colours.STEADY)
         percent = self._most
         # A lamp that is looked for blinks in full.
         if word not in ("self-test", "identify"):
             percent = percent * self.percent / 100
-        self.shares = colours.output(self._glow.colour, percent)
-        self._show(self.shares)
+        # A light that stands still costs next to nothing.
+        if moved or percent != self._fed:
+            self._fed = percent
+            self.shares = colours.output(self._glow.colour, percent)
+            self._show(self.shares)

@@ -47,6 +47,13 @@ def _networks(value, key: str) -> list:
     return networks
 
 
+def _dns(value, key: str) -> str:
+    address, colon, port = checks.text(value, key, 21).partition(":")
+    if value and not (urls.is_address(address) and (not colon or checks.whole(port, key, 1, 65_535))):
+        raise RefusedError(f"{key} must be an address")
+    return value
+
+
 def _pins(value, key: str) -> list:
     pins = [checks.whole(pin, "a pin", 0, 48) for pin in value] if isinstance(value, list) else [0, 0]
     if len(set(pins)) < len(pins):
@@ -76,7 +83,7 @@ TABLE = {
     "brightness": (100, checks.whole, 1, 100),
     "gpio": ([], _pins),
     "sensor": (None, _sensor),
-    "dns": ("", checks.text, 64),
+    "dns": ("", _dns),
 }
 
 

@@ -69,7 +69,7 @@ class Board:
         self.starts = 0
         #: After the line that was found last.
         self.at = 0
-        self._script = script or firmware.folder / "main.py"
+        self.script = script or firmware.folder / "main.py"
         self._changed = asyncio.Event()
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
@@ -160,7 +160,7 @@ class Board:
             self.starts += 1
             self.exit_code = None
             self._process = await asyncio.create_subprocess_exec(
-                *self.firmware.command(self._script),
+                *self.firmware.command(self.script),
                 cwd=self.folder,
                 env=self.firmware.environment(self.folder),
                 stdin=asyncio.subprocess.DEVNULL,
