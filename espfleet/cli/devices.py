@@ -10,7 +10,7 @@ from espfleet.cli import output
 from espfleet.cli.jobs import PinCommands
 from espfleet.cli.opening import gateway_url, settings, with_store
 from espfleet.cli.words import age, level_text, marked, now_ms, presence_text, presence_word, starred
-from espfleet.domain.devices import Dialect, Presence, check_device_address
+from espfleet.domain.devices import Dialect, Kind, Presence, check_device_address
 from espfleet.domain.names import SIMULATED
 from espfleet.errors import RefusedError
 from espfleet.services import devices as service
@@ -115,6 +115,8 @@ def register(ip: str, name: str, room: str, device_id: str, dialect: str, new_to
             labels=(SIMULATED,) if info and info.chip == SIMULATED else (),
             dialect=dialect or None,
             token_wanted=new_token or bool(info and info.provision),
+            # EspNet's boards do not say what they are.
+            kinds=None if info is None else (Kind.LAMP,) if info.kind == Kind.LAMP else (Kind.BOARD,),
         )
     )
     handed_over = _hand_over(address, info, done)

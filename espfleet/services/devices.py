@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from espfleet.domain.devices import Device, Dialect, Presence, Reason, new_device
+from espfleet.domain.devices import Device, Dialect, Kind, Presence, Reason, new_device
 from espfleet.domain.groups import DEFAULT_GROUP, Group
 from espfleet.domain.names import check_name, check_whole, free_name
 from espfleet.domain.registry import Registry
@@ -71,6 +71,7 @@ async def register(
     labels: Iterable[str] = (),
     dialect: Dialect | str | None = None,
     token_wanted: bool = False,
+    kinds: Sequence[Kind] | None = None,
 ) -> Registered:
     """Add a device to the fleet, or bring what is stored of it up to date.
 
@@ -87,6 +88,7 @@ async def register(
         labels: Words for finding it.
         dialect: What it speaks on the gateway; ``None`` for what it spoke so far, protocol 1 at first.
         token_wanted: Give it another token although it has one; the old one ends at once.
+        kinds: What it is; ``None`` for what it was so far, a lamp at first.
 
     Raises:
         InvalidError: If a value cannot be used.
@@ -116,6 +118,8 @@ async def register(
         device = _merged(known, wanted, token if known is None or token_wanted else None)
         if known is not None and dialect is None:
             device = replace(device, dialect=known.dialect)
+        if kinds is not None:
+            device = replace(device, kinds=tuple(kinds))
         told = token if device.token_hashes == (hash_token(token),) else None
         done[:] = [Registered(device=device, token=told, new=known is None)]
         if device == known:

@@ -26,6 +26,8 @@ class Outcome:
         changes: Fields of the lamp's ``Situation`` that become other ones.
         brightness: New brightness in percent, or ``None``.
         reboot: Whether the lamp shall start again.
+        pins: Pins to read, or to switch if there is a ``value``.
+        value: 0, 1, or 2 to turn them round; ``None`` to read.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -33,6 +35,8 @@ class Outcome:
     changes: Mapping[str, Any] = field(default_factory=dict)
     brightness: int | None = None
     reboot: bool = False
+    pins: tuple[int, ...] = ()
+    value: int | None = None
 
 
 def obey(command: Command, now_ms: float) -> Outcome:
@@ -73,10 +77,17 @@ def _reboot(_arguments: Mapping[str, Any], _now_ms: float) -> Outcome:
     return Outcome(reboot=True)
 
 
+def _gpio(arguments: Mapping[str, Any], _now_ms: float) -> Outcome:
+    pin, value = arguments.get("pin"), arguments.get("value")
+    pins = tuple(check_whole(one, "pin", 0, 48) for one in (pin if isinstance(pin, list) else [pin]))
+    return Outcome(pins=pins, value=None if value is None else check_whole(value, "value", 0, 2))
+
+
 #: What a lamp tells the gateway that it can do.
 ACTIONS: Mapping[str, Callable[[Mapping[str, Any], float], Outcome]] = {
     "identify": _identify,
     "brightness": _brightness,
     "override": _override,
     "reboot": _reboot,
+    "gpio": _gpio,
 }

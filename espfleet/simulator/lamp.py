@@ -13,13 +13,13 @@ from espfleet.domain.light_glow import Glow, output
 from espfleet.domain.light_patterns import Colour, on_screen
 from espfleet.domain.messages import KEEPALIVE_MS, Keepalive
 from espfleet.domain.names import SIMULATED
+from espfleet.errors import InvalidError
 from espfleet.simulator import commands, speech
+from espfleet.simulator.electronics import Electronics
 from espfleet.simulator.specs import LampSpec
 
 #: By this, registering knows that no hardware is behind it.
 CHIP = SIMULATED
-#: Pins that a classic ESP32 lets a program read.
-PINS = tuple(pin for pin in range(40) if pin not in (20, 24, 28, 29, 30, 31))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,7 @@ class Lamp:
         self.why = ""
         self.reboot_wanted = False
         self.token_refused = False
+        self.electronics = Electronics(int(spec.id, 16))
         self._random = random
         self._boot_reason, self._boots = "power-on", 1
         self._seq: int | None = None
@@ -110,6 +111,7 @@ class Lamp:
         """Start again, as after a reset: only what was stored is kept."""
         self._boot_reason, self._boots = reason, self._boots + 1
         self._seq = self._epoch_ms = None
+        self.electronics.reset()
         self.reboot_wanted = False
         self._since_ms = now_ms
         self._glow = Glow(at_ms=now_ms)
@@ -185,7 +187,7 @@ class Lamp:
 
     def pins(self) -> dict[str, int]:
         """Return the value of each pin that can be read."""
-        return {str(pin): 0 for pin in PINS}
+        return {str(pin): value for pin, value in self.electronics.pins.items()}
 
     def _follow(self, now_ms: float) -> Look:
         look = look_of(self.situation, now_ms)
@@ -198,7 +200,23 @@ class Lamp:
             self.brightness = outcome.brightness
         self.reboot_wanted = self.reboot_wanted or outcome.reboot
         self.change(now_ms, **outcome.changes)
-        return speech.result(command.id, data=outcome.data, error=outcome.error)
+        data, error = dict(outcome.data), outcome.error
+        if outcome.pins:
+            data, error = self._pins(outcome)
+        return speech.result(command.id, data=data, error=error)
+
+    def _pins(self, outcome: commands.Outcome) -> tuple[dict[str, Any], str]:
+        """Read or switch pins and return the answer: as the lamp's own program does."""
+        try:
+            if outcome.value is not None:
+                self.electronics.switch(list(outcome.pins), outcome.value)
+            values = {pin: self.electronics.pins[pin] for pin in outcome.pins}
+        except (InvalidError, KeyError) as exc:
+            return {}, str(exc) if isinstance(exc, InvalidError) else f"there is no pin {exc}"
+        if len(values) > 1:
+            return {"values": {str(pin): value for pin, value in values.items()}}, ""
+        pin, value = next(iter(values.items()))
+        return {"pin": pin, "value": value}, ""
 
     def _settle(self, welcome: speech.Welcome, now_ms: float) -> None:
         self.name = welcome.name or self.name

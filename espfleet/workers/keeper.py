@@ -1,8 +1,8 @@
 """The keeper, a duty of the steward: visits boards, each once an interval, and sets their pins as jobs wish.
 
-Boards without a link are visited over HTTP, spread over the interval; devices on the link report by themselves and are
-visited only if they have jobs. Boards that failed are visited by threads of their own, so that a hundred that hang
-delay nobody else.
+Boards without a link are visited over HTTP, spread over the interval; lamps report by themselves over their link and
+are visited only if they have jobs or sensors. Boards that failed are visited by threads of their own, so that a hundred
+that hang delay nobody else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from espfleet.domain.devices import Device, Dialect, Presence
+from espfleet.domain.devices import Device, Dialect, Kind, Presence
 from espfleet.domain.registry import Registry
 from espfleet.domain.sensors import Sensor
 from espfleet.errors import BoardError, FleetError, RefusedError, StoreError
@@ -149,7 +149,8 @@ class Keeper:
         self._due = kept | {device_id: now_s + gap for device_id, gap in gaps.items()}
 
     def _is_visited(self, device: Device) -> bool:
-        return (bool(device.address) and device.dialect is Dialect.V1) or device.id in self._current.jobs_of
+        wanted = device.id in self._current.jobs_of or device.id in self._current.sensors_of
+        return wanted or (bool(device.address) and Kind.BOARD in device.kinds)
 
     async def _note_presence(self) -> None:
         """Tell which boards answered, and learn which devices are on the link."""
@@ -230,7 +231,8 @@ class Keeper:
     def _note(self, current: Registry, device: Device, done: Visit) -> None:
         self.visits += 1
         self.switched += len(done.switched)
-        if done.f is not None:
+        # A lamp is there when its link is, whatever its pages say.
+        if done.f is not None and Kind.BOARD in device.kinds:
             self._seen.add(device.id)
         if device.id in self._bad:
             self._bad.discard(device.id)

@@ -55,7 +55,7 @@ def test_a_lamp_tells_who_it_is(lamp: Lamp) -> None:
         1,
         None,
     )
-    assert set(hello.capabilities) == {"identify", "brightness", "override", "reboot"}
+    assert set(hello.capabilities) == {"identify", "brightness", "override", "reboot", "gpio"}
 
 
 def test_a_welcomed_lamp_shows_its_level_and_knows_its_place(lamp: Lamp) -> None:
@@ -140,7 +140,7 @@ def test_an_override_replaces_the_level_for_a_while(lamp: Lamp) -> None:
         (order("identify", for_ms="long"), "for_ms must be a number"),
         (order("brightness"), "percent must be a number from 0 to 100"),
         (order("brightness", percent=101), "percent must be a number from 0 to 100"),
-        (order("gpio", pin=4), "a simulated lamp cannot do 'gpio'"),
+        (order("adc", pin=4), "a simulated lamp cannot do 'adc'"),
         (order("x" * 4_000), "a simulated lamp cannot do 'xxx"),
     ],
 )

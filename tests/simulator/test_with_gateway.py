@@ -6,12 +6,14 @@ import asyncio
 from dataclasses import replace
 
 from espfleet.domain.devices import Dialect, Presence, Reason
+from espfleet.domain.jobs import DAY_S, Job, JobKind
 from espfleet.domain.light import Link, Word
 from espfleet.domain.states import State
+from espfleet.services import boards, jobs
 from espfleet.simulator.pinglamp import PingLamp, pinglamp_url
 from espfleet.simulator.session import monotonic_ms
 from espfleet.simulator.specs import LampSpec
-from espfleet.store import commands, presence, readings
+from espfleet.store import commands, presence, readings, registry
 from espfleet.store.registry import Change
 from tests.conftest import wait_until
 from tests.gateway.conftest import QUICK, Fleet, Start
@@ -62,9 +64,9 @@ async def test_commands_reach_a_lamp_and_its_answer_comes_back(fleet: Fleet, sta
         assert answer["ok"] is True
         assert answer["data"] == {"for_ms": 60_000}
         await wait_until(lambda: simulator.look(lamp.id).word == Word.IDENTIFY)
-        refused = await commands.send(fleet.store, lamp.id, {"action": "gpio", "pin": 4})
+        refused = await commands.send(fleet.store, lamp.id, {"action": "adc", "pin": 4})
         assert refused is not None
-        assert "cannot do 'gpio'" in refused["error"]
+        assert "cannot do 'adc'" in refused["error"]
 
 
 async def test_readings_of_a_lamp_are_kept(fleet: Fleet, start: Start) -> None:
@@ -150,3 +152,22 @@ async def test_a_ping_lamp_is_served_as_it_always_was(fleet: Fleet, start: Start
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+async def test_a_job_sets_a_pin_over_the_link_and_again_after_a_reset(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    job = Job(device_id=lamp.id, name="fan", pin=22, kind=JobKind.TIMER, duration_s=DAY_S)
+    await jobs.add(fleet.store, job)
+    async with running([lamp], gateway.url) as simulator:
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
+        current = await registry.load(fleet.store)
+        device = current.devices[lamp.id]
+        for expected in ({22: 1}, {}):
+            done = await boards.set_right(fleet.store, current, device, now_ms=1_800_000_000_000)
+            assert (done.gpio, done.switched) == ({22: 1}, expected)
+        reset = await commands.send(fleet.store, lamp.id, {"action": "gpio", "arguments": {"pin": 22, "value": 0}})
+        assert reset is not None
+        assert reset["data"] == {"pin": 22, "value": 0}
+        done = await boards.set_right(fleet.store, current, device, now_ms=1_800_000_000_000)
+        assert done.switched == {22: 1}

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from espfleet.domain.devices import Presence
+from espfleet.domain.devices import Kind, Presence
 from espfleet.domain.jobs import DAY_S, Job, JobKind
 from espfleet.domain.sensors import new_sensor
 from espfleet.services import devices, jobs
@@ -53,7 +53,8 @@ async def keeping(store: Store, name: str = "k1") -> AsyncIterator[Keeper]:
 
 
 async def register(store: Store, board: SimulatedBoard, name: str, address: str = "") -> str:
-    await devices.register(store, device_id=board.id, name=name, now_ms=1, address=address or board.address)
+    address = address or board.address
+    await devices.register(store, device_id=board.id, name=name, now_ms=1, address=address, kinds=(Kind.BOARD,))
     return board.id
 
 
@@ -141,6 +142,15 @@ async def test_boards_are_present_while_they_answer(store: Store, simulated: lis
     async with keeping(store):
         await wait_until(lambda: is_live(store, "porch"))
     await wait_until(lambda: is_offline(store, "porch"))
+
+
+async def test_a_lamp_is_not_there_because_its_pages_are(store: Store, simulated: list[SimulatedBoard]) -> None:
+    board = simulated[0]
+    await devices.register(store, device_id=board.id, name="lamp", now_ms=1, address=board.address)
+    await jobs.add(store, lit(board.id))
+    async with keeping(store) as keeper:
+        await wait_until(lambda: keeper.visits >= 3 and time.monotonic() - keeper._looked_s < 0.1)
+        assert await is_offline(store, "lamp")
 
 
 async def is_live(store: Store, name: str) -> bool:
