@@ -59,7 +59,7 @@ def test_is_online_answers_by_exit_code(type_: Type) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["devics"], 2, "espfleet: there is no command 'devics'; did you mean devices or device?"),
+        (["devics"], 2, "espfleet: there is no command 'devics'; did you mean devices or device"),
         (["target", "router", "add", "256.1.1.1"], 1, "'256.1.1.1' is not an address"),
         (["target", "router", "add", "127.0.0.1", "--interval_ms", "0"], 1, "interval_ms must be a number from 10"),
         (["target", "router", "add", "127.0.0.1", "--interval_ms", "nan"], 1, "interval_ms must be a number from 10"),

@@ -163,6 +163,7 @@ async def test_a_job_sets_a_pin_over_the_link_and_again_after_a_reset(fleet: Fle
         await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
         current = await registry.load(fleet.store)
         device = current.devices[lamp.id]
+        await wait_until(lambda: boards.on_link(fleet.store, device))
         for expected in ({22: 1}, {}):
             done = await boards.set_right(fleet.store, current, device, now_ms=1_800_000_000_000)
             assert (done.gpio, done.switched) == ({22: 1}, expected)
