@@ -86,6 +86,7 @@ class Hub:
         self._stages = Stages(self._draw, asyncio.get_running_loop())
         self._contests = Contests(settings.limits.ping_ms)
         self._number = 0
+        self._stopping = False
 
     @property
     def registry(self) -> Registry:
@@ -120,7 +121,10 @@ class Hub:
             self._contests.begin(session, None, self.clock())
 
     def _let_in(self, connection: Connection, given: Pass) -> None:
-        """Let in a device that had to wait, unless the registry has changed meanwhile."""
+        """Let in a device that had to wait, unless the registry has changed meanwhile, or the gateway stops."""
+        if self._stopping:
+            connection.close(CloseCode.RESTARTING, restart_reason(RETRY_FROM_MS), Reason.GATEWAY)
+            return
         try:
             self.directory.still(given.device, given.token_hash, connection.host)
         except ProtocolError as exc:
@@ -216,9 +220,8 @@ class Hub:
     def _is_unchanged(self, device: Device, before: Registry) -> bool:
         """Tell whether a device and its room are the same objects as before, as nearly all are after a change."""
         room = device.room or ""
-        return self.registry.devices.get(device.id) is device and self.registry.rooms.get(room) is before.rooms.get(
-            room
-        )
+        now = self.registry
+        return now.devices.get(device.id) is device and now.rooms.get(room) is before.rooms.get(room)
 
     # The clock.
 
@@ -244,6 +247,7 @@ class Hub:
 
     def close(self) -> None:
         """Close every session: the gateway will be back, and each lamp is told when to come."""
+        self._stopping = True
         self._stages.stop()
         for session, retry_ms in zip(list(self.sessions.values()), spread(len(self.sessions)), strict=True):
             session.connection.close(CloseCode.RESTARTING, restart_reason(retry_ms), Reason.GATEWAY)

@@ -21,6 +21,8 @@ from espfleet.store.presence import PresenceInfo
 
 #: Devices told to a new viewer at a time.
 AT_ONCE = 500
+#: What may happen while a viewer is still told how things are.
+HELD = 10_000
 RETRY_S = 0.5
 
 ReadPresence = Callable[[Collection[str]], Awaitable[Mapping[str, PresenceInfo]]]
@@ -62,8 +64,10 @@ class Viewer:
         """Send what happened, or hold it back until the viewer knows how things were before."""
         if self.held is None:
             self.connection.send(frame)
-        else:
+        elif len(self.held) < HELD:
             self.held.append(frame)
+        else:
+            self.connection.close(CloseCode.TOO_MUCH, "too slow", Reason.SLOW)
 
     async def tell_all(self, frames: Iterable[bytes]) -> None:
         """Send many frames, no faster than they are read."""
