@@ -19,7 +19,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import NoScriptError
 
@@ -75,6 +75,7 @@ class Store:
         self.redis: Any = client
         self._location = location
         self._waiting: Client | None = None
+        self._opening = asyncio.Lock()
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     def __repr__(self) -> str:
@@ -100,6 +101,8 @@ class Store:
         """
         if not commands:
             return []
+        if atomic and self.on_cluster:
+            return await self._atomic_on_cluster(commands)
         async with self._turn:
             with translated(self.url):
                 async with self.redis.pipeline(transaction=atomic) as pipeline:
@@ -110,6 +113,18 @@ class Store:
             if isinstance(reply, Exception):
                 raise store_error(reply, self.url) from reply
         return replies
+
+    async def _atomic_on_cluster(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands by a script: redis-py 8.1 plans a Cluster's transaction on another event loop, and hangs."""
+        words: list[Word] = []
+        for command in commands:
+            words += [len(command), *command]
+        replies = await self.run("atomic", [str(command[1]) for command in commands], words)
+        return [
+            # A script's reply lists names and values, where that of the command is a table.
+            dict(zip(reply[::2], reply[1::2], strict=True)) if command[0] == "HGETALL" else reply
+            for command, reply in zip(commands, replies, strict=True)
+        ]
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[Word] = ()) -> Any:
         """Run ``scripts/<script>.lua`` and return its reply; the server learns it where it does not know it."""
@@ -151,24 +166,36 @@ class Store:
         It is never sent twice. A wait that is cancelled or fails may have taken effect.
         """
         with translated(self.url):
-            return await self._waiting_client().execute_command(*command)
+            client = await self._waiting_client()
+            return await client.execute_command(*command)
 
-    def pubsub(self) -> PubSub:
+    async def pubsub(self) -> PubSub:
         """Return a subscriber on a connection of its own; wrap its use in ``faults.translated``."""
-        subscriber: PubSub = self._waiting_client().pubsub()
+        with translated(self.url):
+            client = await self._waiting_client()
+            if self.on_cluster:
+                # A subscriber stays with one server and, unlike a command, does not ask who has taken its place.
+                await client.nodes_manager.initialize()
+        subscriber: PubSub = client.pubsub()
         return subscriber
 
-    def _waiting_client(self) -> Any:
-        if self._waiting is None:
-            answer_within_s = MAX_BLOCK_MS / 1_000 + STALLED_AFTER_S
-            self._waiting = _client(self._location, self.name, retries=0, answer_within_s=answer_within_s)
+    async def _waiting_client(self) -> Any:
+        async with self._opening:
+            if self._waiting is None:
+                answer_within_s = MAX_BLOCK_MS / 1_000 + STALLED_AFTER_S
+                self._waiting = _client(self._location, self.name, retries=0, answer_within_s=answer_within_s)
+            # Commands that are the first to use a Cluster's client at the same time break one another's connections.
+            await self._waiting.initialize()
         return self._waiting
 
     async def aclose(self) -> None:
         """Close all connections."""
-        if self._waiting is not None:
-            await self._waiting.aclose()
-        await self.redis.aclose()
+        for client in (self._waiting, self.redis):
+            if client is not None:
+                await client.aclose()
+                # The connections to the Sentinels are others than those to the server they tell of.
+                for sentinel in _sentinels_of(client):
+                    await sentinel.aclose()
 
     async def settle(self) -> Mapping[str, int]:
         """Write the fleet's settings unless they are there, and return them: ``schema`` and ``shards``.
@@ -256,6 +283,11 @@ def _client(location: Location, name: str, *, retries: int, answer_within_s: flo
         kind = SSLConnection if location.tls else Connection
         pool = ConnectionPool(kind, host=host, port=port, **options, **location.tls_options)
     return Redis.from_pool(pool)
+
+
+def _sentinels_of(client: Any) -> list[Redis]:
+    pool = getattr(client, "connection_pool", None)
+    return list(pool.sentinel_manager.sentinels) if isinstance(pool, SentinelConnectionPool) else []
 
 
 async def _check_server(store: Store) -> None:

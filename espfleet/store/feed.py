@@ -161,7 +161,7 @@ class Feed:
             self._take(message["channel"].decode(), message["data"])
 
     async def _connect(self) -> PubSub:
-        link = self._store.pubsub()
+        link = await self._store.pubsub()
         try:
             with translated(self._store.url):
                 await link.subscribe(*self._readers)

@@ -161,9 +161,11 @@ async def went(store: Store, device_id: str, session_id: str, reason: Reason) ->
 async def forget(store: Store, device_id: str) -> None:
     """Remove everything known of a device that is no longer registered."""
     part = shard_of(device_id, store.shards)
+    keys = store.keys
     alive, due, session = _keys(store, device_id)
-    readings = store.keys.readings(part, device_id)
-    await store.do_all([("DEL", alive, session, readings), ("ZREM", due, device_id)], atomic=True)
+    told = [keys.readings(part, device_id), keys.readings_history(part, device_id)]
+    board = [keys.board(part, device_id), keys.wishes(part, device_id)]
+    await store.do_all([("DEL", alive, session, *told, *board), ("ZREM", due, device_id)], atomic=True)
 
 
 async def read_presence(store: Store, device_ids: Iterable[str]) -> dict[str, PresenceInfo]:

@@ -200,28 +200,23 @@ class ShardReader:
     async def _read_behind(self, count: int) -> list[StreamEntry]:
         """Read new entries without waiting, and count those cut off before; for a reader that may be far behind."""
         try:
-            stream, groups, reply = await self._store.do_all(
-                [
-                    ("XINFO STREAM", self._stream),
-                    ("XINFO GROUPS", self._stream),
-                    ("XREADGROUP", "GROUP", GROUP, self.consumer, "COUNT", count, "STREAMS", self._stream, ">"),
-                ],
-                atomic=True,
-            )
+            reply = await self._store.run("read_behind", [self._stream], [GROUP, self.consumer, count])
         except StoreError as exc:
             if isinstance(exc, GroupGoneError) or "no such key" in str(exc):
                 await self._regroup()
                 return []
             raise
-        group = next(group for group in groups if group["name"] == GROUP.encode())
-        cut_off = int(stream["entries-added"]) - int(stream["length"])
-        position = self._position if self._position is not None else group["entries-read"]
-        first = stream["first-entry"]
+        added, length, first, delivered, delivered_count, entries = reply
+        cut_off = added - length
+        position = self._position if self._position is not None else delivered_count or None
         # Only what lies between the last entry read and the first one there may be missing.
-        if first and position is not None and _order(first[0]) > _order(group["last-delivered-id"]):
+        if first and position is not None and _order(first) > _order(delivered):
             self._note_gap(cut_off - position)
         self._position = max(position or 0, cut_off)
-        return self._took(reply[0][1] if reply else [], count)
+        # A script's reply lists names and values, where that of a command is a table.
+        return self._took(
+            [(entry_id, dict(zip(flat[::2], flat[1::2], strict=True))) for entry_id, flat in entries], count
+        )
 
     def _took(self, entries: Sequence[Any], count: int) -> list[StreamEntry]:
         """Return new entries as values, and remember where the reader stands."""

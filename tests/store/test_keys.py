@@ -11,6 +11,7 @@ from espfleet.store.keys import Keys
 
 SAMPLES = {"part": 3, "shard": 3, "device_id": "3c71bff93720", "duty": "lead:sweep", "layout_id": "0f", "kind": "rooms"}
 SAMPLES |= {"purpose": "request", "what": "pin", "token": "0f:9"}
+SAMPLES |= {"resolution": "10s", "run": 7, "target": "router"}
 SAMPLES |= {"role": "prober", "name": "host-1", "command_id": "0f", "mark": "m"}
 FUNCTIONS = [name for name in vars(Keys) if not name.startswith("_") and name not in ("prefix", "may_stay")]
 
@@ -29,7 +30,7 @@ def test_each_has_the_prefix_and_one_tag_and_says_type_and_lifetime(name: str) -
     assert len(re.findall(r"\{[a-z]+\d*\}", key)) == 1
     about = inspect.getdoc(getattr(Keys, name)) or ""
     assert re.match(
-        r"(String|Hash|List|Sorted set|Stream), (permanent|cut at|as long as|\d+ (s|h|days))|Channel: ", about
+        r"(String|Hash|List|Sorted set|Stream), (permanent|cut at|as long as|\d+ (s|min|h|days))|Channel: ", about
     )
 
 

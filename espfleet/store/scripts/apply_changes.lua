@@ -14,9 +14,9 @@ for i = 3, #ARGV, 3 do
     redis.call('HSET', tab, ARGV[i + 1], ARGV[i + 2])
   end
 end
--- At least the time: so a version is never used twice, not even when the server was emptied in between.
+-- At least the time in microseconds: so a version is never used twice, not even when the server was emptied in between.
 local now = redis.call('TIME')
-local version = math.max(tonumber(current) + 1, now[1] * 1000 + math.floor(now[2] / 1000))
+local version = math.max(tonumber(current) + 1, now[1] * 1000000 + now[2])
 local text = string.format('%.0f', version)
 redis.call('SET', KEYS[1], text)
 redis.call('PUBLISH', ARGV[2], text)

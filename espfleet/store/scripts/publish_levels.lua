@@ -8,9 +8,9 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
 end
 local seq = redis.call('GET', KEYS[2])
 if not seq then
-  -- The time: so that it goes on growing even when the server was emptied.
+  -- The time in microseconds: so that it goes on growing even when the server was emptied.
   local now = redis.call('TIME')
-  seq = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
+  seq = string.format('%.0f', now[1] * 1000000 + now[2])
   redis.call('SET', KEYS[2], seq)
 end
 local levels = ''

@@ -11,9 +11,9 @@ if owner and fence > 0 then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return fence
 end
--- At least the time: so it grows even when the server was emptied in between.
+-- At least the time in microseconds: so it grows even when the server was emptied in between.
 local now = redis.call('TIME')
-fence = math.max(fence + 1, now[1] * 1000 + math.floor(now[2] / 1000))
+fence = math.max(fence + 1, now[1] * 1000000 + now[2])
 redis.call('SET', KEYS[2], string.format('%.0f', fence))
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return fence

@@ -1,0 +1,189 @@
+"""Sentinel and Cluster: the same store on other arrangements of servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis import Redis
+
+from espfleet.domain.devices import Presence, Reason
+from espfleet.domain.rooms import new_room
+from espfleet.domain.samples import Layout
+from espfleet.domain.states import GroupLevel, State
+from espfleet.errors import StoreUnavailableError
+from espfleet.store import commands, events, levels, presence, readings, registry, samples, workers
+from espfleet.store.client import Store, open_store
+from espfleet.store.feed import CommandSent, EventSent, Feed, LevelsChanged, RegistryChanged, Resync, Topic
+from espfleet.store.leases import Lease
+from espfleet.store.registry import Change
+from espfleet.store.samples import Entry, ShardReader, read_shards
+from tests.conftest import check_lifetimes, emptied_store, wait_until
+from tests.store.conftest import Server, free_ports, serving
+
+IDS = [f"{number:012x}" for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def cluster_url() -> Iterator[str]:
+    """URL of a Cluster of three servers, each with a third of the slots."""
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no")
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(serving(*options, port=port)) for port in free_ports(3)]
+        clients = [stack.enter_context(contextlib.closing(Redis(port=server.port))) for server in servers]
+        for number, client in enumerate(clients):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", number * 5_462, min(16_383, number * 5_462 + 5_461))
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
+        end = time.monotonic() + 20.0
+        while any(not ready(client) for client in clients):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        yield "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+
+
+def ready(client: Redis) -> bool:
+    about = client.execute_command("CLUSTER INFO")
+    return about["cluster_state"] == "ok" and about["cluster_known_nodes"] == "3"
+
+
+@pytest.fixture
+async def cluster(cluster_url: str) -> AsyncIterator[Store]:
+    async with emptied_store(cluster_url) as store:
+        yield store
+        await check_lifetimes(store)
+
+
+async def test_a_cluster_keeps_the_registry(cluster: Store) -> None:
+    def plan(number: int, before: registry.Registry) -> list[Change]:
+        return [Change("rooms", f"room-{number}", new_room(f"room-{number}").to_dict())]
+
+    await asyncio.gather(*(registry.change(cluster, lambda before, n=n: plan(n, before)) for n in range(10)))
+    assert len((await registry.load(cluster)).rooms) == 10
+
+
+async def test_a_cluster_carries_samples_and_levels(cluster: Store) -> None:
+    assert len(await samples.init_consumers(cluster)) == 8
+    layout = Layout(1_000, 500, ("router",))
+    entries = [Entry(number % 8, "prober-1", number, layout.layout_id, b"x") for number in range(80)]
+    assert len(await samples.append(cluster, entries, 1_000)) == 8
+    readers = [ShardReader(cluster, shard, "leveler-1") for shard in range(8)]
+    found = await read_shards(cluster, readers, 100, 100)
+    assert {shard: [entry.seq for entry in some] for shard, some in found.items()} == {
+        shard: list(range(shard, 80, 8)) for shard in range(8)
+    }
+    reading = asyncio.create_task(read_shards(cluster, readers, 300, 100))
+    await asyncio.sleep(0.05)
+    await samples.append(cluster, entries[:1], 1_000)
+    assert [entry.seq for entry in (await reading)[0]] == [0]
+    assert len(await ShardReader(cluster, 3, "leveler-2").claim_all()) == 10
+    assert len(await readers[3].history(0)) == 10
+
+    for shard in range(8):
+        lease = await Lease.take(cluster, f"s{shard}", "ann", 60_000)
+        assert lease is not None
+        level = GroupLevel(group=f"group-{shard}", level=shard, state=State.OK, at_ms=1)
+        await levels.publish(cluster, shard, lease.fence, [level], 1)
+    snapshot = await levels.read_levels(cluster)
+    assert (len(snapshot.levels), snapshot.fresh_shards) == (8, set(range(8)))
+
+
+async def test_a_cluster_knows_who_is_there(cluster: Store) -> None:
+    for device_id in IDS:
+        session = presence.Session(session_id="s", gateway="g", watchdog_ms=500)
+        await presence.came(cluster, device_id, session)
+    assert await presence.refresh(cluster, "g", dict.fromkeys(IDS, 500)) == []
+    assert {one.presence for one in (await presence.read_presence(cluster, IDS)).values()} == {Presence.LIVE}
+    assert await presence.went(cluster, IDS[0], "s", Reason.CLOSED)
+
+    async def offline() -> bool:
+        found = await presence.read_presence(cluster, IDS)
+        return {one.presence for one in found.values()} == {Presence.OFFLINE}
+
+    await wait_until(offline)
+    assert len(await presence.sweep(cluster)) == len(IDS) - 1
+    assert len(await events.read(cluster, count=1_000)) == 2 * len(IDS)
+    await workers.beat(cluster, "steward", "ann", {})
+    assert list(await workers.alive(cluster, "steward")) == ["ann"]
+    await readings.put(cluster, IDS[0], {"t": 1.0}, 1)
+    assert (await readings.get(cluster, IDS[0]))["t"].value == 1.0
+    await presence.forget(cluster, IDS[0])
+
+
+async def test_a_cluster_tells_what_happens(cluster: Store) -> None:
+    async with Feed(cluster, Topic) as feed:
+        assert await anext(feed) == Resync()
+        await registry.change(cluster, lambda _: [Change("rooms", "hall", new_room("hall").to_dict())])
+        assert isinstance(await anext(feed), RegistryChanged)
+        await events.add(cluster, "hello", {})
+        assert isinstance(await anext(feed), EventSent)
+        lease = await Lease.take(cluster, "s3", "ann", 60_000)
+        assert lease is not None
+        level = GroupLevel(group="a", level=7, state=State.OK, at_ms=1)
+        await levels.publish(cluster, 3, lease.fence, [level], 1)
+        assert isinstance(await anext(feed), LevelsChanged)
+        sending = asyncio.create_task(commands.send(cluster, IDS[0], {"action": "identify"}))
+        told = await anext(feed)
+        assert isinstance(told, CommandSent)
+        await commands.answer(cluster, told.device_id, told.command["id"], {"ok": True})
+        assert await sending == {"ok": True}
+
+
+# --- Sentinel
+
+
+@pytest.fixture
+def sentinel() -> Iterator[tuple[str, Server]]:
+    """URL of a Sentinel that watches over a server and its replica, and the server."""
+    first_port, second_port, sentinel_port = free_ports(3)
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(serving(port=first_port))
+        replica_of = ("--replicaof", "127.0.0.1", str(first_port))
+        second = stack.enter_context(serving(*replica_of, port=second_port))
+        settings = second.folder / "sentinel.conf"
+        settings.write_text(
+            f"sentinel monitor fleet 127.0.0.1 {first_port} 1\n"
+            "sentinel down-after-milliseconds fleet 400\nsentinel failover-timeout fleet 2000\n"
+        )
+        stack.enter_context(serving(str(settings), "--sentinel", port=sentinel_port))
+        with contextlib.closing(Redis(port=sentinel_port)) as asked:
+            end = time.monotonic() + 15.0
+            # It learns of replicas by asking the server every now and then.
+            while not [row for row in asked.execute_command("SENTINEL REPLICAS", "fleet") if is_up(row)]:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        yield f"redis+sentinel://127.0.0.1:{sentinel_port}/fleet/0", first
+
+
+def is_up(replica: dict[bytes, bytes]) -> bool:
+    return replica[b"master-link-status"] == b"ok"
+
+
+@pytest.mark.slow
+async def test_behind_sentinels_the_fleet_goes_on_when_its_server_dies(sentinel: tuple[str, Server]) -> None:
+    url, first = sentinel
+    async with open_store(url, name="test", retries=0) as store, Feed(store, Topic, silence_s=1.0) as feed:
+        assert await anext(feed) == Resync()
+        after = await registry.change(store, lambda _: [Change("rooms", "hall", new_room("hall").to_dict())])
+        assert isinstance(await anext(feed), RegistryChanged)
+        await store.do("WAIT", 1, 1_000)
+
+        first.end()
+        with pytest.raises(StoreUnavailableError, match=r"does not answer|cannot work now"):
+            await registry.load(store)
+
+        async def back() -> bool:
+            with contextlib.suppress(StoreUnavailableError):
+                return await workers.beat(store, "prober", "host-1", {})
+            return False
+
+        await wait_until(back, timeout_s=15.0)
+        assert await registry.load(store) == after
+        async with asyncio.timeout(10.0):
+            while not isinstance(await anext(feed), Resync):
+                pass
+            await events.add(store, "hello", {})
+            while not isinstance(await anext(feed), EventSent):
+                pass
