@@ -16,10 +16,22 @@ import numpy as np
 from espfleet.probes.clocks import Clocks
 from espfleet.probes.ledger import Ledger
 from espfleet.probes.links import ORIGIN_STAMP, says_unreachable
-from espfleet.probes.mmsg import MSG_ERRQUEUE, Arena, Outbox
+from espfleet.probes.mmsg import MSG_ERRQUEUE, REPORT, STAMP, Arena, Outbox
 from espfleet.probes.outcomes import Counters
 from espfleet.probes.sockets import QUEUED_BYTES, SO_TIMESTAMPING, STAMPING, grow_buffers
-from espfleet.probes.wire import HEAD, SOCKADDRS, Counts, Family, Identity, Ints, Judge, Requests, Table, addresses_of
+from espfleet.probes.wire import (
+    HEAD,
+    PACKET,
+    SOCKADDRS,
+    Counts,
+    Family,
+    Identity,
+    Ints,
+    Judge,
+    Requests,
+    Table,
+    addresses_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +41,7 @@ BURST = 256
 ARENA_ROWS = (128, 4096)
 #: Stretches of sends without a gap that are remembered until their stamps come, which is soon.
 STRETCHES = 4_096
-#: Bytes of ancillary data that hold a stamp; messages come with nothing else.
-STAMP_CONTROL = 64
-#: Level and type of that data: SOL_SOCKET and SCM_TIMESTAMPING, which has the number of the option.
+#: Level and type of a stamp: SOL_SOCKET and SCM_TIMESTAMPING, which has the number of the option.
 STAMP_KIND = socket.SOL_SOCKET | SO_TIMESTAMPING << 32
 #: First byte of an IPv4 packet whose header has 20 bytes.
 PLAIN_IP = 0x45
@@ -66,8 +76,9 @@ class BatchLink:
         self._clocks = clocks
         self._outbox = Outbox(sock.fileno(), self._requests.packets, addresses)
         rows = min(max(ARENA_ROWS[0], 4 * len(addresses)), ARENA_ROWS[1])
-        self._inbox = Arena(sock.fileno(), rows, addresses.itemsize)
-        self._errors = Arena(sock.fileno(), rows, addresses.itemsize, MSG_ERRQUEUE)
+        name, room = SOCKADDRS[self._family], self._skip + PACKET.itemsize
+        self._inbox = Arena(sock.fileno(), rows, room, name, STAMP)
+        self._errors = Arena(sock.fileno(), rows, room, name, REPORT, MSG_ERRQUEUE)
         self._pulled_ns = np.zeros(rows, np.int64)
         # The kernel numbers the sends it accepts. Positions rise with these numbers, but for those that were not
         # sent: (number, position - number) of each stretch without a gap, the newest last.
@@ -143,14 +154,14 @@ class BatchLink:
         inbox, skip = self._inbox, self._skip
         count = inbox.fill
         heads = np.ndarray(count, HEAD, inbox.data, skip, (inbox.data.strides[0],))
-        sources = inbox.names[:count].view(SOCKADDRS[self._family])[:, 0]
+        sources = inbox.names[:count]
         lengths: Counts = inbox.lengths()
         if skip:
             lengths = lengths.astype(np.int64) - skip
             lengths[inbox.data[:count, 0] != PLAIN_IP] = 0
         control = inbox.control[:count]
         came_ns = control["seconds"] * 1_000_000_000 + control["nanoseconds"]
-        stamped = inbox.controls() == STAMP_CONTROL
+        stamped = inbox.controls() == STAMP.itemsize
         if not stamped.all():
             self._counters.unstamped += int(count - stamped.sum())
             came_ns = np.where(stamped, came_ns, self._pulled_ns[:count])
@@ -199,12 +210,12 @@ class BatchLink:
         """Take over an ICMP error, which may or may not come with a stamp before it."""
         errors = self._errors
         length = int(errors.lengths()[row])
-        control = errors.control[row : row + 1].view(np.uint8)[STAMP_CONTROL if stamped else 0 :]
+        control = errors.control[row : row + 1].view(np.uint8)[STAMP.itemsize if stamped else 0 :]
         origin, icmp_type, icmp_code = control[20:23].tolist()
         if not says_unreachable(origin, icmp_type, icmp_code) or length < 8:
             return
         quoted = errors.data[row, : HEAD.itemsize].view(HEAD)[0]
-        sent_to = errors.names[row].view(SOCKADDRS[self._family])[0]["ip"].tolist()
+        sent_to = errors.names[row]["ip"].tolist()
         whole = length >= HEAD.itemsize
         token = int(quoted["token"]) if whole else None
         number = int(quoted["round"]) if whole else None

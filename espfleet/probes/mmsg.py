@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import numpy.typing as npt
 
-from espfleet.probes.wire import Table
+from espfleet.probes.wire import SOCKADDRS, Family, Table
 
 #: ``struct mmsghdr`` of 64-bit little-endian Linux: a ``struct msghdr`` and the bytes received.
 MMSGHDR = np.dtype(
@@ -33,15 +33,19 @@ MMSGHDR = np.dtype(
     ]
 )
 IOVEC = np.dtype([("base", "u8"), ("bytes", "u8")])
-#: Ancillary data as both queues bring it: a ``struct scm_timestamping``, of which the first of three times counts,
-#: then, from the error queue, a ``struct sock_extended_err`` and the address of who reported it.
-CONTROL = np.dtype(
+#: Ancillary data of messages: a ``struct scm_timestamping``, of which the first of three times counts.
+_STAMP = [
+    ("bytes", "u8"),
+    ("kind", "u8"),  # level and type as one number, so that one comparison tells
+    ("seconds", "i8"),
+    ("nanoseconds", "i8"),
+    ("more_times", "V32"),
+]
+STAMP = np.dtype(_STAMP)
+#: Of the error queue: the same, then a ``struct sock_extended_err`` and the address of who reported it.
+REPORT = np.dtype(
     [
-        ("bytes", "u8"),
-        ("kind", "u8"),  # level and type as one number, so that one comparison tells
-        ("seconds", "i8"),
-        ("nanoseconds", "i8"),
-        ("more_times", "V32"),
+        *_STAMP,
         ("error_bytes", "u8"),
         ("error_kind", "u8"),
         ("errno", "u4"),
@@ -51,8 +55,6 @@ CONTROL = np.dtype(
         ("offender", "V32"),
     ]
 )
-#: Room for a message: 20 bytes of IPv4 header (raw sockets) and our 64, with some to spare.
-MESSAGE_BYTES = 128
 #: From linux/socket.h; the socket module does not have it.
 MSG_ERRQUEUE = 0x2000
 #: An ICMP error makes the next call on its socket fail once, whatever that call was for.
@@ -79,7 +81,7 @@ def available() -> bool:
     if _LIBC is None:
         return False
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        arena = Arena(sock.fileno(), 1, 16)
+        arena = Arena(sock.fileno(), 1, 64, SOCKADDRS[Family.V4], STAMP)
         return _LIBC.sendmmsg(sock.fileno(), arena.address, 0, 0) == 0 and arena.pull() == errno.EAGAIN
 
 
@@ -123,21 +125,31 @@ class Arena:
     Args:
         fd: Socket they come from.
         rows: Most messages it holds.
-        name_bytes: Size of a socket address.
+        message_bytes: Room for a message; what is longer is cut. Tight, so that many fit the processor's cache.
+        name: One of ``SOCKADDRS``.
+        control: ``STAMP`` or ``REPORT``.
         flags: Flags of recvmmsg(2), beside not to wait.
 
     Attributes:
         fill: Rows in use.
-        data: Messages, uint8 [rows, 128]; ``lengths()`` says how much of each counts.
-        names: Addresses they came with, uint8 [rows, name_bytes].
-        control: Ancillary data, of dtype ``CONTROL``.
+        data: Messages, uint8 [rows, message_bytes]; ``lengths()`` says how much of each counts.
+        names: Addresses they came with, of dtype ``name``.
+        control: Ancillary data, of dtype ``control``.
     """
 
-    def __init__(self, fd: int, rows: int, name_bytes: int, flags: int = 0) -> None:
+    def __init__(
+        self,
+        fd: int,
+        rows: int,
+        message_bytes: int,
+        name: np.dtype[np.void],
+        control: np.dtype[np.void],
+        flags: int = 0,
+    ) -> None:
         self.rows, self.fill = rows, 0
-        self.data = np.zeros((rows, MESSAGE_BYTES), np.uint8)
-        self.names = np.zeros((rows, name_bytes), np.uint8)
-        self.control = np.zeros(rows, CONTROL)
+        self.data = np.zeros((rows, message_bytes), np.uint8)
+        self.names = np.zeros(rows, name)
+        self.control = np.zeros(rows, control)
         self._fd, self._flags = fd, flags | socket.MSG_DONTWAIT
         self._iovecs = _iovecs(self.data)
         self._headers = _headers(self._iovecs)
@@ -168,8 +180,8 @@ class Arena:
 
     def clear(self) -> None:
         """Make room again: the kernel has overwritten how much room there is."""
-        self._name_bytes[: self.fill] = self.names.shape[1]
-        self._control_bytes[: self.fill] = CONTROL.itemsize
+        self._name_bytes[: self.fill] = self.names.itemsize
+        self._control_bytes[: self.fill] = self.control.itemsize
         self.fill = 0
 
     def lengths(self) -> npt.NDArray[np.uint32]:

@@ -17,11 +17,13 @@ import numpy as np
 from espfleet.probes.clocks import Clocks
 from espfleet.probes.ledger import Ledger
 from espfleet.probes.links import says_unreachable
-from espfleet.probes.mmsg import MESSAGE_BYTES, MSG_ERRQUEUE, STALE_ERRORS
+from espfleet.probes.mmsg import MSG_ERRQUEUE, STALE_ERRORS
 from espfleet.probes.outcomes import Counters
 from espfleet.probes.sockets import IP_RECVERR, IPV6_RECVERR, QUEUED_BYTES, SO_TIMESTAMPNS, grow_buffers
 from espfleet.probes.wire import HEAD, Family, Identity, Judge, Requests, Table, addresses_of
 
+#: Room for a message: 20 bytes of IPv4 header (raw sockets) and our 64, with some to spare.
+MESSAGE_BYTES = 128
 #: Room for a time and for an ICMP error with the address of who reported it.
 CONTROL_BYTES = 256
 #: Most messages read in one pull, so that a flood cannot hold up the loop.
