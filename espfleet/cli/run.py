@@ -67,7 +67,13 @@ async def _web(store: Store, given: Settings) -> None:
 
     await run_web(
         store,
-        WebSettings(name=worker_name(), host=given.web_host, port=given.web_port, gateway_url=gateway_url(given)),
+        WebSettings(
+            name=worker_name(),
+            host=given.web_host,
+            port=given.web_port,
+            gateway_url=gateway_url(given),
+            board_token=given.board_token or "",
+        ),
     )
 
 

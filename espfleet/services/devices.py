@@ -48,6 +48,7 @@ class DeviceView:
         seen_ms: When it was heard last, ms since the epoch, or ``None``.
         since_ms: When its session began, ms since the epoch, or ``None``.
         gateway: Name of the gateway it is or was connected to, or ``""``.
+        firmware, chip: What it told of itself when it connected last, or ``""``.
     """
 
     device: Device
@@ -58,6 +59,8 @@ class DeviceView:
     seen_ms: int | None
     since_ms: int | None
     gateway: str
+    firmware: str = ""
+    chip: str = ""
 
 
 async def register(
@@ -255,7 +258,7 @@ async def _edit(store: Store, name: str, edit: Callable[[Registry, Device], Devi
 
 async def views(store: Store, *, now_ms: int) -> list[DeviceView]:
     """Return every device with what is known of it now, by name."""
-    current = await registry.load(store)
+    current = await registry.latest(store)
     return await _views(store, current, current.devices.values(), now_ms)
 
 
@@ -265,7 +268,7 @@ async def view(store: Store, *, name: str, now_ms: int) -> DeviceView:
     Raises:
         NotFoundError: If there is none of that name or id.
     """
-    current = await registry.load(store)
+    current = await registry.latest(store)
     return (await _views(store, current, [current.device(name)], now_ms))[0]
 
 
@@ -291,6 +294,8 @@ async def _views(store: Store, current: Registry, devices: Iterable[Device], now
                 seen_ms=there.seen_ms,
                 since_ms=there.since_ms,
                 gateway=there.gateway,
+                firmware=there.firmware,
+                chip=there.chip,
             )
         )
     return found

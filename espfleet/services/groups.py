@@ -185,7 +185,7 @@ async def _edit(store: Store, name: str, edit_one: Callable[[Registry, Group], G
 
 async def views(store: Store, *, now_ms: int) -> list[GroupView]:
     """Return every group with its present level, by name."""
-    current = await registry.load(store)
+    current = await registry.latest(store)
     by_group = await levels.read(store, registry=current, now_ms=now_ms)
     return [
         GroupView(

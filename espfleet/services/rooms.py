@@ -103,13 +103,15 @@ async def _edit(store: Store, name: str, edit_one: Callable[[Registry, Room], Ro
 
 async def views(store: Store, *, now_ms: int) -> list[RoomView]:
     """Return every room with the level its lamps show, by name."""
-    current = await registry.load(store)
+    current = await registry.latest(store)
     by_group = await levels.read(store, registry=current, now_ms=now_ms)
+    inside: dict[str | None, list[str]] = {}
+    for device in current.devices_by_name:
+        inside.setdefault(device.room, []).append(device.name)
     found = []
     for room in sorted(current.rooms.values(), key=lambda room: room.name):
         level = by_group.get(room.group or "") or unknown(room.group or "", now_ms, "the room watches no group")
-        names = sorted(device.name for device in current.devices.values() if device.room == room.name)
-        found.append(RoomView(room=room, level=level, devices=tuple(names)))
+        found.append(RoomView(room=room, level=level, devices=tuple(inside.get(room.name, ()))))
     return found
 
 
@@ -119,5 +121,5 @@ async def view(store: Store, *, name: str, now_ms: int) -> RoomView:
     Raises:
         NotFoundError: If there is no such room.
     """
-    (await registry.load(store)).room(name)
+    (await registry.latest(store)).room(name)
     return next(found for found in await views(store, now_ms=now_ms) if found.room.name == name)

@@ -142,7 +142,7 @@ def _put(group: Group) -> Change:
 
 async def views(store: Store) -> list[TargetView]:
     """Return every target with what is known of it now, by name."""
-    current = await registry.load(store)
+    current = await registry.latest(store)
     known: dict[str, TargetSummary] = {}
     for shard in range(store.shards):
         blob = await levels.get_snapshot(store, shard)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -23,12 +23,14 @@ class WebSettings:
         host: Address to listen on.
         port: Port to listen on.
         gateway_url: Where devices that are registered here shall connect to.
+        board_token: What boards want to see, or ``""``.
     """
 
     name: str
     host: str = "127.0.0.1"
     port: int = 8000
     gateway_url: str = "ws://127.0.0.1:5678/lamp"
+    board_token: str = field(default="", repr=False)
 
     @property
     def loopback(self) -> bool:

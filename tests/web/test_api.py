@@ -145,6 +145,15 @@ async def test_telling_a_room_brings_one_answer_for_each_device(store: Store, we
     await web.post("/api/devices/porch/commands", {"action": "dance"}, 422)
 
 
+async def test_a_board_is_asked_for_its_state_at_its_address(web: Web) -> None:
+    await web.post("/api/devices", PORCH)
+    assert (await web.get("/api/devices/porch/state", 422))["field"] == "address"
+    # Port 1 of loopback: nobody listens there.
+    await web.post("/api/devices", {**PORCH, "address": "127.0.0.1:1"}, 200)
+    assert (await web.get("/api/devices/porch/state", 424))["code"].startswith("board_")
+    assert await web.get("/api/devices/porch/jobs") == []
+
+
 async def test_supervisors_learn_whether_levels_are_fresh(web: Web) -> None:
     assert await web.get("/healthz") == {"status": "ok"}
     assert (await web.get("/readyz", 503))["status"] == "levels are stale"

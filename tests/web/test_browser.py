@@ -125,6 +125,11 @@ def test_identify_makes_the_lamp_on_the_screen_blink(chromium: Browser, url: str
         expect(page.get_by_text("It blinks so that you find it.")).to_be_visible()
 
 
+def test_a_lamp_is_asked_for_its_state(url: str) -> None:
+    told = requests.get(f"{url}api/devices/demo-desk/state", timeout=10).json()
+    assert told["f"] > 32
+
+
 def test_the_smoke_graph_draws(chromium: Browser, url: str) -> None:
     with opened(chromium, f"{url}#/target/demo-busy") as (page, _):
         expect(page.get_by_text("up;")).to_be_visible()
