@@ -10,19 +10,24 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from bench.report import report
 from espfleet.domain.devices import Device, Kind
 from espfleet.domain.jobs import DAY_S, Job, JobKind
 from espfleet.domain.names import SIMULATED
+from espfleet.domain.points import Point
+from espfleet.exports.datadog import Datadog
 from espfleet.services import jobs, simulated
 from espfleet.simulator.boards import BoardSimulator, new_boards
-from espfleet.store import locks
+from espfleet.store import locks, points
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.workers.keeper import Keeper
+from espfleet.workers.sender import Sender
 
 CAP_S = 170
 BOARDS = 1_000
@@ -34,6 +39,7 @@ RESETS = 6
 SEED = 42
 DEVICE = "3c71bff93720"
 ROUNDS, CYCLES, WAITERS = 9, 300, 50
+POINTS, POINT_ROUNDS = 20_000, 5
 
 
 async def serve(count: int, first_port: int) -> None:
@@ -46,10 +52,47 @@ async def serve(count: int, first_port: int) -> None:
     running.cancel()
 
 
-def free_ports(count: int) -> int:
-    """Return the first of ports that nobody uses; below those that the system hands out by itself."""
-    del count
-    return 21_000
+class Sink(BaseHTTPRequestHandler):
+    """Accepts whatever is sent, as Datadog does."""
+
+    def do_POST(self) -> None:
+        """Read it and answer 202."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def sink() -> None:
+    """Accept metrics until stdin ends."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sink) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        print(server.server_port, flush=True)
+        sys.stdin.read()
+
+
+async def sending(store: Store, port: int) -> list[float]:
+    """Return points a second, from a list in memory through the outbox to the sink, a figure a round."""
+    sender = Sender(store, Datadog(url=f"http://127.0.0.1:{port}", api_key="bench").post)
+    figures = []
+    for number in range(POINT_ROUNDS + 1):
+        at_s = int(time.time())
+        made = [Point("esp32.f", float(one), at_s, (f"name:board-{one}",)) for one in range(POINTS)]
+        before, began_s = sender.sent, time.perf_counter()
+        await points.append(store, made)
+        while await sender.step():
+            pass
+        assert sender.sent - before == POINTS
+        if number:
+            figures.append(POINTS / (time.perf_counter() - began_s))
+    return figures
+
+
+#: Below those that the system hands out by itself.
+FIRST_PORT = 21_000
 
 
 async def enlist(store: Store, first_port: int) -> list[str]:
@@ -168,21 +211,28 @@ async def locking(store: Store) -> tuple[list[float], list[float], list[float], 
     return ours, peers, [end_s - middle_s], [middle_s - began_s]
 
 
+def child(*words: str) -> subprocess.Popen[str]:
+    """Start this bench in another role; it ends with its stdin."""
+    command = [sys.executable, "-m", "bench.boards", *words]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 async def measure(url: str) -> None:
     """Measure everything on one server."""
-    first_port = free_ports(BOARDS)
+    first_port = FIRST_PORT
     async with open_store(url, name="bench") as store:
         ours_us, peer_us, ours_s, peer_s = await locking(store)
         report(
             "lock and release, uncontended", ours_us, peer_us, peer_name="redis-py Lock", unit="µs", bound="ratio <= 1"
         )
         report("50 waiters, 1 ms each", ours_s, peer_s, peer_name="redis-py Lock", unit="s", bound="ratio <= 0.2")
-        with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs yet
-            [sys.executable, "-m", "bench.boards", "serve", str(BOARDS), str(first_port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as server:
+        with child("sink") as server:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            figures = await sending(store, int(server.stdout.readline()))
+            server.stdin.close()
+        report("metrics through the outbox", figures, unit="points/s", bound="ours >= 20000")
+        with child("serve", str(BOARDS), str(first_port)) as server:
             assert server.stdin is not None
             assert server.stdout is not None
             assert server.stdout.readline() == "served\n"
@@ -204,5 +254,7 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
         asyncio.run(serve(int(sys.argv[2]), int(sys.argv[3])))
+    elif sys.argv[1:2] == ["sink"]:
+        sink()
     else:
         main()
