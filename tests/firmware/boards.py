@@ -146,10 +146,14 @@ class Board:
             except TimeoutError:
                 continue
 
-    def pwm(self, pin: int, since: int = 0) -> int:
+    def last(self, beginning: str) -> str:
+        """Return the last line that begins so, or ``""``."""
+        return next((line for line in reversed(self.lines) if line.startswith(beginning)), "")
+
+    def pwm(self, pin: int) -> int:
         """Return what a pin was fed with last."""
-        values = [line.split() for line in self.lines[since:] if line.startswith(f"@pwm {pin} ")]
-        return int(values[-1][2]) if values else 0
+        words = self.last(f"@pwm {pin} ").split()
+        return int(words[2]) if words else 0
 
     def light(self) -> tuple[int, int, int]:
         """Return what green, orange and red are fed with, 0 to 65535."""

@@ -9,13 +9,11 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-import pytest
-
 from espfleet.domain import messages, replies
 from tests.conftest import wait_until
 from tests.firmware.boards import Board
-from tests.firmware.conftest import MakeBoard
 from tests.firmware.servers import TEXT, Peer, serving
+from tests.firmware.together import Boards, together
 
 Tell = Callable[..., Any]
 
@@ -67,7 +65,7 @@ class Told:
 
 
 @asynccontextmanager
-async def lamp(boards: MakeBoard, **settings: Any) -> AsyncIterator[Told]:
+async def lamp(boards: Boards, **settings: Any) -> AsyncIterator[Told]:
     board = boards()
     told = Told(board)
     async with serving(told.serve) as gateway:
@@ -77,7 +75,8 @@ async def lamp(boards: MakeBoard, **settings: Any) -> AsyncIterator[Told]:
         yield told
 
 
-async def test_a_lamp_that_is_looked_for_blinks_and_then_shows_its_level_again(boards: MakeBoard) -> None:
+@together
+async def test_a_lamp_that_is_looked_for_blinks_and_then_shows_its_level_again(boards: Boards) -> None:
     async with lamp(boards) as told:
         await told.board.line("light: level")
         assert await told.done("identify", for_ms=600) == {"for_ms": 600}
@@ -86,7 +85,8 @@ async def test_a_lamp_that_is_looked_for_blinks_and_then_shows_its_level_again(b
         assert (await told.done("identify")) == {"for_ms": 10_000}
 
 
-async def test_nobody_can_order_green(boards: MakeBoard) -> None:
+@together
+async def test_nobody_can_order_green(boards: Boards) -> None:
     async with lamp(boards) as told:
         await told.board.line("light: level")
         assert await told.refused("override", level=49) == "level must be a whole number from 50 to 100"
@@ -99,20 +99,21 @@ async def test_nobody_can_order_green(boards: MakeBoard) -> None:
         await wait_until(lambda: told.board.light()[0] > 60_000)
 
 
-async def test_brightness_dims_what_is_fed(boards: MakeBoard) -> None:
+@together
+async def test_brightness_dims_what_is_fed(boards: Boards) -> None:
     async with lamp(boards) as told:
         await told.board.line("light: level")
         assert await told.done("brightness", percent=50) == {"percent": 50}
         await wait_until(lambda: told.board.light()[0] == round(65_535 * 0.5**2.2))
 
 
-async def test_pins_are_switched_and_read_but_only_safe_ones(boards: MakeBoard) -> None:
+@together
+async def test_pins_are_switched_and_read_but_only_safe_ones(boards: Boards) -> None:
     async with lamp(boards, sensor={"kind": "dht22", "pin": 13}) as told:
         board = told.board
         board.world("pins", '{"34": 4095, "25": 0}')
         assert await told.done("gpio", pin=4, value=None) == {"pin": 4, "value": 0}
         assert await told.done("gpio", pin=34) == {"pin": 34, "value": 1}
-        assert not [line for line in board.lines if line.startswith("@mode")], "reading must not reconfigure"
         assert await told.done("gpio", pin=25, value=1) == {"pin": 25, "value": 1}
         assert await told.done("gpio", pin=25, value=2) == {"pin": 25, "value": 0}
         assert await told.done("gpio", pin=[25, 26], value=1) == {"values": {"25": 1, "26": 1}}
@@ -121,32 +122,37 @@ async def test_pins_are_switched_and_read_but_only_safe_ones(boards: MakeBoard) 
         assert await told.refused("gpio", pin=[27, 6], value=1)
         assert await told.refused("gpio", pin=26, value=3) == "value must be a whole number from 0 to 2"
         assert await told.refused("gpio", pin=6) == "pin 6 of this ESP32 cannot be read"
-        switched = {line.split()[1] for line in board.lines if line.startswith("@pin ")}
-        assert switched == {"25", "26"}, "nothing is switched unless all may be"
+        await told.done("gpio", pin=21, value=1)
+        await board.line("@pin 21 1")
+        done = [line.split() for line in board.lines]
+        switched = {words[1] for words in done if words[0] == "@pin"}
+        assert switched == {"25", "26", "21"}, "nothing is switched unless all may be"
+        assert {words[1] for words in done if words[0] == "@mode"} == switched, "reading must not reconfigure"
 
 
-async def test_an_owner_can_name_the_pins_that_may_be_switched(boards: MakeBoard) -> None:
+@together
+async def test_an_owner_can_name_the_pins_that_may_be_switched(boards: Boards) -> None:
     async with lamp(boards, gpio=[25]) as told:
         assert await told.done("gpio", pin=25, value=1) == {"pin": 25, "value": 1}
         assert await told.refused("gpio", pin=26, value=1) == "pin 26 of this ESP32 cannot be switched"
         assert await told.done("gpio", pin=26) == {"pin": 26, "value": 0}
 
 
-async def test_voltages_are_measured_while_a_sensor_has_power(boards: MakeBoard) -> None:
+@together
+async def test_voltages_are_measured_while_a_sensor_has_power(boards: Boards) -> None:
     async with lamp(boards) as told:
         told.board.world("pins", '{"34": 2000}')
         data = await told.done("adc", pin=34, power_pin=25, samples=5)
         assert data == {"pin": 34, "raw": 2_000, "millivolts": 1_600}
-        assert [line.rpartition(" ")[0] for line in told.board.lines if line.startswith("@pin 25")] == [
-            "@pin 25 1",
-            "@pin 25 0",
-        ]
+        await told.board.line("@pin 25 1")
+        await told.board.line("@pin 25 0", told.board.at)
         assert await told.refused("adc", pin=25) == "pin 25 of this ESP32 measures no voltages"
         assert await told.refused("adc", pin=34, power_pin=18) == "pin 18 of this ESP32 cannot be switched"
         assert await told.refused("adc", pin=34, samples=0) == "samples must be a whole number from 1 to 100"
 
 
-async def test_a_sensor_is_read_on_request(boards: MakeBoard) -> None:
+@together
+async def test_a_sensor_is_read_on_request(boards: Boards) -> None:
     async with lamp(boards) as told:
         assert await told.refused("sensor") == "this lamp has no sensor"
         assert await told.refused("sensor", kind="dht22", pin=25) == "no dht22 answers at pin 25"
@@ -155,7 +161,8 @@ async def test_a_sensor_is_read_on_request(boards: MakeBoard) -> None:
         assert await told.refused("sensor", kind="dht22", pin=6)
 
 
-async def test_settings_are_shown_without_secrets_and_changed_for_the_next_start(boards: MakeBoard) -> None:
+@together
+async def test_settings_are_shown_without_secrets_and_changed_for_the_next_start(boards: Boards) -> None:
     async with lamp(boards) as told:
         shown = await told.done("settings")
         assert (shown["output"], shown["token"], shown["networks"]) == (
@@ -173,14 +180,16 @@ async def test_settings_are_shown_without_secrets_and_changed_for_the_next_start
         await wait_until(lambda: told.board.pwm(18) == round(65_535 * 0.4**2.2))
 
 
-async def test_an_unknown_command_is_answered_with_the_known_ones(boards: MakeBoard) -> None:
+@together
+async def test_an_unknown_command_is_answered_with_the_known_ones(boards: Boards) -> None:
     async with lamp(boards) as told:
         assert await told.refused("levitate") == (
             "this lamp knows adc, brightness, gpio, identify, override, reboot, sensor, settings"
         )
 
 
-async def test_no_argument_crashes_a_lamp(boards: MakeBoard) -> None:
+@together
+async def test_no_argument_crashes_a_lamp(boards: Boards) -> None:
     random = Random(7)
     values = [None, True, False, 0, -1, 1.5, 10**12, "", "5", "x" * 500, [], [[]], [{}], {}, {"a": 1}, ["18"], "dht22"]
     names = ["for_ms", "percent", "level", "off", "pin", "value", "power_pin", "samples", "kind", "networks", "pins",
@@ -196,24 +205,27 @@ async def test_no_argument_crashes_a_lamp(boards: MakeBoard) -> None:
 # Outputs
 
 
-@pytest.mark.parametrize(
-    ("settings", "line"),
-    [
-        ({"output": "rgb", "pins": [21, 22, 23]}, "@pwm 22 65535"),
-        ({"output": "led", "pins": [21]}, "@pwm 21 1311"),
-        ({"output": "strip", "pins": [21], "pixels": 12}, "@strip 21 12 0 255 0"),
-        ({"output": "leds", "inverted": True}, "@pwm 18 0"),
-        ({"output": "leds", "pins": [25, 26, 27], "brightness": 50}, "@pwm 25 14263"),
-    ],
-    ids=["rgb", "led", "strip", "inverted", "half"],
-)
-async def test_green_on_every_kind_of_light(boards: MakeBoard, settings: dict[str, Any], line: str) -> None:
-    async with lamp(boards, **settings) as told:
-        await told.board.line("light: level")
-        await told.board.line(line, told.board.at)
+GREEN: list[tuple[dict[str, Any], str]] = [
+    ({"output": "rgb", "pins": [21, 22, 23]}, "@pwm 22 65535"),
+    ({"output": "led", "pins": [21]}, "@pwm 21 1311"),
+    ({"output": "strip", "pins": [21], "pixels": 12}, "@strip 21 12 0 255 0"),
+    ({"output": "leds", "inverted": True}, "@pwm 18 0"),
+    ({"output": "leds", "pins": [25, 26, 27], "brightness": 50}, "@pwm 25 14263"),
+]
 
 
-async def test_a_light_that_cannot_be_is_told_and_the_usual_one_used(boards: MakeBoard) -> None:
+@together
+async def test_green_on_every_kind_of_light(boards: Boards) -> None:
+    async def one(settings: dict[str, Any], line: str) -> None:
+        async with lamp(boards, **settings) as told:
+            await told.board.line("light: level")
+            await told.board.line(line, told.board.at)
+
+    await asyncio.gather(*(one(settings, line) for settings, line in GREEN))
+
+
+@together
+async def test_a_light_that_cannot_be_is_told_and_the_usual_one_used(boards: Boards) -> None:
     board = boards(output="leds", pins=[6, 7, 8])
     board.power_on()
     await board.line("settings: pin 6 of an ESP32 cannot be used")

@@ -10,8 +10,8 @@ import pytest
 from espfleet.domain.closing import restart_reason
 from tests.conftest import wait_until
 from tests.firmware.boards import HERE, Board
-from tests.firmware.conftest import MakeBoard
 from tests.firmware.servers import CLOSE, TEXT, Peer, frame, serving
+from tests.firmware.together import Boards
 
 MESSAGES = 100_000
 RECONNECTS = 1_000
@@ -47,7 +47,7 @@ def flat(board: Board) -> None:
     assert max(one.files for one in seen) - min(one.files for one in seen) <= 1
 
 
-async def flood(boards: MakeBoard) -> None:
+async def flood(boards: Boards) -> None:
     """A gateway that sends as fast as it can."""
     done = asyncio.Event()
 
@@ -75,7 +75,7 @@ async def flood(boards: MakeBoard) -> None:
         flat(board)
 
 
-async def reconnects(boards: MakeBoard) -> None:
+async def reconnects(boards: Boards) -> None:
     """A gateway that lets everybody in and sends them away at once."""
 
     async def server(peer: Peer) -> None:
@@ -90,12 +90,9 @@ async def reconnects(boards: MakeBoard) -> None:
         flat(board)
 
 
-@pytest.mark.slow
-async def test_memory_and_sockets_stay_as_they_are(boards: MakeBoard) -> None:
-    await asyncio.gather(flood(boards), reconnects(boards))
+async def dead_networks(boards: Boards) -> None:
+    """Networks that take every packet and answer none."""
 
-
-async def test_the_light_moves_while_the_network_is_dead(boards: MakeBoard) -> None:
     async def never(_peer: Peer) -> None:
         await asyncio.sleep(60)
 
@@ -116,3 +113,12 @@ async def test_the_light_moves_while_the_network_is_dead(boards: MakeBoard) -> N
             one(gateway="ws://127.0.0.1:9"),
             one(gateway="ws://gateway.example", dns="127.0.0.1:9"),
         )
+
+
+@pytest.mark.slow
+async def test_memory_and_sockets_stay_as_they_are(boards: Boards) -> None:
+    await asyncio.gather(flood(boards), reconnects(boards))
+
+
+async def test_the_light_moves_while_the_network_is_dead(boards: Boards) -> None:
+    await dead_networks(boards)

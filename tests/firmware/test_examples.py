@@ -10,13 +10,15 @@ from typing import Any
 
 from tests.conftest import wait_until
 from tests.firmware.boards import Board
-from tests.firmware.conftest import ROOT, MakeBoard
+from tests.firmware.conftest import ROOT
 from tests.firmware.servers import TEXT, Peer, frame, serving
+from tests.firmware.together import Boards, together
 
 EXAMPLES = ROOT / "esp32" / "examples"
 
 
-async def test_simple_prints_what_it_hears_and_comes_back(boards: MakeBoard) -> None:
+@together
+async def test_simple_prints_what_it_hears_and_comes_back(boards: Boards) -> None:
     visits = 0
 
     async def server(peer: Peer) -> None:
@@ -42,7 +44,8 @@ def hurried(board: Board, name: str) -> Path:
     return board.folder / name
 
 
-async def test_advanced_switches_reads_reports_and_cries_out(boards: MakeBoard) -> None:
+@together
+async def test_advanced_switches_reads_reports_and_cries_out(boards: Boards) -> None:
     said: list[dict[str, Any]] = []
     conversations: list[Peer] = []
 
@@ -59,8 +62,8 @@ async def test_advanced_switches_reads_reports_and_cries_out(boards: MakeBoard) 
         await wait_until(lambda: answer in said)
         said.remove(answer)
 
-    def pin(board: Board, number: int) -> str:
-        return [line for line in board.lines if line.startswith(f"@pin {number} ")][-1].split()[2]
+    async def pin(number: int, value: int) -> None:
+        await wait_until(lambda: board.last(f"@pin {number} ").startswith(f"@pin {number} {value} "))
 
     async with serving(server) as gateway:
         board = boards(gateway=gateway.url, gpio=[25, 26], sensor={"kind": "dht22", "pin": 13})
@@ -71,12 +74,13 @@ async def test_advanced_switches_reads_reports_and_cries_out(boards: MakeBoard) 
         for nonsense in ("hello", "{", "[]", "7", '{"type":"led_status"}'):
             await conversations[0].say(nonsense)
         await asks('{"type":"led_control","action":"on"}', {"type": "led_status", "state": True})
-        assert pin(board, 25) == "1"
+        await pin(25, 1)
         await asks('{"type":"led_control","action":"toggle"}', {"type": "led_status", "state": False})
         await asks('{"action":"lights_on"}', {"type": "led_status", "state": True})
         await asks('{"led":"off"}', {"type": "led_status", "state": False})
         await asks('{"device":"relay","state":1}', {"type": "relay_status", "state": True})
-        assert (pin(board, 25), pin(board, 26)) == ("0", "1")
+        await pin(25, 0)
+        await pin(26, 1)
         await asks("READ_SENSOR", {"sensor": 31.5})
         await conversations[0].say('{"type":"ping"}')
         await wait_until(lambda: [one for one in said if one.get("type") == "pong"])
@@ -86,7 +90,8 @@ async def test_advanced_switches_reads_reports_and_cries_out(boards: MakeBoard) 
         assert status["heap_bytes"] > 0
 
 
-async def test_sos_is_a_lamp_that_blinks_and_tells(boards: MakeBoard) -> None:
+@together
+async def test_sos_is_a_lamp_that_blinks_and_tells(boards: Boards) -> None:
     told: list[dict[str, Any]] = []
 
     async def server(peer: Peer) -> None:

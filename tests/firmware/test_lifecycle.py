@@ -8,14 +8,11 @@ import json
 import os
 import pty
 import re
-from pathlib import Path
-
-import pytest
 
 from tests.conftest import wait_until
-from tests.firmware.boards import RESET, Board, Firmware
-from tests.firmware.conftest import MakeBoard
+from tests.firmware.boards import RESET, Board
 from tests.firmware.servers import CLOSE, Peer, serving
+from tests.firmware.together import Boards, together
 
 
 def dark(board: Board) -> bool:
@@ -25,7 +22,8 @@ def dark(board: Board) -> bool:
     return low <= {line.rpartition(" ")[0] for line in tail[-9:]} and board.light() == (0, 0, 0)
 
 
-async def test_ctrl_c_leaves_a_dark_light_and_says_goodbye(boards: MakeBoard) -> None:
+@together
+async def test_ctrl_c_leaves_a_dark_light_and_says_goodbye(boards: Boards) -> None:
     goodbyes: list[bytes] = []
 
     async def server(peer: Peer) -> None:
@@ -51,12 +49,14 @@ async def test_ctrl_c_leaves_a_dark_light_and_says_goodbye(boards: MakeBoard) ->
         await wait_until(lambda: goodbyes == [b"\x03\xe9"])
 
 
-async def test_after_ctrl_c_there_is_a_prompt_that_works(firmware: Firmware, tmp_path: Path) -> None:
+@together
+async def test_after_ctrl_c_there_is_a_prompt_that_works(boards: Boards) -> None:
     """On a terminal, for that is where somebody presses Ctrl-C."""
     ours, theirs = pty.openpty()
+    firmware = boards.firmware
     command = firmware.command(firmware.folder / "main.py")
     process = await asyncio.create_subprocess_exec(
-        command[0], "-i", *command[1:], cwd=tmp_path, env=firmware.environment(tmp_path),
+        command[0], "-i", *command[1:], cwd=boards.folder, env=firmware.environment(boards.folder),
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
@@ -85,7 +85,8 @@ async def test_after_ctrl_c_there_is_a_prompt_that_works(firmware: Firmware, tmp
         os.close(ours)
 
 
-async def test_a_lamp_that_is_told_to_restart_says_so_in_its_next_hello(boards: MakeBoard) -> None:
+@together
+async def test_a_lamp_that_is_told_to_restart_says_so_in_its_next_hello(boards: Boards) -> None:
     hellos = []
     results = []
 
@@ -112,7 +113,8 @@ async def test_a_lamp_that_is_told_to_restart_says_so_in_its_next_hello(boards: 
     assert dark(board) or board.starts == 2
 
 
-async def test_a_task_that_crashes_restarts_the_lamp_and_the_gateway_is_told_why(boards: MakeBoard) -> None:
+@together
+async def test_a_task_that_crashes_restarts_the_lamp_and_the_gateway_is_told_why(boards: Boards) -> None:
     hellos = []
 
     async def server(peer: Peer) -> None:
@@ -134,7 +136,8 @@ async def test_a_task_that_crashes_restarts_the_lamp_and_the_gateway_is_told_why
     assert len(hellos[1]["boot"]["reason"]) <= 64
 
 
-async def test_a_lamp_that_cannot_even_start_tries_again_ever_more_seldom(boards: MakeBoard) -> None:
+@together
+async def test_a_lamp_that_cannot_even_start_tries_again_ever_more_seldom(boards: Boards) -> None:
     board = boards()
     board.world("fault", "pwm")
     board.power_on()
@@ -146,23 +149,20 @@ async def test_a_lamp_that_cannot_even_start_tries_again_ever_more_seldom(boards
     await board.line("light: no settings", timeout_s=10)
 
 
-@pytest.mark.parametrize(
-    ("how", "says"),
-    [
+@together
+async def test_a_task_that_makes_no_progress_is_found_out(boards: Boards) -> None:
+    for how, says in (
         ("hangs", "bad hangs"),
         ("ends", "bad: ended"),
         ("fails", r"bad: supervise.py:\d+ ValueError: no good"),
-    ],
-)
-async def test_a_task_that_makes_no_progress_is_found_out(
-    firmware: Firmware, tmp_path: Path, how: str, says: str
-) -> None:
-    out = await firmware.run("supervise.py", how, folder=tmp_path)
-    (told,) = [line for line in out.splitlines() if line.startswith("@fail")]
-    assert re.fullmatch(f"@fail {says}", told)
+    ):
+        out = await boards.firmware.run("supervise.py", how, folder=boards.folder)
+        (told,) = [line for line in out.splitlines() if line.startswith("@fail")]
+        assert re.fullmatch(f"@fail {says}", told)
 
 
-async def test_the_watchdog_restarts_what_stands_still(boards: MakeBoard) -> None:
+@together
+async def test_the_watchdog_restarts_what_stands_still(boards: Boards) -> None:
     """The hardware does it; what is left to the lamp is to say so afterwards."""
     hellos = []
 
@@ -181,7 +181,8 @@ async def test_the_watchdog_restarts_what_stands_still(boards: MakeBoard) -> Non
     assert hellos[1]["boot"] == {"reason": "watchdog", "count": 2}
 
 
-async def test_a_frozen_lamp_is_no_trouble_when_it_thaws(boards: MakeBoard) -> None:
+@together
+async def test_a_frozen_lamp_is_no_trouble_when_it_thaws(boards: Boards) -> None:
     async def server(peer: Peer) -> None:
         await peer.welcome()
         await peer.levels(0)

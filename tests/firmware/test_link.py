@@ -10,8 +10,9 @@ from typing import cast
 from espfleet.domain.closing import restart_reason
 from tests.conftest import wait_until
 from tests.firmware.boards import Board
-from tests.firmware.conftest import Authority, MakeBoard, MakeTls, authority
+from tests.firmware.certificates import authority
 from tests.firmware.servers import CLOSE, PING, PONG, TEXT, Handler, Peer, frame, serving
+from tests.firmware.together import Boards, together
 
 Bad = Callable[[Peer], Awaitable[None]]
 
@@ -43,7 +44,8 @@ async def green(board: Board, since: int = 0, timeout_s: float = 5.0) -> None:
 # What a lamp does while all is well
 
 
-async def test_a_lamp_says_who_it_is_and_shows_what_it_is_told(boards: MakeBoard) -> None:
+@together
+async def test_a_lamp_says_who_it_is_and_shows_what_it_is_told(boards: Boards) -> None:
     said: list[dict[str, object]] = []
 
     async def server(peer: Peer) -> None:
@@ -79,7 +81,8 @@ async def test_a_lamp_says_who_it_is_and_shows_what_it_is_told(boards: MakeBoard
     assert set(keepalive) >= {"heap_bytes", "uptime_ms", "late_ms"}
 
 
-async def readings_come_with_the_time_of_the_gateway(boards: MakeBoard) -> None:
+@together
+async def test_readings_come_with_the_time_of_the_gateway(boards: Boards) -> None:
     found = asyncio.get_running_loop().create_future()
 
     async def server(peer: Peer) -> None:
@@ -101,7 +104,8 @@ async def readings_come_with_the_time_of_the_gateway(boards: MakeBoard) -> None:
     assert values["chip_temperature_c"] == 45.0
 
 
-async def test_a_lamp_answers_pings_and_ignores_what_it_does_not_know(boards: MakeBoard) -> None:
+@together
+async def test_a_lamp_answers_pings_and_ignores_what_it_does_not_know(boards: Boards) -> None:
     async def server(peer: Peer) -> None:
         await peer.welcome()
         for text in (
@@ -208,7 +212,8 @@ BAD = {
 }
 
 
-async def test_a_lamp_lets_go_of_a_bad_gateway_and_comes_back(boards: MakeBoard) -> None:
+@together
+async def test_a_lamp_lets_go_of_a_bad_gateway_and_comes_back(boards: Boards) -> None:
     async def one(bad: Bad, says: str) -> None:
         async with serving(first(bad)) as gateway:
             board = boards(gateway=gateway.url)
@@ -221,12 +226,13 @@ async def test_a_lamp_lets_go_of_a_bad_gateway_and_comes_back(boards: MakeBoard)
     await asyncio.gather(*(one(bad, says) for bad, says in BAD.items()))
 
 
-async def a_gateway_that_falls_silent_is_given_up(boards: MakeBoard, ca: Authority) -> None:
+@together
+async def test_a_gateway_that_falls_silent_is_given_up(boards: Boards) -> None:
     async def one(bad: Bad, says: str, *words: str, secure: bool = False) -> None:
         # A TLS server that never answers the handshake is one that does not speak TLS.
         async with serving(first(bad)) as gateway:
             board = boards(gateway=gateway.url.replace("ws:", "wss:") if secure else gateway.url)
-            (board.folder / "ca.der").write_bytes(ca.der)
+            (board.folder / "ca.der").write_bytes(boards.ca.der)
             board.power_on()
             for word in words:
                 await board.line(f"light: {word}")
@@ -247,7 +253,8 @@ async def a_gateway_that_falls_silent_is_given_up(boards: MakeBoard, ca: Authori
     )
 
 
-async def test_a_refused_lamp_says_so_and_does_not_come_back_soon(boards: MakeBoard) -> None:
+@together
+async def test_a_refused_lamp_says_so_and_does_not_come_back_soon(boards: Boards) -> None:
     async def one(code: int, reason: str, says: str) -> None:
         async def refuse(peer: Peer) -> None:
             await peer.upgrade()
@@ -271,7 +278,8 @@ async def test_a_refused_lamp_says_so_and_does_not_come_back_soon(boards: MakeBo
     )
 
 
-async def test_a_lamp_waits_for_a_gateway_that_is_not_there_yet(boards: MakeBoard) -> None:
+@together
+async def test_a_lamp_waits_for_a_gateway_that_is_not_there_yet(boards: Boards) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -283,12 +291,11 @@ async def test_a_lamp_waits_for_a_gateway_that_is_not_there_yet(boards: MakeBoar
         await green(board, timeout_s=8)
 
 
-async def test_a_lamp_that_trusts_another_fleet_stays_away_and_shows_it(
-    boards: MakeBoard, tls: MakeTls, ca: Authority
-) -> None:
-    async with serving(good, tls()) as gateway:
+@together
+async def test_a_lamp_that_trusts_another_fleet_stays_away_and_shows_it(boards: Boards) -> None:
+    async with serving(good, boards.tls()) as gateway:
         board, stranger = boards(gateway=gateway.url), boards(gateway=gateway.url)
-        (board.folder / "ca.der").write_bytes(ca.der)
+        (board.folder / "ca.der").write_bytes(boards.ca.der)
         (stranger.folder / "ca.der").write_bytes(authority("other").der)
         board.power_on()
         stranger.power_on()
@@ -317,7 +324,8 @@ class Dns(asyncio.DatagramProtocol):
             self.transport.sendto(data[:2] + b"\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + data[12:] + record, addr)
 
 
-async def a_gateway_is_found_by_name_and_its_last_address_is_good_enough(boards: MakeBoard) -> None:
+@together
+async def test_a_gateway_is_found_by_name_and_its_last_address_is_good_enough(boards: Boards) -> None:
     loop = asyncio.get_running_loop()
     transport, dns = await loop.create_datagram_endpoint(Dns, ("127.0.0.1", 0))
     server = f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
@@ -350,14 +358,16 @@ async def a_gateway_is_found_by_name_and_its_last_address_is_good_enough(boards:
 # Wi-Fi
 
 
-async def test_a_lamp_without_settings_says_so(boards: MakeBoard) -> None:
+@together
+async def test_a_lamp_without_settings_says_so(boards: Boards) -> None:
     board = boards()
     board.power_on()
     await board.line("light: no settings")
     await board.line("@hostname lamp-3720")
 
 
-async def test_a_lamp_whose_wifi_goes_shows_it_and_comes_back(boards: MakeBoard) -> None:
+@together
+async def test_a_lamp_whose_wifi_goes_shows_it_and_comes_back(boards: Boards) -> None:
     async with serving(good) as gateway:
         board = boards(gateway=gateway.url)
         board.world("wifi", "off")
@@ -377,7 +387,8 @@ async def test_a_lamp_whose_wifi_goes_shows_it_and_comes_back(boards: MakeBoard)
         assert len([line for line in told if "connect home home-secret" in line]) == 1
 
 
-async def a_wrong_password_is_told_and_the_next_network_tried(boards: MakeBoard) -> None:
+@together
+async def test_a_wrong_password_is_told_and_the_next_network_tried(boards: Boards) -> None:
     board = boards(
         gateway="ws://127.0.0.1:9",
         networks=[{"ssid": "attic", "password": "attic-secret"}, {"ssid": "home", "password": "home-secret"}],
@@ -389,12 +400,3 @@ async def a_wrong_password_is_told_and_the_next_network_tried(boards: MakeBoard)
     since = board.said
     await board.line("@wifi connect home home-secret", since)
     await board.line("wifi: joined", since)
-
-
-async def test_what_takes_its_time(boards: MakeBoard, ca: Authority) -> None:
-    await asyncio.gather(
-        readings_come_with_the_time_of_the_gateway(boards),
-        a_gateway_that_falls_silent_is_given_up(boards, ca),
-        a_gateway_is_found_by_name_and_its_last_address_is_good_enough(boards),
-        a_wrong_password_is_told_and_the_next_network_tried(boards),
-    )

@@ -15,13 +15,14 @@ from espfleet.domain.states import State
 from espfleet.store import commands, presence, readings
 from tests.conftest import wait_until
 from tests.firmware.boards import Board
-from tests.firmware.conftest import ROOT, MakeBoard
+from tests.firmware.conftest import ROOT
+from tests.firmware.together import Boards
 from tests.gateway.conftest import QUICK, Fleet, Start
 
 
-async def lamp_of(fleet: Fleet, boards: MakeBoard, url: str, name: str = "porch", number: int = 1) -> Board:
-    """Register a lamp and switch it on."""
-    device, token = await fleet.add(name, number)
+async def lamp_of(fleet: Fleet, boards: Boards, url: str, number: int = 1, room: str = "hall") -> Board:
+    """Register ``lamp-NUMBER`` and switch it on."""
+    device, token = await fleet.add(f"lamp-{number}", number, room)
     board = boards(gateway=url, token=token)
     board.world("id", device.id)
     board.power_on()
@@ -35,11 +36,11 @@ def shows(board: Board, green: float = 0.0, orange: float = 0.0, red: float = 0.
 
 
 async def test_a_registered_lamp_shows_the_level_of_its_room_and_follows_it(
-    fleet: Fleet, start: Start, boards: MakeBoard
+    fleet: Fleet, start: Start, boards: Boards
 ) -> None:
     gateway = await start()
     board = await lamp_of(fleet, boards, gateway.url)
-    await board.line("link: connected as porch")
+    await board.line("link: connected as lamp-1")
     await wait_until(lambda: shows(board, green=0.8, orange=0.2))
     await fleet.publish(75)
     await wait_until(lambda: shows(board, orange=0.5, red=0.5))
@@ -51,10 +52,8 @@ async def test_a_registered_lamp_shows_the_level_of_its_room_and_follows_it(
     await board.line("light: unknown", board.at)
 
 
-async def test_the_fleet_knows_what_a_lamp_is_and_what_it_reports(
-    fleet: Fleet, start: Start, boards: MakeBoard
-) -> None:
-    gateway = await start(**QUICK)
+async def the_fleet_knows_what_a_lamp_is_and_what_it_reports(fleet: Fleet, start: Start, boards: Boards) -> None:
+    gateway = await start(name="quick", **QUICK)
     board = await lamp_of(fleet, boards, gateway.url)
     device_id = f"{1:012x}"
 
@@ -86,43 +85,38 @@ async def test_the_fleet_knows_what_a_lamp_is_and_what_it_reports(
     await wait_until(live)
 
 
-async def test_a_lamp_that_is_not_registered_is_told_so_and_its_light_is_not_green(
-    fleet: Fleet, start: Start, boards: MakeBoard
+async def a_lamp_that_is_not_registered_is_told_so_and_its_light_is_not_green(
+    fleet: Fleet, start: Start, boards: Boards
 ) -> None:
-    gateway = await start()
+    gateway = await start(name="strict")
     board = boards(gateway=gateway.url, token="anything")
     board.world("id", "0000000000ff")
     board.power_on()
     await board.line(r"link: the lamp is not registered \(4004: no device with id 0000000000ff is registered\)")
     await board.line("light: no gateway")
     impostor = boards(gateway=gateway.url, token="guessed")
-    device, _ = await fleet.add("porch")
+    device, _ = await fleet.add("lamp-2", 2)
     impostor.world("id", device.id)
     impostor.power_on()
-    await impostor.line(r"link: the gateway does not accept the token \(4001: this is not a token of porch\)")
+    await impostor.line(r"link: the gateway does not accept the token \(4001: this is not a token of lamp-2\)")
 
 
-async def test_three_lamps_of_two_rooms_show_each_their_own(fleet: Fleet, start: Start, boards: MakeBoard) -> None:
-    await fleet.set_up({"hall": "wan", "attic": "lan"}, ["wan", "lan"])
-    await fleet.publish(100, "lan")
-    gateway = await start()
-    lamps = [await lamp_of(fleet, boards, gateway.url, f"lamp-{number}", number) for number in (1, 2)]
-    device, token = await fleet.add("lamp-3", 3, room="attic")
-    third = boards(gateway=gateway.url, token=token)
-    third.world("id", device.id)
-    third.power_on()
+async def three_lamps_of_two_rooms_show_each_their_own(fleet: Fleet, start: Start, boards: Boards) -> None:
+    gateway = await start(name="common")
+    lamps = [await lamp_of(fleet, boards, gateway.url, number) for number in (3, 4)]
+    third = await lamp_of(fleet, boards, gateway.url, 5, "attic")
     await wait_until(lambda: shows(third, red=1.0))
     await wait_until(lambda: all(shows(one, green=0.8, orange=0.2) for one in lamps))
 
 
-async def test_a_gateway_that_restarts_has_its_lamps_back_soon(fleet: Fleet, start: Start, boards: MakeBoard) -> None:
-    gateway = await start()
-    board = await lamp_of(fleet, boards, gateway.url)
+async def a_gateway_that_restarts_has_its_lamps_back_soon(fleet: Fleet, start: Start, boards: Boards) -> None:
+    gateway = await start(name="restarting")
+    board = await lamp_of(fleet, boards, gateway.url, 6)
     await board.line("light: level")
     await gateway.stop()
     await board.line(r"link: the gateway closed the connection \(1012: restarting; retry_after_ms=\d+\)", board.at)
-    await start(port=gateway.port)
-    await board.line("link: connected as porch", board.at)
+    await start(name="restarted", port=gateway.port)
+    await board.line("link: connected as lamp-6", board.at)
     await wait_until(lambda: shows(board, green=0.8, orange=0.2))
 
 
@@ -145,11 +139,9 @@ async def process(redis_url: str, port: int = 0) -> AsyncIterator[tuple[Process,
         await gateway.wait()
 
 
-async def test_a_lamp_goes_late_then_stale_then_fresh_with_its_gateway(
-    fleet: Fleet, redis_url: str, boards: MakeBoard
-) -> None:
+async def a_lamp_goes_late_then_stale_then_fresh_with_its_gateway(fleet: Fleet, redis_url: str, boards: Boards) -> None:
     async with process(redis_url) as (gateway, port):
-        board = await lamp_of(fleet, boards, f"ws://127.0.0.1:{port}")
+        board = await lamp_of(fleet, boards, f"ws://127.0.0.1:{port}", 7)
         await wait_until(lambda: shows(board, green=0.8, orange=0.2))
         gateway.send_signal(signal.SIGSTOP)
         # Late: the level rises, before anything else is shown.
@@ -159,7 +151,7 @@ async def test_a_lamp_goes_late_then_stale_then_fresh_with_its_gateway(
         await board.line("link: the gateway said nothing for 5 s", board.at)
         await board.line("light: no gateway", board.at)
         gateway.send_signal(signal.SIGCONT)
-        await board.line("link: connected as porch", board.at, 15)
+        await board.line("link: connected as lamp-7", board.at, 15)
         await board.line("light: level", board.at)
         gateway.kill()
         await board.line("link: the connection broke", board.at)
@@ -169,3 +161,16 @@ async def test_a_lamp_goes_late_then_stale_then_fresh_with_its_gateway(
         await board.line("light: level", board.at, 10)
         assert time.monotonic() - began < 10
     assert board.starts == 1
+
+
+async def test_lamps_on_a_gateway_that_changes(fleet: Fleet, start: Start, redis_url: str, boards: Boards) -> None:
+    """All at once: what is slow about them is waiting."""
+    await fleet.set_up({"hall": "wan", "attic": "lan"}, ["wan", "lan"])
+    await fleet.publish(100, "lan")
+    await asyncio.gather(
+        the_fleet_knows_what_a_lamp_is_and_what_it_reports(fleet, start, boards),
+        a_lamp_that_is_not_registered_is_told_so_and_its_light_is_not_green(fleet, start, boards),
+        three_lamps_of_two_rooms_show_each_their_own(fleet, start, boards),
+        a_gateway_that_restarts_has_its_lamps_back_soon(fleet, start, boards),
+        a_lamp_goes_late_then_stale_then_fresh_with_its_gateway(fleet, redis_url, boards),
+    )

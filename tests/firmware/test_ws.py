@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.firmware.boards import Firmware
-from tests.firmware.conftest import Authority, MakeTls, authority
+from tests.firmware.certificates import Authority, authority, server_context
 from tests.firmware.servers import BINARY, CLOSE, PING, PONG, TEXT, Handler, Peer, frame, serving
 
 Talk = Callable[..., Awaitable[list[dict[str, Any]]]]
@@ -25,7 +25,7 @@ def security(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def talk(firmware: Firmware, tmp_path: Path, tls: MakeTls, ca: Authority, security: str) -> Talk:
+async def talk(firmware: Firmware, tmp_path: Path, ca: Authority, security: str) -> Talk:
     """Return a function that lets the client talk to a server and returns what it reports; no socket is left."""
     (tmp_path / "ca.der").write_bytes(ca.der)
 
@@ -33,7 +33,7 @@ async def talk(firmware: Firmware, tmp_path: Path, tls: MakeTls, ca: Authority, 
         handler: Handler, *, times: int = 1, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
     ) -> list[dict[str, Any]]:
         if security == "wss":
-            context = context or tls()
+            context = context or server_context(ca, tmp_path)
         async with serving(handler, context) as server:
             url = server.url.replace("127.0.0.1", host)
             out = await firmware.run("talk.py", url, times, folder=tmp_path)
@@ -260,15 +260,16 @@ async def test_refused_attempts_leave_no_socket(talk: Talk, security: str) -> No
     ids=["right", "of another", "expired", "of the future", "of another fleet"],
 )
 async def test_only_the_certificate_of_the_gateway_is_trusted(
-    talk: Talk, tls: MakeTls, how: dict[str, Any], says: str | None
+    talk: Talk, ca: Authority, tmp_path: Path, how: dict[str, Any], says: str | None
 ) -> None:
     if "signer" in how:
-        how = {"signer": authority("other")}
+        ca = authority("other")
+        how = {}
 
     async def server(peer: Peer) -> None:
         await spoken(peer, frame(TEXT, b"secret"))
 
-    (told, *_) = await talk(server, context=tls(**how))
+    (told, *_) = await talk(server, context=server_context(ca, tmp_path, **how))
     if says is None:
         assert told == {"text": "secret", "size": 6}
     else:
@@ -289,9 +290,7 @@ async def test_without_the_certificate_of_the_fleet_nobody_is_trusted(talk: Talk
 
 
 @pytest.mark.parametrize("security", ["wss"], indirect=True)
-async def test_a_plain_server_is_not_taken_for_a_secure_one(
-    talk: Talk, tls: MakeTls, firmware: Firmware, tmp_path: Path
-) -> None:
+async def test_a_plain_server_is_not_taken_for_a_secure_one(talk: Talk, firmware: Firmware, tmp_path: Path) -> None:
     async def server(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await asyncio.sleep(0.2)
