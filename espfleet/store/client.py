@@ -14,16 +14,11 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import NoScriptError
 
 from espfleet.errors import StoreError, StoreTooOldError
+from espfleet.store.connections import Client, connect, disconnect
 from espfleet.store.faults import store_error, translated
 from espfleet.store.keys import Keys
 from espfleet.store.urls import Location, Shape, parse_url
@@ -44,7 +39,6 @@ _SCRIPTS = Path(__file__).parent / "scripts"
 
 Word = str | bytes | int | float
 Command = tuple[Word, ...]
-Client = Redis | RedisCluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +176,13 @@ class Store:
     async def _waiting_client(self) -> Any:
         async with self._opening:
             if self._waiting is None:
-                answer_within_s = MAX_BLOCK_MS / 1_000 + STALLED_AFTER_S
-                self._waiting = _client(self._location, self.name, retries=0, answer_within_s=answer_within_s)
+                self._waiting = connect(
+                    self._location,
+                    self.name,
+                    retries=0,
+                    connect_within_s=ANSWER_WITHIN_S,
+                    answer_within_s=MAX_BLOCK_MS / 1_000 + STALLED_AFTER_S,
+                )
             # Commands that are the first to use a Cluster's client at the same time break one another's connections.
             await self._waiting.initialize()
         return self._waiting
@@ -192,10 +191,7 @@ class Store:
         """Close all connections."""
         for client in (self._waiting, self.redis):
             if client is not None:
-                await client.aclose()
-                # The connections to the Sentinels are others than those to the server they tell of.
-                for sentinel in _sentinels_of(client):
-                    await sentinel.aclose()
+                await disconnect(client)
 
     async def settle(self) -> Mapping[str, int]:
         """Write the fleet's settings unless they are there, and return them: ``schema`` and ``shards``.
@@ -234,7 +230,13 @@ async def open_store(
         StoreError: If the fleet was made by a newer espfleet.
     """
     location = parse_url(url)
-    client = _client(location, _client_name(name), retries=retries, answer_within_s=ANSWER_WITHIN_S)
+    client = connect(
+        location,
+        _client_name(name),
+        retries=retries,
+        connect_within_s=ANSWER_WITHIN_S,
+        answer_within_s=ANSWER_WITHIN_S,
+    )
     store = Store(location, client, _client_name(name), keys or Keys(), shards)
     try:
         await _check_server(store)
@@ -248,46 +250,6 @@ async def open_store(
         yield store
     finally:
         await store.aclose()
-
-
-def _client(location: Location, name: str, *, retries: int, answer_within_s: float) -> Client:
-    """Return a client with every limit set; the defaults of redis-py differ between its classes."""
-    backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0) if retries else NoBackoff()
-    options: dict[str, Any] = {
-        **location.login,
-        "client_name": name,
-        "socket_timeout": answer_within_s,
-        "socket_connect_timeout": ANSWER_WITHIN_S,
-        "retry": Retry(backoff, retries),
-    }
-    if location.shape is Shape.CLUSTER:
-        if location.tls:
-            options |= {"ssl": True, **location.tls_options}
-        nodes = [ClusterNode(host, port) for host, port in location.hosts]
-        return RedisCluster(startup_nodes=nodes, **options)
-    options |= {"db": location.db}
-    if location.shape is Shape.SENTINEL:
-        if location.tls:
-            options |= {"ssl": True, **location.tls_options}
-        limits = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)}
-        sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            list(location.hosts), sentinel_kwargs={**location.sentinel_login, **limits}
-        )
-        client: Redis = sentinel.master_for(location.service, **options)
-        return client
-    pool: ConnectionPool
-    if location.path is not None:
-        pool = ConnectionPool(UnixDomainSocketConnection, path=location.path, **options)
-    else:
-        host, port = location.hosts[0]
-        kind = SSLConnection if location.tls else Connection
-        pool = ConnectionPool(kind, host=host, port=port, **options, **location.tls_options)
-    return Redis.from_pool(pool)
-
-
-def _sentinels_of(client: Any) -> list[Redis]:
-    pool = getattr(client, "connection_pool", None)
-    return list(pool.sentinel_manager.sentinels) if isinstance(pool, SentinelConnectionPool) else []
 
 
 async def _check_server(store: Store) -> None:

@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import pwd
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,17 +23,14 @@ from urllib.parse import quote
 
 from espfleet.errors import StoreStartError
 from espfleet.store.binaries import find_server
+from espfleet.store.data_folder import DataFolder
 
-#: Longest path of a unix socket, in bytes, that every system takes.
-SOCKET_PATH_BYTES = 103
 #: How long a server may take to answer; reading a log of a gigabyte takes about 30 s.
 ANSWER_WITHIN_S = 120.0
 #: How long a running server may keep silent before a newcomer gives up.
 SILENT_FOR_S = 10.0
 STOP_WITHIN_S = 10.0
 _POLL_S = 0.005
-#: With less the server cannot even begin its log.
-_LEAST_DISK_BYTES = 16_384
 #: Servers this process has started; kept so that they can be reaped.
 _started: list[subprocess.Popen[bytes]] = []
 
@@ -54,21 +48,21 @@ def embedded_server(data: Path) -> Iterator[str]:
     Raises:
         StoreStartError: If the folder cannot be used or the server does not start; nothing is left running.
     """
-    data = _folder(data)
-    users = _open(data, "users.lock")
+    folder = DataFolder(data)
+    users = folder.open("users.lock")
     try:
-        with _gate(data):
+        with _gate(folder):
             fcntl.flock(users, fcntl.LOCK_SH)
             try:
-                url = _running(data)
-            except StoreStartError:
-                _leave(data, users)
+                url = _running(folder)
+            except BaseException:
+                _leave(folder, users)
                 raise
         try:
             yield url
         finally:
-            with _gate(data):
-                _leave(data, users)
+            with _gate(folder):
+                _leave(folder, users)
     finally:
         os.close(users)
 
@@ -82,39 +76,15 @@ def revive(data: Path) -> str:
     Raises:
         StoreStartError: If it does not start.
     """
-    data = _folder(data)
-    with _gate(data):
-        return _running(data)
-
-
-def _folder(data: Path) -> Path:
-    """Return the data folder as a full path; it exists, and is this user's alone."""
-    try:
-        data = data.expanduser().resolve()
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        owner = data.stat().st_uid
-        if owner != os.geteuid():
-            raise StoreStartError(
-                f"the data folder {data} belongs to {_user(owner)}, not to {_user(os.geteuid())}: "
-                f"run as {_user(owner)}, or set ESPFLEET_DATA to a folder of your own"
-            )
-        data.chmod(0o700)
-    except OSError as exc:
-        raise _unusable(data, exc) from exc
-    return data
-
-
-def _open(data: Path, name: str) -> int:
-    try:
-        return os.open(data / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise _unusable(data, exc) from exc
+    folder = DataFolder(data)
+    with _gate(folder):
+        return _running(folder)
 
 
 @contextlib.contextmanager
-def _gate(data: Path) -> Iterator[None]:
+def _gate(folder: DataFolder) -> Iterator[None]:
     """Let one process at a time start or stop the server."""
-    gate = _open(data, "gate.lock")
+    gate = folder.open("gate.lock")
     try:
         fcntl.flock(gate, fcntl.LOCK_EX)
         yield
@@ -122,20 +92,21 @@ def _gate(data: Path) -> Iterator[None]:
         os.close(gate)
 
 
-def _running(data: Path) -> str:
+def _running(folder: DataFolder) -> str:
     """Return the URL of the server, started if need be; the gate is held."""
-    lock = _open(data, "server.lock")
+    _reap()
+    lock = folder.open("server.lock")
     try:
         begin_s = time.monotonic()
         # One that was killed a moment ago may hold its lock for another one.
         while _locked(lock):
-            if _answers(data, begin_s, SILENT_FOR_S):
+            if _answers(folder, begin_s, SILENT_FOR_S):
                 break
         else:
-            _start(data, lock)
+            _start(folder, lock)
     finally:
         os.close(lock)
-    return f"unix://{quote(str(_socket_path(data)))}"
+    return f"unix://{quote(str(folder.socket_path()))}"
 
 
 def _locked(lock: int) -> bool:
@@ -147,11 +118,9 @@ def _locked(lock: int) -> bool:
     return False
 
 
-def _start(data: Path, lock: int) -> None:
-    socket_path = _new_socket_path(data)
-    log = data / "redis.log"
-    log_start = log.stat().st_size if log.exists() else 0
-    command = [find_server(), *_options(data, socket_path)]
+def _start(folder: DataFolder, lock: int) -> None:
+    socket_path, log_start = folder.prepare()
+    command = [find_server(), *_options(folder, socket_path)]
     try:
         server = subprocess.Popen(
             command,
@@ -168,27 +137,27 @@ def _start(data: Path, lock: int) -> None:
     _started.append(server)
     try:
         begin_s = time.monotonic()
-        while not _answers(data, begin_s, ANSWER_WITHIN_S):
+        while not _answers(folder, begin_s, ANSWER_WITHIN_S):
             if server.poll() is not None:
-                raise StoreStartError(f"the embedded Redis ended at once; {data / 'redis.log'} says more")
+                raise StoreStartError(f"the embedded Redis ended at once; {folder.log} says more")
     except StoreStartError as exc:
         _end(server)
-        _clear(data)
-        raise _why(data, log_start) or exc from None
+        folder.clear()
+        raise folder.why_ended(log_start) or exc from None
     except BaseException:
         _end(server)
-        _clear(data)
+        folder.clear()
         raise
 
 
-def _options(data: Path, socket_path: Path) -> list[str]:
+def _options(folder: DataFolder, socket_path: Path) -> list[str]:
     options = {
         "port": "0",
         "unixsocket": str(socket_path),
         "unixsocketperm": "700",
-        "dir": str(data),
-        "pidfile": str(data / "redis.pid"),
-        "logfile": str(data / "redis.log"),
+        "dir": str(folder),
+        "pidfile": str(folder.path / "redis.pid"),
+        "logfile": str(folder.log),
         "loglevel": "notice",
         "appendonly": "yes",
         "appendfsync": "everysec",
@@ -200,47 +169,47 @@ def _options(data: Path, socket_path: Path) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name}", value)]
 
 
-def _answers(data: Path, begin_s: float, silent_s: float) -> bool:
+def _answers(folder: DataFolder, begin_s: float, silent_s: float) -> bool:
     """Whether the server answers now; if not, wait a moment, but not for ever."""
-    answer = _ask(data)
+    answer = _ask(folder)
     if answer.startswith(b"+PONG"):
         return True
     if time.monotonic() - begin_s > (ANSWER_WITHIN_S if answer.startswith(b"-LOADING") else silent_s):
         raise StoreStartError(
-            f"the embedded Redis of {data} runs (process {_pid(data) or 'unknown'}) but does not answer"
+            f"the embedded Redis of {folder} runs (process {folder.pid() or 'unknown'}) but does not answer"
         )
     time.sleep(_POLL_S)
     return False
 
 
-def _ask(data: Path) -> bytes:
+def _ask(folder: DataFolder) -> bytes:
     """Return the answer to PING, or nothing."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as link:
         link.settimeout(1.0)
-        link.connect(str(_socket_path(data)))
+        link.connect(str(folder.socket_path()))
         link.sendall(b"PING\r\n")
         return link.recv(100)
     return b""
 
 
-def _leave(data: Path, users: int) -> None:
+def _leave(folder: DataFolder, users: int) -> None:
     """Stop the server if nobody else uses it; the gate is held."""
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
-    lock = _open(data, "server.lock")
+    lock = folder.open("server.lock")
     try:
         if _locked(lock):
-            _stop(data, lock)
+            _stop(folder, lock)
     finally:
         os.close(lock)
-    _clear(data)
+    folder.clear()
 
 
-def _stop(data: Path, lock: int) -> None:
+def _stop(folder: DataFolder, lock: int) -> None:
     end = time.monotonic() + STOP_WITHIN_S
-    pid = _pid(data)
+    pid = folder.pid()
     for wish in (signal.SIGTERM, signal.SIGKILL):
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -265,89 +234,3 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 
 def _reap() -> None:
     _started[:] = [server for server in _started if server.poll() is None]
-
-
-def _clear(data: Path) -> None:
-    """Remove what a server leaves behind; none runs."""
-    _reap()
-    socket_path = _socket_path(data)
-    socket_path.unlink(missing_ok=True)
-    (data / "redis.pid").unlink(missing_ok=True)
-    if socket_path.parent != data:
-        with contextlib.suppress(OSError):
-            socket_path.parent.rmdir()
-        (data / "socket.path").unlink(missing_ok=True)
-
-
-def _pid(data: Path) -> int | None:
-    with contextlib.suppress(OSError, ValueError):
-        return int((data / "redis.pid").read_text())
-    return None
-
-
-def _socket_path(data: Path) -> Path:
-    """Return where the server's socket is."""
-    with contextlib.suppress(OSError):
-        return Path((data / "socket.path").read_text())
-    return data / "redis.sock"
-
-
-def _new_socket_path(data: Path) -> Path:
-    """Return where the server shall make its socket: in the data folder, or elsewhere when that path is too long."""
-    path = data / "redis.sock"
-    try:
-        if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
-            path = _short_folder(data) / "redis.sock"
-            (data / "socket.path").write_text(str(path))
-        else:
-            (data / "socket.path").unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-    except OSError as exc:
-        raise _unusable(data, exc) from exc
-    return path
-
-
-def _short_folder(data: Path) -> Path:
-    old = _socket_path(data).parent
-    if old != data and old.is_dir() and old.stat().st_uid == os.geteuid():
-        return old
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
-    name = f"espfleet-{hashlib.blake2b(os.fsencode(data), digest_size=6).hexdigest()}"
-    if runtime.is_absolute() and runtime.is_dir() and os.access(runtime, os.W_OK) and len(os.fsencode(runtime)) < 60:
-        folder = runtime / name
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder
-    return Path(tempfile.mkdtemp(prefix="espfleet-"))
-
-
-def _why(data: Path, log_start: int) -> StoreStartError | None:
-    """Return why a server ended, as one sentence, by the disk and by what it logged after ``log_start``."""
-    disk = os.statvfs(data)
-    if disk.f_bavail * disk.f_frsize < _LEAST_DISK_BYTES:
-        return StoreStartError(f"the data folder {data} cannot be used: no space left on its disk")
-    try:
-        with (data / "redis.log").open("rb") as log:
-            log.seek(log_start)
-            text = log.read(100_000).decode(errors="replace")
-    except OSError:
-        return None
-    if "Bad file format" in text or "Unexpected end of file" in text:
-        return StoreStartError(
-            f"the embedded Redis cannot read its data in {data / 'appendonlydir'}: mend it with redis-check-aof --fix, "
-            f"or move it away to begin with an empty fleet; {data / 'redis.log'} says more"
-        )
-    return None
-
-
-def _unusable(data: Path, exc: OSError) -> StoreStartError:
-    return StoreStartError(
-        f"the data folder {data} cannot be used: {(exc.strerror or str(exc)).lower()}; "
-        "set ESPFLEET_DATA to a folder you can write to"
-    )
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from espfleet.errors import StoreStartError
-from espfleet.store import binaries, embedded
+from espfleet.store import binaries, data_folder, embedded
 from espfleet.store.embedded import embedded_server, revive
 from tests.store.conftest import Embedded
 
@@ -246,6 +246,16 @@ def test_a_socket_path_that_is_too_long_goes_elsewhere(
         assert ask(url, "PING") == ["+PONG"]
     assert not path.parent.exists()
     assert is_clean(deep)
+
+
+def test_a_long_log_is_put_aside(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with embedded_server(data):
+        pass
+    before = (data / "redis.log").read_text()
+    monkeypatch.setattr(data_folder, "LOG_BYTES", 100)
+    with embedded_server(data):
+        assert (data / "redis.log.1").read_text() == before
+        assert not (data / "redis.log").read_text().startswith(before)
 
 
 # --- what stands in its way
