@@ -41,8 +41,8 @@ def to_json(view: DeviceView) -> dict[str, Any]:
         "session_since_ms": view.since_ms,
         "gateway": view.gateway,
         "dialect": device.dialect.value,
-        "firmware": device.firmware,
-        "chip": device.chip,
+        "firmware": view.firmware,
+        "chip": view.chip,
         "labels": list(device.labels),
         "simulated": device.simulated,
     }
@@ -217,5 +217,5 @@ def _page(view: DeviceView, at_ms: int) -> RenderableType:
     page.add_row("gateway", view.gateway or "–")
     page.add_row("address", device.address or "–")
     page.add_row("its page", f"http://{device.address}/ui" if device.address else "–")
-    page.add_row("firmware", " ".join(filter(None, (device.firmware, device.chip))) or "–")
+    page.add_row("firmware", " ".join(filter(None, (view.firmware, view.chip))) or "–")
     return page

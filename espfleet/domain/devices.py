@@ -63,8 +63,6 @@ class Device:
         labels: Words for finding it.
         dialect: What it speaks on the gateway.
         token_hashes: Hashes of the tokens that are valid for it; two while one is being rotated.
-        firmware: Version it told last, or ``""``.
-        chip: Chip it told last, or ``""``.
         registered_ms: When it was registered, ms since the epoch.
     """
 
@@ -78,8 +76,6 @@ class Device:
     labels: tuple[str, ...] = ()
     dialect: Dialect = Dialect.V1
     token_hashes: tuple[str, ...] = ()
-    firmware: str = ""
-    chip: str = ""
     registered_ms: int = 0
 
     @property
@@ -110,8 +106,6 @@ class Device:
             labels=tuple(values.get("labels", ())),
             dialect=Dialect(values.get("dialect", "v1")),
             token_hashes=tuple(values.get("token_hashes", ())),
-            firmware=values.get("firmware", ""),
-            chip=values.get("chip", ""),
             registered_ms=values.get("registered_ms", 0),
         )
 

@@ -54,6 +54,8 @@ class Attendance:
             watchdog_ms=self._settings.watchdog_ms,
             peer=session.connection.host,
             dialect=session.dialect.name,
+            firmware=session.firmware,
+            chip=session.chip,
         )
         self._note(session, told)
 

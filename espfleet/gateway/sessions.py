@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Protocol
 
 from espfleet.domain.devices import Kind, Presence, Reason
@@ -37,6 +38,7 @@ class Session:
         connection: Where it is connected.
         device: What the registry says of it.
         dialect: What it speaks.
+        firmware, chip: What it told of itself, or ``""``.
         token_hash: The stored hash that its token matched, or ``None``.
         number: Counts the sessions of this gateway.
         since_ms: When it began, ms since the epoch.
@@ -48,9 +50,11 @@ class Session:
 
     __slots__ = (
         "_host",
+        "chip",
         "connection",
         "device",
         "dialect",
+        "firmware",
         "heard_s",
         "number",
         "outdated",
@@ -66,6 +70,8 @@ class Session:
         self.connection = connection
         self.device = given.device
         self.dialect = given.dialect
+        # One text for all lamps of a kind, however many there are.
+        self.firmware, self.chip = intern(given.firmware), intern(given.chip)
         self.token_hash = given.token_hash
         self.number = number
         self.since_ms = since_ms

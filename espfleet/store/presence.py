@@ -33,6 +33,7 @@ class Session:
         watchdog_ms: Silence after which the device is offline.
         peer: Where it connects from.
         dialect: What it speaks.
+        firmware, chip: What it told of itself, or ``""``.
     """
 
     session_id: str
@@ -40,6 +41,8 @@ class Session:
     watchdog_ms: int
     peer: str = ""
     dialect: Dialect = Dialect.V1
+    firmware: str = ""
+    chip: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ class PresenceInfo:
         changed_ms: When its presence changed last, or ``None``.
         gateway, session_id, peer: Of its latest session, or ``""``.
         dialect: What it spoke then, or ``None``.
+        firmware, chip: What it told of itself then, or ``""``.
     """
 
     presence: Presence
@@ -65,6 +69,8 @@ class PresenceInfo:
     session_id: str = ""
     peer: str = ""
     dialect: Dialect | None = None
+    firmware: str = ""
+    chip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,8 @@ def _came(store: Store, device_id: str, session: Session) -> Call:
         "watchdog_ms": session.watchdog_ms,
         "peer": session.peer,
         "dialect": session.dialect.value,
+        "firmware": session.firmware,
+        "chip": session.chip,
     }
     words: list[str | int] = [device_id, SESSION_TTL_MS]
     for name, value in fields.items():
@@ -255,6 +263,8 @@ def _info(alive: int, until_ms: bytes | None, flat: Sequence[bytes]) -> Presence
         session_id=row["session"],
         peer=row["peer"],
         dialect=Dialect(row["dialect"]),
+        firmware=row.get("firmware", ""),
+        chip=row.get("chip", ""),
     )
 
 

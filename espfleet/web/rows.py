@@ -119,6 +119,8 @@ def device_row(view: DeviceView) -> DeviceRow:
         last_seen_ms=view.seen_ms,
         session_since_ms=view.since_ms,
         gateway=view.gateway,
+        firmware=view.firmware,
+        chip=view.chip,
     )
 
 
@@ -132,8 +134,6 @@ def stored_device(device: Device) -> dict[str, Any]:
         "own_group": device.group,
         "own_brightness": device.brightness,
         "dialect": device.dialect.value,
-        "firmware": view.firmware,
-        "chip": view.chip,
         "kinds": [kind.value for kind in device.kinds],
         "labels": list(device.labels),
         "simulated": device.simulated,

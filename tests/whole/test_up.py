@@ -141,7 +141,7 @@ def test_a_lamp_registered_by_hand_appears_with_room_level_and_presence(fleet: F
             10,
             fleet.devices,
         )
-        assert (shown["room"], shown["address"]) == ("demo-kitchen", address)
+        assert (shown["room"], shown["address"], shown["chip"]) == ("demo-kitchen", address, "simulated")
         assert fleet.ask("device", "porch", "identify")["ok"]
     wait_for(lambda: fleet.devices()["porch"]["presence"] == "offline", SHOWS_WITHIN_S, fleet.devices)
     assert fleet.devices()["porch"]["offline_reason"] == "closed"
@@ -151,7 +151,7 @@ def test_a_lamp_registered_by_hand_appears_with_room_level_and_presence(fleet: F
 def test_it_stops_in_two_seconds_and_leaves_nothing(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     with fleet.up("--nodemo") as up:
-        wait_for(lambda: len(fleet.processes()) == 6, 20, fleet.processes)
+        wait_for(lambda: len(fleet.processes()) == 7, 20, fleet.processes)
         wait_for(lambda: "listens" in up.said(), 20, up.said)
         took_s = up.stop(signal.SIGINT)
     assert took_s < 4.0, "it has two seconds on a machine with nothing else to do"
