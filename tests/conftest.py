@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import shutil
@@ -11,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ import pytest
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.store.keys import Keys
+from tests.janitor import processes_of
 
 # --- nothing of the developer's own may reach the tests, nor the tests it
 
@@ -28,6 +29,12 @@ for _name in [name for name in os.environ if name == "REDIS_URL" or name.startsw
 #: Everything that tests put on disk, and the sockets of their servers; short, for socket paths are limited.
 TEST_FOLDER = Path(tempfile.mkdtemp(prefix="ef"))
 os.environ["TMPDIR"] = tempfile.tempdir = str(TEST_FOLDER)
+#: Cleans up after a run that is killed; it learns by the end of its standard input.
+JANITOR = subprocess.Popen(
+    [sys.executable, "-I", str(Path(__file__).with_name("janitor.py")), str(TEST_FOLDER)],
+    stdin=subprocess.PIPE,
+    start_new_session=True,
+)
 #: Where a developer's own Redis listens.
 USUAL_REDIS_PORT = 6379
 
@@ -84,7 +91,7 @@ async def store(redis_url: str) -> AsyncIterator[Store]:
         await check_lifetimes(opened)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def emptied_store(url: str) -> AsyncIterator[Store]:
     """Open a fleet on a server of the tests, and only there, with nothing in it."""
     if not url.startswith((f"unix://{TEST_FOLDER}/", "redis+cluster://127.0.0.1:")):
@@ -133,19 +140,17 @@ def nothing_left() -> Iterator[None]:
     end = time.monotonic() + 5.0
     while (left := _processes_of_tests()) and time.monotonic() < end:
         time.sleep(0.05)
-    shutil.rmtree(TEST_FOLDER, ignore_errors=True)
+    JANITOR.communicate()
     assert not left, f"these processes are still there: {left}"
 
 
 def _processes_of_tests() -> list[str]:
-    """Return children of this process, and whatever names the folder of the tests in its command line."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-        if words and int(folder.name) != os.getpid() and (parent == os.getpid() or str(TEST_FOLDER) in words):
-            found.append(f"{folder.name} {words}")
-    return found
+    """Return children of this process, and whatever works in the folder of the tests or names it."""
+    found = processes_of(TEST_FOLDER)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if words and parent == os.getpid():
+                found[int(process.name)] = words
+    return [f"{pid} {words}" for pid, words in found.items() if pid not in (os.getpid(), JANITOR.pid)]
