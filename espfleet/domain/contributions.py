@@ -43,6 +43,15 @@ class Kind(IntEnum):
     JUMP = 4
 
 
+class Cause(IntEnum):
+    """What decides a level: a ``Kind`` of contribution by its number, or one of these."""
+
+    LOSS_ITSELF = 5
+    SPIKE = 6
+    OUTAGE = 7
+    NO_ADDRESS = 8
+
+
 # Marks are a group's thresholds as a column of numbers: orange by kind and again for the loss, floor of the jump, at
 # once, red by kind and again for the loss.
 _ORANGE, _JUMP_FLOOR, _AT_ONCE, _RED = slice(0, 6), 6, 7, slice(8, 14)
@@ -114,7 +123,7 @@ def contributions(values: Floats, marks: Floats) -> Floats:
 
 
 def calm_levels(values: Floats, marks: Floats, group: Rows) -> Floats:
-    """Return the highest contribution as long as it is orange at most, float32 [n]; above, only that it is.
+    """Return the contributions as long as they are orange at most, float32 [5, n]; above, only that they are.
 
     Args:
         values: As for ``contributions``, and changed as there.
@@ -123,9 +132,9 @@ def calm_levels(values: Floats, marks: Floats, group: Rows) -> Floats:
     """
     calm = marks[:_CALM_MARKS].take(group, axis=1)
     values[Kind.JUMP] = jump_of(values[Kind.NOW], values[Kind.JUMP], calm[_JUMP_FLOOR])
-    level: Floats = np.maximum.reduce(values / calm[: len(Kind)])
-    level *= ORANGE_LEVEL
-    return level
+    levels: Floats = values / calm[: len(Kind)]
+    levels *= ORANGE_LEVEL
+    return levels
 
 
 def hot_levels(values: Floats, lost_percent: Floats, marks: Floats, group: Rows) -> tuple[Floats, Floats, Rows]:
@@ -138,12 +147,12 @@ def hot_levels(values: Floats, lost_percent: Floats, marks: Floats, group: Rows)
         group: Number of the group to judge by, int64 [n].
 
     Returns:
-        Two levels, float32 [n], and as ``deciding`` tells them, with one more for the loss itself, int64 [n].
+        Two levels, float32 [n], and a ``Kind`` or ``Cause.LOSS_ITSELF``, int64 [n].
     """
     marks = marks.take(group, axis=1)
     levels = levels_of(np.concatenate((values, lost_percent[None])), marks[_ORANGE], marks[_RED])
     highest: Floats = np.maximum.reduce(levels[: len(Kind)])
-    return highest, np.maximum(highest, levels[len(Kind)]), deciding(levels)
+    return highest, np.maximum(highest, levels[Cause.LOSS_ITSELF]), deciding(levels)
 
 
 def deciding(levels: Floats) -> Rows:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from espfleet.domain.bands import GREEN
 from espfleet.domain.blocks import Blocks, in_order
 from espfleet.domain.combine import UNKNOWN, combine
-from espfleet.domain.contributions import FULL_LEVEL, calm_levels, hot_levels, red_at_once
+from espfleet.domain.contributions import FULL_LEVEL, Cause, calm_levels, hot_levels, red_at_once
 from espfleet.domain.explain import Explanation, explain
 from espfleet.domain.groups import Group
 from espfleet.domain.members import Members, spread
@@ -31,8 +32,6 @@ from espfleet.errors import NotFoundError
 _CHUNK = 16_384
 #: Stand where a level could, for what was told of a group last.
 _PAUSED, _NOTHING = -2, -3
-#: Stands where a kind of contribution could.
-_NO_ADDRESS = -1
 
 
 class LevelBook:
@@ -143,7 +142,7 @@ class LevelBook:
         of = self._members
         group = of.group.take(members)
         values = block.values.take(rows, axis=1)
-        level = calm_levels(values, of.marks, group)
+        level = np.maximum.reduce(calm_levels(values, of.marks, group))
         at_once = block.outage.take(rows)
         if of.at_once:
             at_once |= red_at_once(block.last_us.take(rows), of.marks, group)
@@ -152,13 +151,16 @@ class LevelBook:
         if len(hot):
             hot_rows, hot_members, sure = rows.take(hot), members.take(hot), at_once.take(hot)
             lost_percent = block.lost_percent(hot_rows)
-            hot_level, clear, kinds = hot_levels(values.take(hot, axis=1), lost_percent, of.marks, group.take(hot))
-            hot_level[sure] = clear[sure] = FULL_LEVEL
+            hot_level, clear, causes = hot_levels(values.take(hot, axis=1), lost_percent, of.marks, group.take(hot))
+            if np.count_nonzero(sure):
+                hot_level[sure] = clear[sure] = FULL_LEVEL
+                causes[sure] = Cause.SPIKE
+                causes[block.outage.take(hot_rows)] = Cause.OUTAGE
+                causes[block.last_us.take(hot_rows) == UNRESOLVED] = Cause.NO_ADDRESS
             level[hot] = hot_level
-            kinds[block.last_us.take(hot_rows) == UNRESOLVED] = _NO_ADDRESS
-            turned = kinds != of.kind.take(hot_members)
-            of.kind[hot_members] = kinds
-            self._dirty[group[hot[turned]]] = self._turned[group[hot[turned]]] = True
+            turned = group[hot[causes != of.cause.take(hot_members)]]
+            of.cause[hot_members] = causes
+            self._dirty[turned] = self._turned[turned] = True
         shown = level.astype(np.int16)
         if len(hot):
             shown[hot] = of.bands.move(hot_members, hot_level, clear, sure, block.newest_ms.take(hot_rows))
@@ -199,10 +201,12 @@ class LevelBook:
         return levels, deciders
 
     def _tell(self, groups: Rows, levels: Rows, deciders: Rows, now_ms: int) -> list[GroupLevel]:
-        if (levels >= 0).all():
+        known = levels >= 0
+        known[known] = self._members.shown[deciders[known]] != UNKNOWN
+        if known.all():
             reasons = why_level(self._blocks, self._members, deciders)
         else:
-            reasons = self._mixed_reasons(levels, deciders)
+            reasons = self._mixed_reasons(levels, deciders, known)
         told = []
         for group, level, reason in zip(groups.tolist(), levels.tolist(), reasons, strict=True):
             state = State.OK if level >= 0 else State.UNKNOWN if level == UNKNOWN else State.PAUSED
@@ -215,11 +219,13 @@ class LevelBook:
                 told.append(now)
         return told
 
-    def _mixed_reasons(self, levels: Rows, deciders: Rows) -> list[str]:
+    def _mixed_reasons(self, levels: Rows, deciders: Rows, known: npt.NDArray[np.bool_]) -> list[str]:
         reasons = np.full(len(levels), "no targets", object)
+        reasons[known] = why_level(self._blocks, self._members, deciders[known])
+        # Where it makes no difference what an unknown target is, it may be the one in the middle.
+        unknown = ~known & (deciders >= 0)
+        reasons[unknown] = why_unknown(self._blocks, self._members, deciders[unknown])
         reasons[levels == _PAUSED] = "paused"
-        for which, why in ((levels >= 0, why_level), ((levels == UNKNOWN) & (deciders >= 0), why_unknown)):
-            reasons[which] = why(self._blocks, self._members, deciders[which])
         mixed: list[str] = reasons.tolist()
         return mixed
 

@@ -38,7 +38,7 @@ class Members:
         group: Number of its group, int64; ``len(groups)`` for none.
         row: Row of its target in the book, int64.
         shown: Level to show, 0 to 100, or ``UNKNOWN``, int16.
-        kind: Which contribution decided it last while it was not green, int8.
+        cause: What decided its level last while that was not green, int8; see ``contributions.Cause``.
         bands: Its band.
         marks: Thresholds of each group and, last, of the default preset, float32 [MARKS, groups + 1].
         at_once: Whether any group has a threshold that makes a single sample red.
@@ -68,7 +68,7 @@ class Members:
         )
         self.row = np.array([rows[target] for target in self.targets], np.int64)
         self.shown = np.full(len(self.targets), UNKNOWN, np.int16)
-        self.kind = np.zeros(len(self.targets), np.int8)
+        self.cause = np.zeros(len(self.targets), np.int8)
         self.bands = Bands()
         self.bands.resize(len(self.targets))
         self.bands.clear(np.arange(len(self.targets)))
@@ -102,7 +102,7 @@ class Members:
         )
         kept = np.flatnonzero(source >= 0)
         self.shown[kept] = before.shown[source[kept]]
-        self.kind[kept] = before.kind[source[kept]]
+        self.cause[kept] = before.cause[source[kept]]
         if len(kept):
             # A target that starts again has no level until its next sample.
             self.shown[kept[~self._all_blocks.gather(self.row[kept], lambda block, rows: block.known.take(rows))]] = (

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from espfleet.domain.bands import GREEN
 from espfleet.domain.blocks import Blocks
-from espfleet.domain.contributions import Kind, contributions, deciding, red_at_once
+from espfleet.domain.contributions import Cause, Kind, calm_levels, deciding
 from espfleet.domain.members import Members
 from espfleet.domain.quantiles import Floats, Rows
-from espfleet.domain.samples import UNRESOLVED
+from espfleet.domain.states import ORANGE_LEVEL
 from espfleet.domain.targets import Target, parse_address
 from espfleet.domain.windows import Why, WindowBlock
 
@@ -20,10 +22,9 @@ WHY = {
     Why.AHEAD: "its samples lie in the future",
     Why.SECOND: "waits for a second sample",
 }
-# What is said before and behind the number of each kind of contribution, and of what has no number.
-_BEFORE = ("loss ", "latency ", "usual latency ", "jitter ", "latency jumped to ", "one answer after ")
-_BEHIND = (" %", " ms", " ms", " ms", " ms", " ms")
-_SPIKE, _MOST_LOST, _OUTAGE, _UNRESOLVED = range(len(Kind), len(Kind) + 4)
+# What is said before and behind the number of each cause that has one.
+_BEFORE = ("loss ", "latency ", "usual latency ", "jitter ", "latency jumped to ", "loss ", "one answer after ")
+_BEHIND = (" %", " ms", " ms", " ms", " ms", " %", " ms")
 
 
 def number(value: float) -> str:
@@ -49,38 +50,33 @@ def why_unknown(blocks: Blocks, members: Members, deciders: Rows) -> list[str]:
 
 def why_level(blocks: Blocks, members: Members, deciders: Rows) -> list[str]:
     """Return for each member the contribution that decides its level."""
-    kinds, values = np.empty(len(deciders), np.int64), np.empty(len(deciders), np.float32)
+    causes, values = np.empty(len(deciders), np.int64), np.empty(len(deciders), np.float32)
     for block, rows, where in blocks.split(members.row[deciders]):
-        kinds[where], values[where] = _deciding(blocks.blocks[block], rows, members, deciders[where])
+        causes[where], values[where] = _deciding(blocks.blocks[block], rows, members, deciders[where])
     texts = []
-    for member, kind, value in zip(deciders.tolist(), kinds.tolist(), values.tolist(), strict=True):
+    for member, cause, value in zip(deciders.tolist(), causes.tolist(), values.tolist(), strict=True):
         name = members.targets[member]
-        if kind <= _SPIKE:
-            texts.append(f"{name}: {_BEFORE[kind]}{number(value)}{_BEHIND[kind]}")
-        elif kind == _UNRESOLVED:
+        if cause == Cause.NO_ADDRESS:
             texts.append(f"{name}: {no_address(blocks.targets[name])}")
+        elif cause == Cause.OUTAGE:
+            texts.append(f"{name}: no answer")
+        elif value == math.inf:
+            texts.append(f"{name}: most probes lost")
         else:
-            texts.append(f"{name}: no answer" if kind == _OUTAGE else f"{name}: most probes lost")
+            texts.append(f"{name}: {_BEFORE[cause]}{number(value)}{_BEHIND[cause]}")
     return texts
 
 
 def _deciding(block: WindowBlock, rows: Rows, members: Members, deciders: Rows) -> tuple[Rows, Floats]:
-    """Return for each row what decides, a ``Kind`` or one of the numbers above, and its value."""
-    values = block.values.take(rows, axis=1)
-    group = members.group.take(deciders)
-    lost = block.lost_percent(rows)
-    # A band is held by the loss itself, see ``bands``.
-    np.maximum(values[Kind.LOSS], lost, out=values[Kind.LOSS], where=members.bands.held.take(deciders) > GREEN)
-    kinds = deciding(contributions(values, members.marks.take(group, axis=1)))
-    values[Kind.LOSS] = lost
+    """Return for each row what decides, a ``Kind`` or a ``Cause``, and the value to tell."""
+    values = np.empty((7, len(rows)), np.float32)
+    block.values.take(rows, axis=1, out=values[: len(Kind)], mode="clip")
+    causes = deciding(calm_levels(values[: len(Kind)], members.marks, members.group.take(deciders)))
+    hot = np.flatnonzero(
+        (members.bands.level.take(deciders) >= ORANGE_LEVEL) | (members.bands.held.take(deciders) > GREEN)
+    )
+    causes[hot] = members.cause.take(deciders.take(hot))
+    values[Kind.LOSS] = values[Cause.LOSS_ITSELF] = block.lost_percent(rows)
     values[Kind.JUMP] = values[Kind.NOW]
-    told = values[kinds, np.arange(len(rows))]
-    last = block.last_us.take(rows)
-    if members.at_once:
-        spikes = red_at_once(last, members.marks, group)
-        kinds[spikes] = _SPIKE
-        told[spikes] = last[spikes] / np.float32(1_000)
-    kinds[told == np.inf] = _MOST_LOST
-    outage = np.flatnonzero(block.outage.take(rows))
-    kinds[outage] = np.where(last[outage] == UNRESOLVED, _UNRESOLVED, _OUTAGE)
-    return kinds, told
+    values[Cause.SPIKE] = block.last_us.take(rows) / np.float32(1_000)
+    return causes, values[np.minimum(causes, Cause.SPIKE), np.arange(len(rows))]

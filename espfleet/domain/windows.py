@@ -111,6 +111,8 @@ class WindowBlock:
         signs = np.arange(sizes.short - 1, -1, -1) + sizes.short
         self._pads = np.where(signs % 2, -np.inf, np.inf).astype(np.float32)[:, None]
         losses = np.arange(sizes.loss + 1)
+        self._percent = 100 * losses.astype(np.float32)
+        self._counted = np.clip(np.arange(sizes.long + 1), 1, sizes.loss).astype(np.float32)
         self._loss_bound = np.maximum(losses - LOSS_DEVIATIONS * np.sqrt(losses), 0).astype(np.float32) * 100
         self._loss_samples = np.clip(np.arange(sizes.long + 1), _LOSS_FLOOR, sizes.loss).astype(np.float32)
         self._free: list[int] = []
@@ -261,8 +263,7 @@ class WindowBlock:
 
     def lost_percent(self, rows: Rows) -> Floats:
         """Return the share of the latest samples that were lost, in percent, float32; 0 without samples."""
-        counted = np.clip(self.long.filled.take(rows), 1, self.sizes.loss)
-        lost: Floats = (100 * self.long.lost.take(rows) / counted).astype(np.float32)
+        lost: Floats = self._percent.take(self.long.lost.take(rows)) / self._counted.take(self.long.filled.take(rows))
         return lost
 
 

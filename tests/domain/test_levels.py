@@ -227,6 +227,12 @@ def test_groups_combine_as_they_are_told() -> None:
     assert {level.group: level.level for level in fleet.book.group_levels()} == {"worst": 96, "median": 54, "two": 54}
 
 
+def test_an_unknown_target_that_makes_no_difference_says_why_it_is_unknown() -> None:
+    fleet = Fleet(new_group("g", ["a", "b", "c"], combine=Combine.QUORUM, quorum=3))
+    fleet.rounds(3, a=10, b=20)
+    assert fleet.shown() == (State.OK, 0, "c: no samples yet")
+
+
 def test_a_target_named_by_a_group_and_not_there_is_left_out() -> None:
     fleet = Fleet(new_group("g", ["a", "gone"]), targets={"a": target("a")})
     fleet.round(a=10)
