@@ -10,6 +10,10 @@ local key = KEYS[1]
 local what, token = ARGV[1], ARGV[2]
 local holder = redis.call('GET', key)
 local queue, alive = key .. ':queue', key .. ':until'
+if what == 'release' and redis.call('EXISTS', queue) == 0 then
+  -- Nearly always.
+  return {holder == token and redis.call('DEL', key) or 0, 0}
+end
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local now = math.floor(now_us / 1000)
