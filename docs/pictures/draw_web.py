@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
-PICTURES = (("wall.png", "", (1280, 720)), ("smoke.png", "#/target/demo-mixed", (1280, 900)))
+PICTURES = (("wall.png", "", (1280, 720)), ("smoke.png", "#/target/demo-mixed", (1280, 840)))
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
