@@ -25,7 +25,7 @@ from espfleet.store.client import open_store
 LEAST_FREE_BYTES = 200 * 2**20
 #: Two machines of a fleet may differ by so much; levels are judged by the clock of Redis.
 CLOCK_MS = 2_000
-ROLES = ("prober", "leveler", "gateway", "steward")
+ROLES = ("prober", "leveler", "gateway", "steward", "web")
 
 
 class Verdict(StrEnum):

@@ -23,7 +23,7 @@ from espfleet.web.shapes import Login
 router = APIRouter(tags=["fleet"])
 #: Without a token: what tells nothing about the fleet.
 open_router = APIRouter(tags=["fleet"])
-ROLES = ("prober", "leveler", "gateway", "steward")
+ROLES = ("prober", "leveler", "gateway", "steward", "web")
 
 
 @router.get("/wall", response_class=JSONResponse)
