@@ -8,9 +8,11 @@ import os
 import socket
 import ssl
 
-from lamp import borrow, urls
+from lamp import borrow
 from lamp.link import LinkError
 from lamp.ws import WebSocket
+
+urls = borrow("urls")
 
 #: The certificate that signs those of the fleet's gateways, DER.
 CA_FILE = "ca.der"

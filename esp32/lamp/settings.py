@@ -11,9 +11,9 @@ So the rename that puts the file in place switches the secrets too.
 import json
 import os
 
-from lamp import RefusedError, borrow, urls
+from lamp import RefusedError, borrow
 
-checks = borrow("checks")
+checks, urls = borrow("checks"), borrow("urls")
 
 FILE = "settings.json"
 _NETWORKS = 4

@@ -1,4 +1,4 @@
-"""Addresses of gateways."""
+"""Addresses of gateways. Borrowed by their users."""
 
 from lamp import RefusedError
 

@@ -107,6 +107,7 @@ async def test_sos_is_a_lamp_that_blinks_and_tells(boards: Boards) -> None:
         board.power_on()
         await wait_until(lambda: told, 10)
         await board.line("light: level")
+        await wait_until(lambda: len([line for line in board.lines if line.startswith("@pin 25 ")]) >= 18)
     assert told == [{"type": "event", "name": "SOS", "round": 1}]
     blinks = [line.split() for line in board.lines if line.startswith("@pin 25 ")]
     flashes = [int(off[3]) - int(on[3]) for on, off in zip(blinks[::2], blinks[1::2], strict=False)][:9]
