@@ -48,7 +48,7 @@ BEHIND = "latest that a reader hears of a change then, p99"
 
 REQUESTS = 150
 RUNS = 3
-CHANGES = 40
+CHANGES = 12
 READER_COUNT = 200
 CHANGES_EACH_S = 1_000
 LOAD_S = 6.0
@@ -251,10 +251,11 @@ async def _pixels(page: object, publisher: Publisher) -> list[float]:
     await page.evaluate(watch)  # type: ignore[attr-defined]
     delays = []
     for number in range(CHANGES):
-        await asyncio.sleep(1.4 + random.random() * 0.2)
+        # Until the afterglow of the change before has ended.
+        await asyncio.sleep(3.0 + random.random() * 0.2)
         await page.evaluate("() => { window.moved = 0; }")  # type: ignore[attr-defined]
         began_ms = time.time() * 1_000
-        await publisher.publish(["group-0"], 20 if number % 2 else 95)
+        await publisher.publish(["group-0"], 0 if number % 2 else 100)
         await page.wait_for_function("() => window.moved > 0", polling=20)  # type: ignore[attr-defined]
         delays.append(await page.evaluate("() => window.moved") - began_ms)  # type: ignore[attr-defined]
     return delays

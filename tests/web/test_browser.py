@@ -131,7 +131,9 @@ def test_a_lamp_is_asked_for_its_state(url: str) -> None:
 
 
 def test_the_smoke_graph_draws(chromium: Browser, url: str) -> None:
-    with opened(chromium, f"{url}#/target/demo-busy") as (page, _):
+    with opened(chromium, f"{url}#/target/demo-busy") as (page, seen):
+        # This test itself reads the picture again and again.
+        seen.expected = ("willReadFrequently",)
         expect(page.get_by_text("up;")).to_be_visible()
         painted = "() => { const c = document.querySelector('canvas'); const d = c.getContext('2d')"
         painted += ".getImageData(0, 0, c.width, c.height).data; let n = 0;"
