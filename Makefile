@@ -10,8 +10,8 @@ help:  ## Say what each target does
 run:  ## Start the whole fleet on this machine (= ./espcli up)
 	@./espcli up
 
-test: setup  ## Run the tests; ARGS="-k name" passes on to pytest
-	@$(PYTHON) -m pytest $(ARGS)
+test: setup  ## Run the tests on all cores; ARGS="-k name" passes on to pytest
+	@$(PYTHON) -m pytest -n auto --dist loadfile $(ARGS)
 
 check: lint types test  ## Run all checks: lint, types, test
 
