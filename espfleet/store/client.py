@@ -237,7 +237,7 @@ async def open_store(
         connect_within_s=ANSWER_WITHIN_S,
         answer_within_s=ANSWER_WITHIN_S,
     )
-    store = Store(location, client, _client_name(name), keys or Keys(), shards)
+    store = Store(location, client, _client_name(name), keys or Keys(db=location.db), shards)
     try:
         await _check_server(store)
         settings = await store.settle()

@@ -24,9 +24,15 @@ BOUNDED = (r"\{s\d+\}:samples", r"\{events\}:log", r"\{metrics\}:(outbox|dead)")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Names of the keys of one fleet. ``shard`` and ``part`` are numbers from 0."""
+    """Names of the keys of one fleet. ``shard`` and ``part`` are numbers from 0.
+
+    Attributes:
+        prefix: What they all begin with.
+        db: Number of the database; channels carry it too, for a server tells its messages over all databases.
+    """
 
     prefix: str = "espfleet:"
+    db: int = 0
 
     # --- the registry
 
@@ -39,12 +45,12 @@ class Keys:
         return f"{self.prefix}{{reg}}:version"
 
     def table(self, kind: str) -> str:
-        """Hash, permanent: one row of JSON for each of ``devices``, ``rooms``, ``groups``, ``targets``, ``tokens``."""
+        """Hash, permanent: one row of JSON for each thing of a kind; ``registry.KINDS`` lists them."""
         return f"{self.prefix}{{reg}}:{kind}"
 
     def registry_channel(self) -> str:
         """Channel: the registry's new version."""
-        return f"{self.prefix}{{reg}}:channel"
+        return self._channel("{reg}:channel")
 
     # --- samples and levels, by shard
 
@@ -78,7 +84,7 @@ class Keys:
 
     def levels_channel(self, shard: int) -> str:
         """Channel: levels that changed, and a beat each second."""
-        return f"{self.prefix}{{s{shard}}}:channel"
+        return self._channel(f"{{s{shard}}}:channel")
 
     # --- leases; a duty is a shard ("s3") or one of "lead:…"
 
@@ -114,7 +120,7 @@ class Keys:
 
     def commands_channel(self, part: int) -> str:
         """Channel: commands for the partition's devices."""
-        return f"{self.prefix}{{p{part}}}:commands"
+        return self._channel(f"{{p{part}}}:commands")
 
     def result(self, part: int, command_id: str) -> str:
         """List, 30 s: what a device answered to one command."""
@@ -186,13 +192,16 @@ class Keys:
 
     def events_channel(self) -> str:
         """Channel: events as they happen."""
-        return f"{self.prefix}{{events}}:channel"
+        return self._channel("{events}:channel")
 
     # --- answers that may be asked for again
 
     def answered(self, mark: str) -> str:
         """String, 10 min: what was answered to the request with this mark, or that it is being answered."""
         return f"{self.prefix}{{answers}}:{mark}"
+
+    def _channel(self, name: str) -> str:
+        return f"{self.prefix}{name}:{self.db}" if self.db else f"{self.prefix}{name}"
 
     # --- for tests and ``doctor``
 

@@ -24,10 +24,12 @@ DEBIAN_SERVER = "redis-server"
 
 
 class Server:
-    """A server of one test: on a unix socket, or on a port of 127.0.0.1."""
+    """A server of one test: on a unix socket, or on a port of 127.0.0.1; in a new folder, or with the data of one."""
 
-    def __init__(self, *options: str, program: str | None = None, port: int | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="s", dir=TEST_FOLDER))
+    def __init__(
+        self, *options: str, program: str | None = None, port: int | None = None, folder: Path | None = None
+    ) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="s", dir=TEST_FOLDER))
         self.port = port
         self.socket_path = self.folder / "redis.sock"
         self.url = f"unix://{self.socket_path}" if port is None else f"redis://127.0.0.1:{port}"
@@ -62,9 +64,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(*options: str, program: str | None = None, port: int | None = None) -> Iterator[Server]:
+def serving(
+    *options: str, program: str | None = None, port: int | None = None, folder: Path | None = None
+) -> Iterator[Server]:
     """Start a server; end it and remove its files afterwards."""
-    server = Server(*options, program=program, port=port)
+    server = Server(*options, program=program, port=port, folder=folder)
     try:
         yield server
     finally:

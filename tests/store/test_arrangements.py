@@ -1,11 +1,14 @@
-"""Sentinel and Cluster: the same store on other arrangements of servers."""
+"""Sentinel, Cluster, TLS and a move: the same store on other arrangements of servers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
+import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -17,6 +20,7 @@ from espfleet.domain.states import GroupLevel, State
 from espfleet.errors import StoreUnavailableError
 from espfleet.store import commands, events, levels, presence, readings, registry, samples, workers
 from espfleet.store.client import Store, open_store
+from espfleet.store.embedded import embedded_server
 from espfleet.store.feed import CommandSent, EventSent, Feed, LevelsChanged, RegistryChanged, Resync, Topic
 from espfleet.store.leases import Lease
 from espfleet.store.registry import Change
@@ -187,3 +191,49 @@ async def test_behind_sentinels_the_fleet_goes_on_when_its_server_dies(sentinel:
             await events.add(store, "hello", {})
             while not isinstance(await anext(feed), EventSent):
                 pass
+
+
+# --- TLS, moving house
+
+
+@pytest.mark.package("redis-server")
+@pytest.mark.package("openssl")
+async def test_connections_can_be_encrypted(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    files = ("-keyout", str(key), "-out", str(certificate))
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    run("openssl", "req", "-x509", "-days", "2", *kind, *names, *files)
+    plain_port, tls_port = free_ports(2)
+    options = ("--tls-port", str(tls_port), "--tls-auth-clients", "no", "--requirepass", "secret")
+    options += ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate))
+    with serving(*options, program=shutil.which("redis-server"), port=plain_port):
+        url = f"rediss://:secret@localhost:{tls_port}/0"
+        async with open_store(f"{url}?ssl_ca_certs={certificate}", name="test") as store, Feed(store, Topic) as feed:
+            assert await anext(feed) == Resync()
+            await events.add(store, "hello", {})
+            assert isinstance(await anext(feed), EventSent)
+        with pytest.raises(StoreUnavailableError, match="does not answer"):
+            async with open_store(url, name="test", retries=0):
+                pass
+
+
+@pytest.mark.package("redis-server")
+async def test_a_fleet_can_move_to_debians_server(data: Path) -> None:
+    with embedded_server(data) as url:
+        async with open_store(url, name="test") as store:
+            before = await registry.change(store, lambda _: [Change("rooms", "hall", new_room("hall").to_dict())])
+            await samples.init_consumers(store)
+            await samples.append(store, [Entry(3, "prober-1", 1, "0f", b"x")], 1_000)
+            await presence.came(store, IDS[0], presence.Session(session_id="s", gateway="g", watchdog_ms=60_000))
+    moved = data.parent / "moved"
+    shutil.copytree(data / "appendonlydir", moved / "appendonlydir")
+    with serving("--appendonly", "yes", program=shutil.which("redis-server"), folder=moved) as server:
+        async with open_store(server.url, name="test") as store:
+            assert await registry.load(store) == before
+            assert [entry.seq for entry in await ShardReader(store, 3, "leveler-1").read(100, 10)] == [1]
+            assert (await presence.read_presence(store, IDS[:1]))[IDS[0]].presence is Presence.LIVE
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=30)

@@ -69,6 +69,16 @@ async def test_only_what_was_asked_for_is_told(store: Store) -> None:
         assert await anext(feed) == RegistryChanged(after.version)
 
 
+async def test_fleets_in_different_databases_do_not_hear_each_other(store: Store) -> None:
+    async with open_store(f"{store.url}?db=1", name="other") as other, Feed(store, Topic) as feed:
+        assert await anext(feed) == Resync()
+        await events.add(other, "of the other fleet", {})
+        await events.add(store, "of this fleet", {})
+        told = await anext(feed)
+        assert isinstance(told, EventSent)
+        assert told.event.kind == "of this fleet"
+
+
 async def test_nothing_between_resync_and_the_first_message_is_missed(store: Store) -> None:
     fence = await owned(store)
     for number in range(30):

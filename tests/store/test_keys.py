@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +14,12 @@ SAMPLES = {"part": 3, "shard": 3, "device_id": "3c71bff93720", "duty": "lead:swe
 SAMPLES |= {"purpose": "request", "what": "pin", "token": "0f:9"}
 SAMPLES |= {"resolution": "10s", "run": 7, "target": "router"}
 SAMPLES |= {"role": "prober", "name": "host-1", "command_id": "0f", "mark": "m"}
-FUNCTIONS = [name for name in vars(Keys) if not name.startswith("_") and name not in ("prefix", "may_stay")]
+KEYS = Keys("p:")
+FUNCTIONS = [name for name in vars(Keys) if not name.startswith("_") and name not in ("prefix", "db", "may_stay")]
 
 
-def made(name: str) -> str:
-    function = getattr(Keys("p:"), name)
+def made(name: str, keys: Keys = KEYS) -> str:
+    function = getattr(keys, name)
     key = function(**{parameter: SAMPLES[parameter] for parameter in inspect.signature(function).parameters})
     assert isinstance(key, str)
     return key
@@ -50,3 +52,28 @@ def test_a_shards_duty_shares_its_slot() -> None:
     assert keys.may_stay(keys.fence("s3"))
     assert not keys.may_stay(keys.owner("s3"))
     assert not keys.may_stay("{s3}:fence")
+
+
+def test_only_channels_differ_between_databases() -> None:
+    for name in FUNCTIONS:
+        about = inspect.getdoc(getattr(Keys, name)) or ""
+        assert made(name, Keys("p:", db=2)) == made(name) + (":2" if about.startswith("Channel") else "")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_documentation_tells_type_and_lifetime_of_each(name: str) -> None:
+    about = re.match(r"(\w[\w ]*?)(?:, (.*?))?: ", inspect.getdoc(getattr(Keys, name)) or "")
+    assert about
+    told = [row[1:] for row in documented() if re.fullmatch(row[0], made(name).removeprefix("p:"))]
+    assert (about[1].lower(), about[2] or "–") in told
+
+
+def documented() -> list[tuple[str, str, str]]:
+    """Return each key of the documentation's table as a pattern, with type and lifetime."""
+    rows = []
+    for line in (Path(__file__).parents[2] / "docs" / "redis.md").read_text().splitlines():
+        names, kind, life, *_ = [cell.strip() for cell in line.strip("|").split("|")] + ["", ""]
+        for name in re.findall(r"`(\{\w+\}:[^`]+)`", names):
+            pattern = re.sub(r"[A-Z]{2,}", "[^:]+(:9)?", re.escape(name).replace("sN", r"s\d").replace("pN", r"p\d"))
+            rows.append((pattern, kind, life))
+    return rows
