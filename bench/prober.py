@@ -34,9 +34,9 @@ FAST = "probes per second and core on 127/8 with kernel send and receive stamps"
 FAST_PEER = "fping -i 0"
 FAST_BOUND = "ratio >= 1.5"
 FAST_TARGETS = 10_000
-FAST_RUNS = 15
+FAST_RUNS = 21
 #: Of CPU time, for one run.
-FAST_S = 0.4
+FAST_S = 0.2
 #: A round shorter than a core can fill, so that there is always something to send.
 FAST_INTERVAL_MS = 50
 #: fping sends this many probes to each target, once and once; the difference leaves out reading and printing.

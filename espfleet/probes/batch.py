@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 BURST = 256
 #: Rows of the arenas: for few targets a few, for many this, beyond which parsing gains nothing more.
 ARENA_ROWS = (128, 4096)
-#: Stretches of sends without a gap that are remembered until their stamps come, which is soon.
-STRETCHES = 4_096
+#: Stamps come in the order of sends, but for those of neighbours that left by different queues of a device.
+REORDERED = 1_024
 #: Level and type of a stamp: SOL_SOCKET and SCM_TIMESTAMPING, which has the number of the option.
 STAMP_KIND = socket.SOL_SOCKET | SO_TIMESTAMPING << 32
 #: First byte of an IPv4 packet whose header has 20 bytes.
@@ -83,7 +83,7 @@ class BatchLink:
         # The kernel numbers the sends it accepts. Positions rise with these numbers, but for those that were not
         # sent: (number, position - number) of each stretch without a gap, the newest last.
         self._accepted = 0
-        self._stretches: deque[tuple[int, int]] = deque(maxlen=STRETCHES)
+        self._stretches: deque[tuple[int, int]] = deque()
         self._renumbered_ns = clocks.monotonic_ns() - RENUMBER_NS
         self.stamping = self._stamp()
 
@@ -143,9 +143,11 @@ class BatchLink:
 
     def _positions(self, numbers: Ints) -> Ints:
         """Return the positions of accepted sends."""
-        start, offset = self._stretches[-1]
-        if numbers.min() >= start:
-            return numbers + offset
+        first = int(numbers.min())
+        if first >= self._stretches[-1][0]:
+            return numbers + self._stretches[-1][1]
+        while len(self._stretches) > 1 and self._stretches[1][0] <= first - REORDERED:
+            self._stretches.popleft()
         starts, offsets = np.array(self._stretches).T
         found: Ints = numbers + offsets[np.maximum(np.searchsorted(starts, numbers, side="right") - 1, 0)]
         return found

@@ -300,3 +300,20 @@ def test_two_raw_engines_do_not_take_each_others_answers() -> None:
             counters = driven.engine.counters()
             assert counters.foreign > 0
             assert counters.spoofed == counters.lost == counters.duplicate == 0
+
+
+@pytest.mark.usefixtures("private")
+def test_send_stamps_find_their_probes_although_every_other_slot_is_left_out() -> None:
+    names = {f"bad{number}.test": None for number in range(40)}
+    addresses = [address for number, name in enumerate(names) for address in (name, f"127.5.0.{number + 1}")]
+    with Driven(*addresses, interval_ms=120, names=names) as driven:
+        driven.rounds_of_each(12)
+        link = link_of(driven)
+        assert isinstance(link, BatchLink)
+        counters = driven.engine.counters()
+        assert counters.unstamped <= 4
+        assert counters.lost == 0
+        assert all(
+            0 < value < 100_000 or value == NOT_MEASURED for index in range(1, 80, 2) for value in driven.of(index)
+        )
+        assert len(link._stretches) < 1_100, "what is past is forgotten"
