@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import inspect
 import os
@@ -35,6 +36,15 @@ JANITOR = subprocess.Popen(
     stdin=subprocess.PIPE,
     start_new_session=True,
 )
+
+
+@atexit.register
+def _dismiss_janitor() -> None:
+    if JANITOR.stdin is not None:
+        JANITOR.stdin.close()
+    JANITOR.wait()
+
+
 #: Where a developer's own Redis listens.
 USUAL_REDIS_PORT = 6379
 
@@ -140,7 +150,7 @@ def nothing_left() -> Iterator[None]:
     end = time.monotonic() + 5.0
     while (left := _processes_of_tests()) and time.monotonic() < end:
         time.sleep(0.05)
-    JANITOR.communicate()
+    _dismiss_janitor()
     assert not left, f"these processes are still there: {left}"
 
 

@@ -35,6 +35,7 @@ MAX_BLOCK_MS = 2_000
 STALLED_AFTER_S = 5.0
 #: Commands under way at once; more wait their turn, for a pool of connections that is used up fails at once.
 _AT_ONCE = 32
+_WAITING_AT_ONCE = 64
 _SCRIPTS = Path(__file__).parent / "scripts"
 
 Word = str | bytes | int | float
@@ -71,6 +72,7 @@ class Store:
         self._waiting: Client | None = None
         self._opening = asyncio.Lock()
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._waiting_turn = asyncio.Semaphore(_WAITING_AT_ONCE)
 
     def __repr__(self) -> str:
         return f"Store({self.url!r}, shards={self.shards})"
@@ -159,9 +161,10 @@ class Store:
 
         It is never sent twice. A wait that is cancelled or fails may have taken effect.
         """
-        with translated(self.url):
-            client = await self._waiting_client()
-            return await client.execute_command(*command)
+        async with self._waiting_turn:
+            with translated(self.url):
+                client = await self._waiting_client()
+                return await client.execute_command(*command)
 
     async def pubsub(self) -> PubSub:
         """Return a subscriber on a connection of its own; wrap its use in ``faults.translated``."""

@@ -217,11 +217,11 @@ def _stop(folder: DataFolder, lock: int) -> None:
                 os.kill(pid, wish)
                 os.kill(pid, signal.SIGCONT)
         while _locked(lock):
-            _reap()
             if time.monotonic() > end:
                 break
             time.sleep(_POLL_S)
         else:
+            _reap(pid)
             return
         end += 1.0
 
@@ -232,5 +232,10 @@ def _end(server: subprocess.Popen[bytes]) -> None:
     _started.remove(server)
 
 
-def _reap() -> None:
-    _started[:] = [server for server in _started if server.poll() is None]
+def _reap(ended: int | None = None) -> None:
+    """Forget servers that have ended; process ``ended`` has given its lock back, and is gone in a moment."""
+    for server in _started.copy():
+        if server.pid == ended:
+            server.wait()
+        if server.poll() is not None:
+            _started.remove(server)

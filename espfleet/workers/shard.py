@@ -66,14 +66,15 @@ class Shard:
 
     async def rebuild(self, now_ms: int) -> int:
         """Read the windows back from the stream; return how many samples there were."""
+        # First, so that what a former owner had read and not acknowledged is in the history too.
+        claimed = await self.reader.claim_all()
         entries = await self.reader.history(now_ms - LONG_MS)
         count = 0
         for entry in entries:
             count += await self._intake.add(entry)
         if entries:
             self._read_back_to = entries[-1].entry_id
-        # What a former owner had read and not acknowledged is in the history too.
-        await self.reader.ack([entry.entry_id for entry in await self.reader.claim_all()])
+        await self.reader.ack([entry.entry_id for entry in claimed])
         return count
 
     async def add(self, entries: Iterable[StreamEntry]) -> int:

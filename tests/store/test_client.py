@@ -74,6 +74,11 @@ async def test_more_at_once_than_there_are_connections(store: Store) -> None:
     ]
 
 
+async def test_more_wait_at_once_than_there_are_connections(store: Store) -> None:
+    answers = await asyncio.gather(*(store.wait("BLPOP", f"list-{number}", 0.01) for number in range(300)))
+    assert answers == [None] * 300
+
+
 async def test_scripts_come_back_when_the_server_forgot_them(store: Store) -> None:
     keys = [store.keys.owner("lead:test"), store.keys.fence("lead:test")]
     first = await store.run("take_lease", keys, ["ann", 1_000])
