@@ -19,7 +19,8 @@ from lamp.session import Session
 from lamp.supervisor import Supervisor, told
 from lamp.wifi import Wifi
 
-_WATCHDOG_MS = const(60_000)
+# Longer than anything that stops the lamp for good reasons; so long, at most, an old colour can stand still.
+_WATCHDOG_MS = const(20_000)
 # So long somebody may work at the prompt; the watchdog cannot be stopped.
 _PROMPT_MS = const(3_600_000)
 # Collected often, the heap stays small: what MicroPython takes from the system, Wi-Fi and TLS never get back.

@@ -28,7 +28,7 @@ _GOING_AWAY = const(1001)
 
 
 class LinkError(Exception):
-    """Raised when no connection comes about: with the reason, and perhaps the wait that is asked for, in ms."""
+    """Raised when there is no connection: with the reason, and perhaps the wait that is asked for, in ms."""
 
 
 class Link:
@@ -178,28 +178,36 @@ class Link:
                 self.why = ""
                 log("link", f"connected as {session.name}")
             if answer:
-                await asyncio.wait_for_ms(self._ws.send(answer), _SEND_MS)
+                try:
+                    await asyncio.wait_for_ms(self._ws.send(answer), _SEND_MS)
+                except asyncio.TimeoutError:
+                    raise LinkError("the gateway takes nothing") from None
             if self.leaving:
                 await self._goodbye(_GOING_AWAY)
                 self._lamp.restart(self.leaving)
 
     async def _say(self, text: str) -> bool:
         """Send from outside of ``run``."""
-        if not self._ws:
+        ws = self._ws
+        if not ws:
             return False
         try:
-            await asyncio.wait_for_ms(self._ws.send(text), _SEND_MS)
+            await asyncio.wait_for_ms(ws.send(text), _SEND_MS)
             return True
         except asyncio.TimeoutError:
-            self._drop("the gateway takes nothing")
+            why = "the gateway takes nothing"
         except OSError:
-            self._drop("the connection broke")
+            why = "the connection broke"
+        # By now there may be another one, which is well.
+        if ws is self._ws:
+            self._drop(why)
         return False
 
     async def _goodbye(self, code: int) -> None:
+        # From here on nobody else uses it, or gives it up.
+        ws, self._ws = self._ws, None
         try:
-            if self._ws:
-                await asyncio.wait_for_ms(self._ws.close(code), _CLOSE_MS)
+            await asyncio.wait_for_ms(ws.close(code), _CLOSE_MS)
         except (OSError, EOFError, FrameError, asyncio.TimeoutError):
             # It is closed all the same.
             pass

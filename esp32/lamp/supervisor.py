@@ -60,7 +60,7 @@ class Supervisor:
         try:
             await work(beat)
             why = "ended"
-        except Exception as exc:
+        except (Exception, asyncio.CancelledError) as exc:
             sys.print_exception(exc)
             why = told(exc)
         self._fail(f"{name}: {why}")

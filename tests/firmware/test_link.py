@@ -189,6 +189,14 @@ async def frozen(peer: Peer) -> None:
     await asyncio.sleep(60)
 
 
+async def deaf(peer: Peer) -> None:
+    """Ask again and again whether the lamp is there, and never listen."""
+    await peer.welcome()
+    peer.reader._transport.pause_reading()  # type: ignore[attr-defined]
+    while True:
+        await peer.send(frame(PING, b"?" * 125) * 100)
+
+
 async def silent(_peer: Peer) -> None:
     await asyncio.sleep(60)
 
@@ -240,13 +248,14 @@ async def test_a_gateway_that_falls_silent_is_given_up(boards: Boards) -> None:
             if not secure:
                 await board.line("link: connected as porch", board.at, 5)
                 await green(board, timeout_s=5)
-            await board.line("@watchdog 60000", timeout_s=15)
+            await board.line("@watchdog 20000", timeout_s=15)
             await board.line("@fed", timeout_s=15)
             assert board.starts == 1
 
     await asyncio.gather(
         one(frozen, "the gateway said nothing for 5 s", "level", "stale"),
         one(unwelcoming, "the gateway said nothing for 5 s", "no gateway"),
+        one(deaf, "the gateway takes nothing|the gateway said nothing for 5 s", "stale"),
         one(silent, "the gateway takes more than 10 s", "no gateway"),
         one(dripping, "the gateway takes more than 10 s", "no gateway"),
         one(silent, "the gateway takes more than 10 s", "no gateway", secure=True),
