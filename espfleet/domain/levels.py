@@ -22,6 +22,7 @@ from espfleet.domain.names import nearest
 from espfleet.domain.quantiles import Floats, Rows
 from espfleet.domain.reasons import why_level, why_unknown
 from espfleet.domain.samples import UNRESOLVED
+from espfleet.domain.sizes import USUAL, Memory
 from espfleet.domain.states import ORANGE_LEVEL, UNKNOWN_LEVEL, GroupLevel, State
 from espfleet.domain.summary import pack
 from espfleet.domain.targets import Target
@@ -37,15 +38,18 @@ _PAUSED, _NOTHING = -2, -3
 class LevelBook:
     """Windows, bands and levels of any number of targets and groups. For one thread; it reads no clock.
 
+    Args:
+        memory: How long the past counts.
+
     Attributes:
         samples: Samples taken so far, lost ones too.
         strangers: Samples refused because their row was -1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory = USUAL) -> None:
         self.samples = 0
         self.strangers = 0
-        self._blocks = Blocks()
+        self._blocks = Blocks(memory)
         self._members = Members({}, self._blocks)
         self._latest: list[GroupLevel | None] = []
         self._now_ms = 0
@@ -208,14 +212,15 @@ class LevelBook:
         else:
             reasons = self._mixed_reasons(levels, deciders, known)
         told = []
+        latest, names = self._latest, self._members.names
         for group, level, reason in zip(groups.tolist(), levels.tolist(), reasons, strict=True):
-            state = State.OK if level >= 0 else State.UNKNOWN if level == UNKNOWN else State.PAUSED
-            shown = level if level >= 0 else UNKNOWN_LEVEL
-            before = self._latest[group]
+            state, shown = State.OK, level
+            if level < 0:
+                state, shown = State.UNKNOWN if level == UNKNOWN else State.PAUSED, UNKNOWN_LEVEL
+            before = latest[group]
             if before is None or before.level != shown or before.reason != reason or before.state is not state:
-                name = self._members.names[group]
-                now = GroupLevel(group=name, level=shown, state=state, at_ms=now_ms, reason=reason)
-                self._latest[group] = now
+                now = GroupLevel(group=names[group], level=shown, state=state, at_ms=now_ms, reason=reason)
+                latest[group] = now
                 told.append(now)
         return told
 

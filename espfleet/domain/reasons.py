@@ -25,11 +25,7 @@ WHY = {
 # What is said before and behind the number of each cause that has one.
 _BEFORE = ("loss ", "latency ", "usual latency ", "jitter ", "latency jumped to ", "loss ", "one answer after ")
 _BEHIND = (" %", " ms", " ms", " ms", " ms", " %", " ms")
-
-
-def number(value: float) -> str:
-    """Return a value for people: two digits below 10, a whole number above."""
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
+_LAST_WITH_NUMBER = len(_BEFORE) - 1
 
 
 def no_address(target: Target) -> str:
@@ -54,16 +50,16 @@ def why_level(blocks: Blocks, members: Members, deciders: Rows) -> list[str]:
     for block, rows, where in blocks.split(members.row[deciders]):
         causes[where], values[where] = _deciding(blocks.blocks[block], rows, members, deciders[where])
     texts = []
+    targets = members.targets
+    # In a large fleet thousands of these are written a second: the usual case comes first and calls nothing.
     for member, cause, value in zip(deciders.tolist(), causes.tolist(), values.tolist(), strict=True):
-        name = members.targets[member]
-        if cause == Cause.NO_ADDRESS:
-            texts.append(f"{name}: {no_address(blocks.targets[name])}")
-        elif cause == Cause.OUTAGE:
-            texts.append(f"{name}: no answer")
-        elif value == math.inf:
-            texts.append(f"{name}: most probes lost")
+        if cause <= _LAST_WITH_NUMBER and value < math.inf:
+            amount = f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
+            texts.append(f"{targets[member]}: {_BEFORE[cause]}{amount}{_BEHIND[cause]}")
+        elif cause == Cause.NO_ADDRESS:
+            texts.append(f"{targets[member]}: {no_address(blocks.targets[targets[member]])}")
         else:
-            texts.append(f"{name}: {_BEFORE[cause]}{number(value)}{_BEHIND[cause]}")
+            texts.append(f"{targets[member]}: {'no answer' if cause == Cause.OUTAGE else 'most probes lost'}")
     return texts
 
 
@@ -79,4 +75,4 @@ def _deciding(block: WindowBlock, rows: Rows, members: Members, deciders: Rows) 
     values[Kind.LOSS] = values[Cause.LOSS_ITSELF] = block.lost_percent(rows)
     values[Kind.JUMP] = values[Kind.NOW]
     values[Cause.SPIKE] = block.last_us.take(rows) / np.float32(1_000)
-    return causes, values[np.minimum(causes, Cause.SPIKE), np.arange(len(rows))]
+    return causes, values[np.minimum(causes, _LAST_WITH_NUMBER), np.arange(len(rows))]
