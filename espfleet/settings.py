@@ -101,6 +101,14 @@ class Settings:
     prometheus_port: int = _setting(
         "PROMETHEUS_PORT", 0, _whole(0, 65_535), "port of the steward's /metrics; 0 for none"
     )
+    short_window_s: float = _setting("SHORT_WINDOW_S", 3.0, _number(0.1, 60, "s"), "window of the present latency")
+    long_window_s: float = _setting(
+        "LONG_WINDOW_S", 180.0, _number(10, 3_600, "s"), "window of the usual latency and of the baseline for jumps"
+    )
+    loss_window_s: float = _setting("LOSS_WINDOW_S", 60.0, _number(5, 3_600, "s"), "window of the loss")
+    clear_after_s: float = _setting(
+        "CLEAR_AFTER_S", 5.0, _number(0, 3_600, "s"), "how long a level must be low before its colour gets better"
+    )
     preset: str = _setting("PRESET", DEFAULT_PRESET, _one_of(*PRESETS), "thresholds of new groups")
 
 

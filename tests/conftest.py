@@ -16,11 +16,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.store.keys import Keys
 from tests.janitor import processes_of
+
+# A busy machine makes no test wrong.
+settings.register_profile("fleet", deadline=None)
+settings.load_profile("fleet")
 
 # --- nothing of the developer's own may reach the tests, nor the tests it
 

@@ -11,7 +11,6 @@ from espfleet import logs
 from espfleet.cli.opening import datadog, fleet_url, gateway_url, settings
 from espfleet.cli.stopping import run_until_told
 from espfleet.domain.names import nearest, shown
-from espfleet.domain.sizes import LONG_MS
 from espfleet.errors import InvalidError, StoreError
 from espfleet.settings import Settings
 from espfleet.store.client import Store, open_store
@@ -29,7 +28,7 @@ Work = Callable[[Store, Settings], Awaitable[None]]
 async def _prober(store: Store, given: Settings) -> None:
     from espfleet.workers.prober import Prober, ProberSettings
 
-    kept_s = LONG_MS / 1_000 + 60
+    kept_s = given.long_window_s + 60
     await Prober(
         store,
         ProberSettings(name=worker_name(), flush_ms=given.flush_ms, resolve_s=given.resolve_s, kept_s=kept_s),
@@ -37,10 +36,16 @@ async def _prober(store: Store, given: Settings) -> None:
 
 
 async def _leveler(store: Store, given: Settings) -> None:
+    from espfleet.domain.sizes import Memory
     from espfleet.workers.leveler import Leveler
 
-    del given
-    await Leveler(store, worker_name()).run()
+    memory = Memory(
+        short_ms=round(given.short_window_s * 1_000),
+        long_ms=round(given.long_window_s * 1_000),
+        loss_ms=round(given.loss_window_s * 1_000),
+        clear_after_ms=round(given.clear_after_s * 1_000),
+    )
+    await Leveler(store, worker_name(), memory).run()
 
 
 async def _gateway(store: Store, given: Settings) -> None:

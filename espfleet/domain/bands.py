@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from espfleet.domain.quantiles import Array, Floats, Rows, grown
+from espfleet.domain.sizes import USUAL
 from espfleet.domain.states import ORANGE_LEVEL, RED_LEVEL
 
-CLEAR_AFTER_MS = 5_000
 CLEAR_BELOW = 5
 #: What the level of a target was before its first sample, and its band as long as it has none.
 NO_LEVEL = -1.0
@@ -39,7 +39,8 @@ class Bands:
 
     _BY_MEMBER = ("held", "level", "below_orange_ms", "below_red_ms")
 
-    def __init__(self) -> None:
+    def __init__(self, clear_after_ms: int = USUAL.clear_after_ms) -> None:
+        self.clear_after_ms = clear_after_ms
         self.held = np.empty(0, np.int8)
         self.level = np.empty(0, np.float32)
         self.below_orange_ms = np.empty(0, np.int64)
@@ -90,12 +91,11 @@ class Bands:
         shown: Array = np.minimum(np.maximum(level.astype(np.int16), _LOWEST[held]), _HIGHEST[held])
         return shown
 
-    @staticmethod
-    def _low_for(since_ms: Rows, members: Rows, low: npt.NDArray[np.bool_], at_ms: Rows) -> npt.NDArray[np.int8]:
+    def _low_for(self, since_ms: Rows, members: Rows, low: npt.NDArray[np.bool_], at_ms: Rows) -> npt.NDArray[np.int8]:
         """Return 1 where the level has been low for long enough, else 0."""
         since = np.where(low, np.minimum(since_ms.take(members), at_ms), NOT_LOW)
         since_ms[members] = since
-        return (at_ms - since >= CLEAR_AFTER_MS).view(np.int8)
+        return (at_ms - since >= self.clear_after_ms).view(np.int8)
 
 
 def _bands(level: Floats) -> npt.NDArray[np.int8]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from espfleet.domain.quantiles import Array, Rows
-from espfleet.domain.sizes import Sizes, sizes_of
+from espfleet.domain.sizes import USUAL, Memory, Sizes, sizes_of
 from espfleet.domain.targets import Target
 from espfleet.domain.windows import WindowBlock
 
@@ -22,12 +22,14 @@ class Blocks:
     """The windows of all targets.
 
     Attributes:
+        memory: How long the past counts.
         targets: The targets by name.
         rows: Their rows of the book, by name.
         blocks: The windows; a block's number is its position.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory = USUAL) -> None:
+        self.memory = memory
         self.targets: dict[str, Target] = {}
         self.rows: dict[str, int] = {}
         self.blocks: list[WindowBlock] = []
@@ -44,7 +46,7 @@ class Blocks:
         added: dict[Sizes, list[Target]] = {}
         for name, target in targets.items():
             if name not in self.rows:
-                added.setdefault(sizes_of(target.interval_ms), []).append(target)
+                added.setdefault(sizes_of(target.interval_ms, self.memory), []).append(target)
             elif target.timeout_ms != self.targets[name].timeout_ms:
                 block, rows = self.at(name)
                 block.set_times(rows, [target.interval_ms], [target.timeout_ms])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espfleet.domain.bands import CLEAR_AFTER_MS, GREEN, NOT_LOW, ORANGE, RED
+from espfleet.domain.bands import GREEN, NOT_LOW, ORANGE, RED
 from espfleet.domain.blocks import Blocks
 from espfleet.domain.combine import UNKNOWN
 from espfleet.domain.contributions import FULL_LEVEL, Kind, contributions, deciding, red_at_once
@@ -239,7 +239,7 @@ def _timers(members: Members, member: int, newest_ms: int) -> BandTimers:
     return BandTimers(
         held=_BANDS.get(held),
         rising_to=_BANDS[next_band] if next_band > max(held, GREEN) else None,
-        clears_in_ms=max(since_ms + CLEAR_AFTER_MS - newest_ms, 0) if clearing else None,
+        clears_in_ms=max(since_ms + bands.clear_after_ms - newest_ms, 0) if clearing else None,
     )
 
 

@@ -69,7 +69,7 @@ class Members:
         self.row = np.array([rows[target] for target in self.targets], np.int64)
         self.shown = np.full(len(self.targets), UNKNOWN, np.int16)
         self.cause = np.zeros(len(self.targets), np.int8)
-        self.bands = Bands()
+        self.bands = Bands(blocks.memory.clear_after_ms)
         self.bands.resize(len(self.targets))
         self.bands.clear(np.arange(len(self.targets)))
         self.paused = np.array([group.paused for group in self.groups], np.bool_)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from espfleet.domain.quantiles import EMPTY_CODE, LOST_CODE, Array, Codes, Floats, LongWindows, Rows, encode, grown
 from espfleet.domain.samples import UNRESOLVED
-from espfleet.domain.sizes import LONG_MS, SHORT_SAMPLES, Sizes
+from espfleet.domain.sizes import SHORT_SAMPLES, Sizes
 
 #: So many losses in a row are an outage.
 OUTAGE_LOSSES = 5
@@ -141,7 +141,7 @@ class WindowBlock:
         interval, timeout = np.array(intervals_ms, np.int64), np.array(timeouts_ms, np.int64)
         self.silence_ms[rows] = 3 * interval + timeout
         self._memory_ms[rows] = 2 * interval + timeout
-        self._span_ms[rows] = np.maximum(LONG_MS, self.sizes.long * interval)
+        self._span_ms[rows] = np.maximum(self.sizes.long_ms, self.sizes.long * interval)
 
     def remove_rows(self, rows: Rows) -> None:
         """Give some rows back."""
@@ -187,7 +187,7 @@ class WindowBlock:
         if np.count_nonzero(refused):
             taken = ~refused
             rows, rtt_us, sent_ms, codes, before = (each[taken] for each in (rows, rtt_us, sent_ms, codes, before))
-        gap = sent_ms - before > LONG_MS
+        gap = sent_ms - before > self.sizes.long_ms
         if np.count_nonzero(gap):
             gap[gap] = (sent_ms[gap] - before[gap]) > self._span_ms[rows[gap]]
             self.clear(rows[gap])

@@ -24,11 +24,9 @@ _THRESHOLDS = {
     "ABS_RED_SHORT_TERM_MS": "at_once_red_ms",
 }
 #: Settings that espfleet has as well; they belong into its own ``.env``.
-_SETTINGS = frozenset({"SERVER_HOST", "SERVER_PORT", "LOG_LEVEL"})
+_SETTINGS = frozenset({"SHORT_WINDOW_S", "LONG_WINDOW_S", "SERVER_HOST", "SERVER_PORT", "LOG_LEVEL"})
 #: Settings that have no meaning here, each with the reason.
 _WITHOUT_USE = {
-    "SHORT_WINDOW_S": "the short window has 3 s",
-    "LONG_WINDOW_S": "the long window has 180 s",
     "AGGREGATION_INTERVAL_S": "levels are sent as they change; PINGLAMP_TICK_MS is the tick of PING_LAMP clients",
     "LONG_TERM_CALC_INTERVAL_S": "the long window is kept up to date with every sample",
     "Z_SCORE_ORANGE_THRESHOLD": "jumps are judged against a baseline, not by z-score",

@@ -9,12 +9,12 @@ from espfleet.domain.levels import LevelBook
 from espfleet.domain.names import nearest
 from espfleet.domain.registry import Registry
 from espfleet.domain.shards import shard_of
-from espfleet.domain.sizes import LONG_MS
+from espfleet.domain.sizes import USUAL, Memory
 from espfleet.domain.states import GroupLevel
 from espfleet.errors import ConflictError, NotFoundError
 from espfleet.services import levels
 from espfleet.services.intake import Intake
-from espfleet.store import registry
+from espfleet.store import registry, workers
 from espfleet.store.client import Store
 from espfleet.store.samples import ShardReader
 
@@ -63,16 +63,24 @@ async def why(store: Store, *, name: str, now_ms: int) -> Why:
     )
 
 
+async def _memory(store: Store) -> Memory:
+    """Return how long the past counts for the levelers, as one of them tells."""
+    for info in (await workers.alive(store, "leveler")).values():
+        return Memory(**info["memory"])
+    return USUAL
+
+
 async def _book(store: Store, current: Registry, group: str, now_ms: int) -> tuple[LevelBook, int]:
     """Return a book that holds this group alone, filled from the stream, and the number of samples in it."""
     shard = shard_of(group, store.shards)
-    book = LevelBook()
+    memory = await _memory(store)
+    book = LevelBook(memory)
     members = {name: current.targets[name] for name in current.groups[group].targets if name in current.targets}
     book.configure(members, {group: current.groups[group]})
     intake = Intake(store, shard, book)
     count = 0
     reader = ShardReader(store, shard, "why")
-    for entry in await reader.history(now_ms - LONG_MS):
+    for entry in await reader.history(now_ms - memory.long_ms):
         count += await intake.add(entry)
     book.evaluate(now_ms)
     return book, count

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import asdict
 from typing import Any
 
 from espfleet.domain.registry import Registry
 from espfleet.domain.shards import owner_of
+from espfleet.domain.sizes import USUAL, Memory
 from espfleet.errors import LeaseLostError, StoreError
 from espfleet.store import registry
 from espfleet.store.client import Store
@@ -37,8 +39,9 @@ AGE_S = 0.25
 class Leveler:
     """One leveler; ``run`` ends only by being cancelled."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, memory: Memory = USUAL) -> None:
         self._store = store
+        self._memory = memory
         self._name = name
         self._membership = Membership(store, ROLE, name, life_ms=LEASE_MS)
         self._registry = Registry(version=-1)
@@ -66,7 +69,12 @@ class Leveler:
         await self._membership.beat(self._info())
 
     def _info(self) -> dict[str, Any]:
-        return {"shards": sorted(self._shards), "samples": self._samples, "lag_ms": self._lag_ms}
+        return {
+            "shards": sorted(self._shards),
+            "samples": self._samples,
+            "lag_ms": self._lag_ms,
+            "memory": asdict(self._memory),
+        }
 
     async def _claim(self) -> None:
         """Renew what is mine, take what is free and mine by share, give up what is another's by share."""
@@ -133,7 +141,7 @@ class Leveler:
 
     async def _open(self, number: int, lease: Lease) -> Shard:
         reader = ShardReader(self._store, number, self._name)
-        shard = Shard(self._store, number, lease.fence, reader)
+        shard = Shard(self._store, number, lease.fence, reader, self._memory)
         await shard.configure(self._registry)
         count = await shard.rebuild(await self._store.time_ms())
         logger.info("shard %d is mine: %d samples read back", number, count)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from espfleet.domain.levels import LevelBook
 from espfleet.domain.registry import Registry
 from espfleet.domain.shards import shard_of
-from espfleet.domain.sizes import LONG_MS
+from espfleet.domain.sizes import Memory
 from espfleet.services.intake import Intake, order
 from espfleet.store import levels
 from espfleet.store.client import Store
@@ -32,13 +32,14 @@ class Shard:
         gaps: Entries that were trimmed before they were read.
     """
 
-    def __init__(self, store: Store, number: int, fence: int, reader: ShardReader) -> None:
+    def __init__(self, store: Store, number: int, fence: int, reader: ShardReader, memory: Memory) -> None:
         self.number = number
         self.fence = fence
         self.reader = reader
         self.due_s = 0.0
         self._store = store
-        self._book = LevelBook()
+        self._memory = memory
+        self._book = LevelBook(memory)
         self._intake = Intake(store, number, self._book)
         self._read_back_to = "0-0"
         self._beat_ms = 0
@@ -68,7 +69,7 @@ class Shard:
         """Read the windows back from the stream; return how many samples there were."""
         # First, so that what a former owner had read and not acknowledged is in the history too.
         claimed = await self.reader.claim_all()
-        entries = await self.reader.history(now_ms - LONG_MS)
+        entries = await self.reader.history(now_ms - self._memory.long_ms)
         count = 0
         for entry in entries:
             count += await self._intake.add(entry)
