@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 import struct
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,25 @@ async def test_the_client_says_goodbye_and_waits_for_the_answer(talk: Talk) -> N
         await peer.send(frame(TEXT, b"one more") + frame(CLOSE, struct.pack("!H", 1000)))
 
     assert await talk(server) == [{"text": "bye", "size": 3}, {"said": "bye"}]
+
+
+@pytest.mark.parametrize("security", ["ws"], indirect=True)
+async def test_two_tasks_that_write_at_once_lose_nothing(security: str, firmware: Firmware, tmp_path: Path) -> None:
+    heard: Counter[bytes] = Counter()
+
+    async def server(peer: Peer) -> None:
+        await peer.upgrade()
+        await asyncio.sleep(0.3)
+        while True:
+            opcode, data = await peer.frame()
+            if opcode == CLOSE:
+                await peer.send(frame(CLOSE, data))
+                return
+            heard[data] += 1
+
+    async with serving(server) as gateway:
+        await firmware.run("write_both.py", gateway.url, folder=tmp_path)
+    assert heard == {b"a" * 4_000: 1_000, b"b" * 4_000: 1_000, b"done": 1}
 
 
 async def test_the_request_is_one_of_the_rfc(talk: Talk) -> None:
