@@ -98,10 +98,12 @@ class Leveler:
     async def _work(self) -> None:
         """Read new samples of the shards that are mine, publish what they change, acknowledge."""
         await self._follow_leases()
-        if not self._shards:
+        # What is read under a lease that has run out would stay unacknowledged until the next take-over.
+        held = {number for number, lease in self._leases.items() if lease.held}
+        readers = [shard.reader for number, shard in self._shards.items() if number in held]
+        if not readers:
             await asyncio.sleep(BLOCK_MS / 1_000)
             return
-        readers = [shard.reader for shard in self._shards.values()]
         by_shard = await read_shards(self._store, readers, block_ms=BLOCK_MS, count=READ_COUNT)
         for number, shard in list(self._shards.items()):
             entries = by_shard.get(number, [])
