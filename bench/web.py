@@ -244,8 +244,8 @@ async def _beat(publisher: Publisher) -> None:
 
 async def _pixels(page: object, publisher: Publisher) -> list[float]:
     """Return how long each change takes until a frame shows the light moving, in ms."""
-    watch = """() => { window.moved = 0; const card = document.querySelector('[data-room=room-0]'); let was = '';
-      const look = () => { const now = card.style.getPropertyValue('--c');
+    watch = """() => { window.moved = 0; let was = '';
+      const look = () => { const now = document.querySelector('[data-room=room-0]').style.getPropertyValue('--c');
         if (was && now !== was && !window.moved) window.moved = Date.now(); was = now; requestAnimationFrame(look); };
       requestAnimationFrame(look); }"""
     await page.evaluate(watch)  # type: ignore[attr-defined]
