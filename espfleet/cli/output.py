@@ -63,10 +63,16 @@ def table(
         return empty
     made = plain_table()
     for column in columns:
-        made.add_column(column, overflow="fold", no_wrap=column not in folded)
+        made.add_column(
+            column, overflow="fold", no_wrap=column not in folded, min_width=FOLDED_WIDTH if column in folded else None
+        )
     for row in rows:
         made.add_row(*row)
     return made
+
+
+#: What is folded keeps at least so many characters a line, however narrow the terminal is.
+FOLDED_WIDTH = 12
 
 
 def plain_table() -> Table:

@@ -46,33 +46,38 @@ def targets() -> None:
     output.show([to_json(view) for view in views], lambda: target_table(views))
 
 
+#: A terminal narrower than this is shown the most important columns only.
+WIDE_COLUMNS = 116
+
+
 def target_table(views: list[TargetView]) -> RenderableType:
     """Return the targets as a table for people."""
+    columns: tuple[str, ...] = ("target", "level", "last", "loss", "usual", "jitter", "address", "groups")
+    if output.console().width < WIDE_COLUMNS:
+        columns = ("target", "level", "last", "loss", "groups")
+    rows = [_row(view) for view in views]
     listed = output.table(
-        ("target", "address", "level", "last", "usual", "jitter", "loss", "groups"),
-        [_row(view) for view in views],
+        columns,
+        [[row[column] for column in columns] for row in rows],
         "There is no target yet: ./espcli target NAME add ADDRESS",
         folded=("level", "groups"),
     )
     return starred(listed, any(view.target.simulated for view in views))
 
 
-def _row(view: TargetView) -> tuple[RenderableType, ...]:
+def _row(view: TargetView) -> dict[str, RenderableType]:
     target, summary = view.target, view.summary
-    name = marked(target.name, target.simulated)
-    groups = ", ".join(view.groups) or "–"
-    if summary is None or summary.age_ms is None:
-        return (name, target.address, summary_text(summary), "–", "–", "–", "–", groups)
-    return (
-        name,
-        target.address,
-        summary_text(summary),
-        ms(summary.last_ms) if summary.last == "answered" else summary.last,
-        ms(summary.usual_ms),
-        ms(summary.jitter_ms),
-        f"{summary.loss_percent:.0f} %",
-        groups,
-    )
+    known = summary if summary is not None and summary.age_ms is not None else None
+    return {
+        "target": marked(target.name, target.simulated),
+        "level": summary_text(summary),
+        "last": "–" if known is None else ms(known.last_ms) if known.last == "answered" else known.last,
+        "loss": "–" if known is None else f"{known.loss_percent:.0f} %",
+        "usual": "–" if known is None else ms(known.usual_ms),
+        "jitter": "–" if known is None else ms(known.jitter_ms),
+        "address": target.address,
+        "groups": ", ".join(view.groups) or "–",
+    }
 
 
 class TargetCommands:
