@@ -25,7 +25,7 @@ class Driven:
     def __init__(
         self,
         *addresses: str,
-        interval_ms: int = 100,
+        interval_ms: int = 250,
         timeout_ms: int = 500,
         names: Mapping[str, str | None] | None = None,
         permission: Permission | None = None,

@@ -73,9 +73,9 @@ def test_without_permission_a_port_is_the_way_out() -> None:
         with_port = Endpoint("a", Address(kind=ProbeKind.ICMP, host="127.0.0.1", port=port), 500)
         endpoints = [with_port, endpoint("127.0.0.2"), endpoint("name.test")]
         assert without_icmp(endpoints) == (1, 2)
-        with Driven(interval_ms=120) as driven:
+        with Driven(interval_ms=250) as driven:
             driven.endpoints = endpoints
-            driven.engines = build_engines(endpoints, 120, permission=NO_ICMP, addresses={})
+            driven.engines = build_engines(endpoints, 250, permission=NO_ICMP, addresses={})
             assert {type(engine) for engine, _ in driven.engines} == {TcpEngine, SilentEngine}
             driven.rounds_of_each(2)
             assert all(value > 0 for value in driven.of(0))
@@ -84,9 +84,9 @@ def test_without_permission_a_port_is_the_way_out() -> None:
 
 def test_a_name_still_being_looked_up_is_not_measured_and_then_told() -> None:
     endpoints = [endpoint("tcp://a.test:1"), endpoint("tcp://b.test:1"), endpoint("sim://calm")]
-    with Driven(interval_ms=120) as driven:
+    with Driven(interval_ms=250) as driven:
         driven.endpoints = endpoints
-        driven.engines = build_engines(endpoints, 120, permission=NO_ICMP, addresses={})
+        driven.engines = build_engines(endpoints, 250, permission=NO_ICMP, addresses={})
         driven.rounds_of_each(1)
         assert driven.of(0)[0] == driven.of(1)[0] == NOT_MEASURED
         assert readdress(driven.engines, endpoints, {"a.test": "127.0.0.1"})

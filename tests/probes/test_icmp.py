@@ -43,8 +43,8 @@ def link_of(driven: Driven) -> Any:
 @EVERY_LINK
 @pytest.mark.usefixtures("private")
 def test_loopback_answers_in_microseconds(link: str) -> None:
-    with Driven("127.0.0.1", "127.9.8.7", "::1", permission=permission_of(link), interval_ms=120) as driven:
-        driven.rounds_of_each(4)
+    with Driven("127.0.0.1", "127.9.8.7", "::1", permission=permission_of(link), interval_ms=500) as driven:
+        driven.rounds_of_each(3)
         for index in range(3):
             assert all(0 < value < 100_000 for value in driven.of(index))
             assert min(driven.of(index)) < 1_000
@@ -59,7 +59,7 @@ def test_raw_sockets_work_where_nobody_may_open_ping_sockets() -> None:
     found = find_out()
     if Family.V4 not in found.icmp:
         pytest.skip("no ICMP at all here")
-    with Driven("127.0.0.1", interval_ms=120, permission=found) as driven:
+    with Driven("127.0.0.1", interval_ms=250, permission=found) as driven:
         driven.rounds_of_each(2)
         assert all(value > 0 for value in driven.of(0))
 
@@ -69,27 +69,29 @@ def test_raw_sockets_work_where_nobody_may_open_ping_sockets() -> None:
 @pytest.mark.usefixtures("network")
 def test_every_behaviour_of_a_network_is_told_apart(link: str, address: str) -> None:
     addresses = [address.format(behaviour) for behaviour in range(1, 13)]
-    with Driven(*addresses, interval_ms=400, timeout_ms=250, permission=permission_of(link)) as driven:
-        driven.rounds_of_each(2)
+    with Driven(*addresses, interval_ms=700, timeout_ms=500, permission=permission_of(link)) as driven:
+        driven.rounds_of_each(1)
         driven.engine.retire()
-        driven.for_s(0.35)
+        driven.until(lambda: driven.engine.outstanding == 0)
+        # The last answers are too late, or second ones.
+        driven.until(lambda: driven.engine.counters().late == len(driven.of(8)))
+        driven.until(lambda: driven.engine.counters().duplicate == 2 * len(driven.of(5)))
         of = {behaviour: driven.of(behaviour - 1) for behaviour in range(1, 13)}
-        assert all(1_000 <= value < 250_000 for value in of[1])
-        assert all(20_000 <= value < 250_000 for value in of[2])
+        assert all(1_000 <= value < 500_000 for value in of[1])
+        assert all(20_000 <= value < 500_000 for value in of[2])
         assert all(map(math.isnan, of[3])), "a black hole"
         assert set(of[4]) == {UNREACHABLE}, "an ICMP error that quotes all"
         assert set(of[5]) == {UNREACHABLE}, "an ICMP error that quotes eight bytes"
-        assert all(1_000 <= value < 250_000 for value in of[6]), "answers thrice"
+        assert all(1_000 <= value < 500_000 for value in of[6]), "answers thrice"
         assert all(map(math.isnan, of[7])), "answers from another address"
         assert all(map(math.isnan, of[8])), "answers with a wrong token"
         assert all(map(math.isnan, of[9])), "answers after the time-out"
-        assert all(10_000 <= value < 250_000 for value in of[10]), "answers wrongly, then rightly"
+        assert all(10_000 <= value < 500_000 for value in of[10]), "answers wrongly, then rightly"
         assert set(of[11]) == {UNREACHABLE}, "time exceeded on the way"
         assert all(map(math.isnan, of[12])), "answers with two bytes"
-        rounds = len(of[6])
         counters = driven.engine.counters()
         assert counters.received == sum(len(of[behaviour]) for behaviour in (1, 2, 6, 10))
-        assert counters.duplicate == 2 * rounds
+        assert counters.duplicate == 2 * len(of[6])
         assert counters.late == len(of[9])
         assert counters.spoofed == sum(len(of[behaviour]) for behaviour in (7, 8, 10, 12))
         assert counters.unreachable == sum(len(of[behaviour]) for behaviour in (4, 5, 11))
@@ -109,8 +111,8 @@ def test_an_unreachable_target_is_known_long_before_its_time_out() -> None:
 @EVERY_LINK
 @pytest.mark.usefixtures("private")
 def test_no_route_is_unreachable_and_disturbs_nobody(link: str) -> None:
-    with Driven("127.0.0.1", "192.0.2.1", "127.0.0.2", permission=permission_of(link)) as driven:
-        driven.rounds_of_each(3)
+    with Driven("127.0.0.1", "192.0.2.1", "127.0.0.2", permission=permission_of(link), interval_ms=500) as driven:
+        driven.rounds_of_each(2)
         assert set(driven.of(1)) == {UNREACHABLE}
         assert all(value > 0 for value in driven.of(0) + driven.of(2))
 
@@ -118,7 +120,7 @@ def test_no_route_is_unreachable_and_disturbs_nobody(link: str) -> None:
 @EVERY_LINK
 @pytest.mark.usefixtures("network")
 def test_what_the_kernel_refuses_to_send_is_not_measured(link: str) -> None:
-    with Driven("10.99.1.1", "10.99.255.255", "10.99.1.2", permission=permission_of(link)) as driven:
+    with Driven("10.99.1.1", "10.99.255.255", "10.99.1.2", permission=permission_of(link), interval_ms=500) as driven:
         driven.rounds_of_each(2)
         assert set(driven.of(1)) == {NOT_MEASURED}, "broadcast without asking for it is EACCES"
         assert all(value > 0 for value in driven.of(0) + driven.of(2))
@@ -126,11 +128,11 @@ def test_what_the_kernel_refuses_to_send_is_not_measured(link: str) -> None:
 
 @pytest.mark.usefixtures("network")
 def test_a_time_out_may_be_longer_than_the_interval() -> None:
-    with Driven("10.99.9.1", "10.99.3.1", interval_ms=120, timeout_ms=1_000) as driven:
+    with Driven("10.99.9.1", "10.99.3.1", interval_ms=250, timeout_ms=2_000) as driven:
         driven.rounds_of_each(3)
-        assert all(300_000 <= value < 1_000_000 for value in driven.of(0)[:3])
+        assert all(600_000 <= value < 2_000_000 for value in driven.of(0)[:3])
         assert all(map(math.isnan, driven.of(1)[:3]))
-        assert driven.engine.outstanding > 6
+        assert driven.engine.outstanding > 3
 
 
 @pytest.mark.usefixtures("private")
@@ -242,7 +244,7 @@ def test_probes_that_wait_for_room_are_sent_as_soon_as_there_is_some(link: str) 
 
 @pytest.mark.usefixtures("private")
 def test_send_stamps_that_get_out_of_step_are_numbered_anew() -> None:
-    with Driven("127.0.0.1", interval_ms=120) as driven:
+    with Driven("127.0.0.1", interval_ms=250) as driven:
         driven.rounds_of_each(2)
         link = link_of(driven)
         assert isinstance(link, BatchLink)
@@ -252,7 +254,7 @@ def test_send_stamps_that_get_out_of_step_are_numbered_anew() -> None:
         driven.rounds_of_each(4)
         behind = driven.engine.counters().unstamped
         assert before < behind <= before + 2
-        driven.rounds_of_each(8)
+        driven.rounds_of_each(7)
         assert driven.engine.counters().unstamped == behind
         assert all(0 < value < 100_000 for value in driven.of(0))
 
@@ -260,8 +262,7 @@ def test_send_stamps_that_get_out_of_step_are_numbered_anew() -> None:
 @pytest.mark.usefixtures("network")
 def test_a_target_can_move_to_another_address_while_it_is_probed(network: Responder) -> None:
     names = {"router.test": "10.99.3.1"}
-    with Driven("router.test", "10.99.1.1", interval_ms=100, timeout_ms=2_000, names=names) as driven:
-        driven.rounds_of_each(0)
+    with Driven("router.test", "10.99.1.1", interval_ms=300, timeout_ms=2_000, names=names) as driven:
         driven.until(lambda: network.requests >= 4)
         engine, slot = driven.slot(0)
         assert engine.readdress(slot, "10.99.1.5")
@@ -275,7 +276,7 @@ def test_a_target_can_move_to_another_address_while_it_is_probed(network: Respon
 
 @pytest.mark.usefixtures("private")
 def test_a_name_without_an_address_is_unresolved_on_schedule_until_it_has_one() -> None:
-    with Driven("bad.test", "127.0.0.1", "new.test", interval_ms=120, names={"bad.test": None}) as driven:
+    with Driven("bad.test", "127.0.0.1", "new.test", interval_ms=250, names={"bad.test": None}) as driven:
         driven.rounds_of_each(3)
         assert set(driven.of(0)) == {UNRESOLVED}
         assert all(value > 0 for value in driven.of(1))
@@ -289,8 +290,8 @@ def test_a_name_without_an_address_is_unresolved_on_schedule_until_it_has_one() 
 def test_two_raw_engines_do_not_take_each_others_answers() -> None:
     permission = permission_of("raw-batch")
     with (
-        Driven("127.0.0.1", interval_ms=120, permission=permission) as one,
-        Driven("127.0.0.1", interval_ms=120, permission=permission) as other,
+        Driven("127.0.0.1", interval_ms=250, permission=permission) as one,
+        Driven("127.0.0.1", interval_ms=250, permission=permission) as other,
     ):
         while min(len(one.of(0)), len(other.of(0))) < 5:
             one.tick()
@@ -303,11 +304,12 @@ def test_two_raw_engines_do_not_take_each_others_answers() -> None:
 
 
 @pytest.mark.usefixtures("private")
-def test_send_stamps_find_their_probes_although_every_other_slot_is_left_out() -> None:
+def test_send_stamps_find_their_probes_although_every_other_slot_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("espfleet.probes.batch.REORDERED", 64)
     names = {f"bad{number}.test": None for number in range(40)}
     addresses = [address for number, name in enumerate(names) for address in (name, f"127.5.0.{number + 1}")]
-    with Driven(*addresses, interval_ms=120, names=names) as driven:
-        driven.rounds_of_each(12)
+    with Driven(*addresses, interval_ms=250, names=names) as driven:
+        driven.rounds_of_each(8)
         link = link_of(driven)
         assert isinstance(link, BatchLink)
         counters = driven.engine.counters()
@@ -316,4 +318,4 @@ def test_send_stamps_find_their_probes_although_every_other_slot_is_left_out() -
         assert all(
             0 < value < 100_000 or value == NOT_MEASURED for index in range(1, 80, 2) for value in driven.of(index)
         )
-        assert len(link._stretches) < 1_100, "what is past is forgotten"
+        assert len(link._stretches) < 200, "what is past is forgotten"

@@ -87,7 +87,7 @@ def test_an_ordinary_user_without_permission_is_told_so() -> None:
 @pytest.mark.usefixtures("private")
 def test_an_ordinary_user_with_permission_measures() -> None:
     said = as_nobody(
-        "with Driven('127.0.0.1', '::1', interval_ms=120) as driven:\n"
+        "with Driven('127.0.0.1', '::1', interval_ms=250) as driven:\n"
         "    driven.rounds_of_each(3)\n"
         "    print(min(driven.samples.values()) > 0, [engine.counters().lost for engine, _ in driven.engines])\n"
     )

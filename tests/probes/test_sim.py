@@ -13,7 +13,7 @@ from tests.probes.hands import Hands
 
 
 def test_simulated_targets_need_no_socket() -> None:
-    with Driven("sim://calm", "sim://dead", "sim://busy?seed=4", interval_ms=120) as driven:
+    with Driven("sim://calm", "sim://dead", "sim://busy?seed=4", interval_ms=250) as driven:
         driven.rounds_of_each(3)
         assert driven.engine.filenos() == ()
         assert all(15_000 < value < 40_000 for value in driven.of(0))
@@ -41,7 +41,7 @@ def test_two_runs_at_the_same_time_bring_back_the_same_however_they_are_ticked()
 
 
 def test_an_answer_slower_than_the_time_out_is_lost() -> None:
-    with Driven("sim://busy", interval_ms=120, timeout_ms=30) as driven:
+    with Driven("sim://busy", interval_ms=250, timeout_ms=30) as driven:
         driven.rounds_of_each(3)
         assert all(map(math.isnan, driven.of(0)))
 

@@ -111,7 +111,7 @@ BEHAVIOURS: dict[int, Callable[[Request], Answers]] = {
     6: lambda request: [(0.001, request.reply()), (0.002, request.reply()), (0.030, request.reply())],
     7: lambda request: [(0.001, request.reply(source=_other_host(request)))],
     8: lambda request: [(0.001, request.reply(payload=_wrong_token(request)))],
-    9: lambda request: [(0.300, request.reply())],
+    9: lambda request: [(0.600, request.reply())],
     10: lambda request: [(0.001, request.reply(payload=_wrong_token(request))), (0.010, request.reply())],
     11: lambda request: [(0.001, request.error(3 if request.v6 else 11, 0, 64))],
     12: lambda request: [(0.001, request.reply(payload=b"hi"))],
