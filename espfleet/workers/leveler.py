@@ -47,6 +47,7 @@ class Leveler:
         self._registry = Registry(version=-1)
         self._shards: dict[int, Shard] = {}
         self._leases: dict[int, Lease] = {}
+        self._leaving: set[int] = set()
         self._samples = 0
         self._lag_ms = 0
 
@@ -84,12 +85,11 @@ class Leveler:
             if lease is None:
                 if mine and (won := await Lease.take(self._store, f"s{number}", self._name, LEASE_MS)):
                     self._leases[number] = won
-            elif not mine:
-                del self._leases[number]
-                await lease.release()
             elif not await lease.renew():
                 logger.warning("the lease of shard %d has run out", number)
-                del self._leases[number]
+                self._leases.pop(number, None)
+            elif not mine:
+                self._leaving.add(number)
 
     async def _after_outage(self) -> None:
         """Begin anew: Redis may have lost what it knew, and samples may have come meanwhile."""
@@ -127,6 +127,12 @@ class Leveler:
 
     async def _follow_leases(self) -> None:
         """Open shards that were won, forget those that were lost, and follow the registry."""
+        # Only here, where no read is under way: what came by it after the release would be lost to the next owner.
+        while self._leaving:
+            number = self._leaving.pop()
+            self._shards.pop(number, None)
+            if (given_up := self._leases.pop(number, None)) is not None:
+                await given_up.release()
         for number in set(self._shards) - set(self._leases):
             logger.info("shard %d is no longer mine", number)
             del self._shards[number]
