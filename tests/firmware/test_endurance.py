@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from statistics import median
 
 import pytest
 
@@ -37,13 +38,15 @@ def looks(board: Board) -> list[Look]:
 
 
 def flat(board: Board) -> None:
-    """Expect that a lamp holds no more at the end than soon after its start."""
+    """Expect that a lamp holds no more at the end than soon after its start.
+
+    A single look may catch a message on its way or a cache just emptied, so the middle of many is compared.
+    """
     seen = looks(board)[2:]
     assert len(seen) >= 4, "it was over before it began"
     middle = len(seen) // 2
     early, late = [one.heap for one in seen[:middle]], [one.heap for one in seen[middle:]]
-    assert min(late) - min(early) < SLACK_BYTES, seen
-    assert max(late) - max(early) < SLACK_BYTES, seen
+    assert median(late) - median(early) < SLACK_BYTES, seen
     assert max(one.files for one in seen) - min(one.files for one in seen) <= 1
 
 
