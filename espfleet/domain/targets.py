@@ -52,8 +52,8 @@ class Target:
 
     Attributes:
         name: Name for people; unique among targets.
-        address: ``192.0.2.1``, ``2001:db8::1``, ``router.lan``, ``icmp://HOST``, ``tcp://HOST:PORT`` or
-            ``sim://SPELL?seed=N``.
+        address: ``192.0.2.1``, ``2001:db8::1``, ``router.lan``, ``icmp://HOST``, ``tcp://HOST:PORT``,
+            ``icmp://HOST:PORT`` (by TCP where ICMP is not permitted) or ``sim://SPELL?seed=N``.
         interval_ms: Time between two probes, 10 to 3,600,000.
         timeout_ms: How long an answer may take before the probe counts as lost, 10 to 10,000.
         labels: Words for finding it.
@@ -129,9 +129,10 @@ def parse_address(address: object) -> Address:
         raise _bad(address)
     if url.scheme == "sim":
         return Address(kind=ProbeKind.SIM, host=_spell(host, address), seed=_seed(url.query, address))
-    if url.query or url.scheme not in ("icmp", "tcp") or (url.scheme == "tcp") != (port is not None):
+    if url.query or url.scheme not in ("icmp", "tcp") or port == 0:
         raise _bad(address)
-    if port == 0:
+    # An ICMP target may name a port too: there it is reached by TCP where ICMP is not permitted.
+    if url.scheme == "tcp" and port is None:
         raise _bad(address)
     return Address(kind=ProbeKind(url.scheme), host=_host(host, address), port=port)
 
@@ -167,7 +168,7 @@ def _seed(query: str, address: str) -> int:
 
 def _bad(address: object) -> InvalidError:
     return InvalidError(
-        f"{shown(address)} is not an address: use an IP address or host name, icmp://HOST, tcp://HOST:PORT or "
+        f"{shown(address)} is not an address: use an IP address or host name, icmp://HOST[:PORT], tcp://HOST:PORT or "
         "sim://SPELL?seed=N",
         field="address",
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
+from espfleet.domain.batches import Samples, joined
 from espfleet.domain.levels import LevelBook
 from espfleet.domain.samples import Layout, unpack
 from espfleet.errors import InvalidError
@@ -43,28 +45,35 @@ class Intake:
         """Look the rows of all targets up again: the book has been configured anew."""
         self._layouts.clear()
 
-    async def add(self, entry: StreamEntry) -> int:
-        """Take in one entry unless it was written twice; return how many samples were used."""
+    async def add(self, entries: Iterable[StreamEntry]) -> int:
+        """Take in entries in their order, but none that was written twice; return how many samples were used."""
+        batches = [batch for entry in entries if (batch := await self._samples(entry)) is not None]
+        count = 0
+        for rows, rtt_us, sent_ms in joined(batches):
+            self._book.add(rows, rtt_us, sent_ms)
+            count += len(rows)
+        return count
+
+    async def _samples(self, entry: StreamEntry) -> Samples | None:
+        """Return what an entry says of targets that the book knows, or ``None`` where it is of no use."""
         if entry.seq <= self._newest_seq.get(entry.worker, 0):
-            return 0
+            return None
         self._newest_seq[entry.worker] = entry.seq
         known = await self._layout(entry.layout_id)
         if known is None:
-            return 0
+            return None
         layout, rows = known
         try:
             batch = unpack(entry.blob)
             here = rows[batch.slots]
         except (InvalidError, IndexError) as exc:
             logger.warning("shard %d: entry %s of %s is not usable: %s", self._shard, entry.entry_id, entry.worker, exc)
-            return 0
+            return None
         sent_ms = _on_our_clock(batch.sent_ms(), written_ms(entry), layout.timeout_ms)
         inside = here >= 0
         if inside.all():
-            self._book.add(here, batch.rtt_us, sent_ms)
-        else:
-            self._book.add(here[inside], batch.rtt_us[inside], sent_ms[inside])
-        return int(inside.sum())
+            return here, batch.rtt_us, sent_ms
+        return here[inside], batch.rtt_us[inside], sent_ms[inside]
 
     async def _layout(self, layout_id: str) -> tuple[Layout, Rows] | None:
         """Return a layout with the rows of its targets, or ``None`` while nobody knows it."""

@@ -77,11 +77,8 @@ async def _book(store: Store, current: Registry, group: str, now_ms: int) -> tup
     book = LevelBook(memory)
     members = {name: current.targets[name] for name in current.groups[group].targets if name in current.targets}
     book.configure(members, {group: current.groups[group]})
-    intake = Intake(store, shard, book)
-    count = 0
-    reader = ShardReader(store, shard, "why")
-    for entry in await reader.history(now_ms - memory.long_ms):
-        count += await intake.add(entry)
+    history = await ShardReader(store, shard, "why").history(now_ms - memory.long_ms)
+    count = await Intake(store, shard, book).add(history)
     book.evaluate(now_ms)
     return book, count
 

@@ -70,9 +70,7 @@ class Shard:
         # First, so that what a former owner had read and not acknowledged is in the history too.
         claimed = await self.reader.claim_all()
         entries = await self.reader.history(now_ms - self._memory.long_ms)
-        count = 0
-        for entry in entries:
-            count += await self._intake.add(entry)
+        count = await self._intake.add(entries)
         if entries:
             self._read_back_to = entries[-1].entry_id
         await self.reader.ack([entry.entry_id for entry in claimed])
@@ -80,11 +78,8 @@ class Shard:
 
     async def add(self, entries: Iterable[StreamEntry]) -> int:
         """Take in new entries; return how many samples they held."""
-        count = 0
-        for entry in entries:
-            if order(entry.entry_id) > order(self._read_back_to):
-                count += await self._intake.add(entry)
-        return count
+        read_back_to = order(self._read_back_to)
+        return await self._intake.add(entry for entry in entries if order(entry.entry_id) > read_back_to)
 
     async def publish(self, now_ms: int) -> None:
         """Publish what has changed, beat when it is time, and store the summary.

@@ -24,6 +24,7 @@ ICMP, TCP, SIM = ProbeKind.ICMP, ProbeKind.TCP, ProbeKind.SIM
         ("_gateway", Address(kind=ICMP, host="_gateway")),
         ("icmp://192.0.2.1", Address(kind=ICMP, host="192.0.2.1")),
         ("icmp://[2001:db8::1]/", Address(kind=ICMP, host="2001:db8::1")),
+        ("icmp://192.0.2.1:443", Address(kind=ICMP, host="192.0.2.1", port=443)),
         ("ICMP://Router.lan", Address(kind=ICMP, host="router.lan")),
         ("tcp://example.com:443", Address(kind=TCP, host="example.com", port=443)),
         ("tcp://[::1]:80", Address(kind=TCP, host="::1", port=80)),
@@ -41,7 +42,7 @@ def test_an_address_says_how_and_where(text: str, address: Address) -> None:
     [
         "", " ", "a b",
         "a" * 64 + ".lan", "x" * 10_000, "1.2.3", "1.2.3.400", "12", "-a", "a..b", "a\x00b", "http://a",
-        "tcp://a", "tcp://a:0", "tcp://a:70000", "tcp://a:b", "tcp://:80", "icmp://a:80", "icmp://", "icmp://u@a", "icmp://a/b",
+        "tcp://a", "tcp://a:0", "tcp://a:70000", "tcp://a:b", "tcp://:80", "icmp://a:0", "icmp://", "icmp://u@a", "icmp://a/b",
         "icmp://a#b", "icmp://a?b=c", "icmp://[::1", "sim://", "sim://stormy", "sim://calm?seed=-1", "sim://calm?seed=x",
         "sim://calm?speed=1", "224.0.0.1", "0.0.0.0", "::", "ff02::1", "255.255.255.255",
         "fe80::1%eth0%", None, 5, b"a",
