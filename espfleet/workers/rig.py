@@ -13,6 +13,9 @@ from espfleet.probes.outcomes import Counters, Endpoint, Engine
 from espfleet.probes.permission import Permission
 from espfleet.workers.lanes import Lane, shard_views
 
+#: A new target is not kept waiting longer than this for its first probe: the schedule of its interval begins anew.
+LONG_WAIT_MS = 10_000
+
 
 @dataclass
 class _Bench:
@@ -105,7 +108,7 @@ class Rig:
             self._retired.append(lane)
         if not endpoints:
             return
-        origin_ns = old.origin_ns if old else time.monotonic_ns()
+        origin_ns = old.origin_ns if old and not _keeps_waiting(old, endpoints, interval_ms) else time.monotonic_ns()
         engines = build_engines(
             endpoints, interval_ms, permission=self._permission, addresses=addresses, origin_ns=origin_ns
         )
@@ -129,6 +132,13 @@ class Rig:
             lane.engine.close()
         self._benches.clear()
         self._retired.clear()
+
+
+def _keeps_waiting(old: _Bench, endpoints: Sequence[Endpoint], interval_ms: int) -> bool:
+    """Tell whether a newcomer would wait long for its first probe if the old schedule went on."""
+    if interval_ms <= LONG_WAIT_MS:
+        return False
+    return not {endpoint.name for endpoint in endpoints} <= {endpoint.name for endpoint in old.endpoints}
 
 
 def _endpoint(target: Target) -> Endpoint:
