@@ -18,6 +18,8 @@ from espfleet.gateway.sessions import Session
 
 logger = logging.getLogger(__name__)
 
+OTHER_ALIVE = "another session of this device is alive"
+
 
 @dataclass(slots=True)
 class Contest:
@@ -35,10 +37,16 @@ class Contest:
 
 
 class Contests:
-    """All contests, by device."""
+    """All contests, by device.
 
-    def __init__(self, wait_ms: int) -> None:
+    Args:
+        wait_ms: How long the older session may take to answer.
+        stays: Called with a session that has answered while a newer one is at another gateway.
+    """
+
+    def __init__(self, wait_ms: int, stays: Callable[[Session], None]) -> None:
         self._wait_s = wait_ms / 1_000
+        self._stays = stays
         self._contests: dict[str, Contest] = {}
 
     def begin(self, older: Session, newcomer: tuple[Connection, Pass] | None, now_s: float) -> None:
@@ -46,7 +54,11 @@ class Contests:
         device_id = older.device.id
         pending = self._contests.get(device_id)
         if pending is not None:
-            _send_away(pending)
+            if newcomer is None:
+                # It has been asked already.
+                return
+            if pending.newcomer is not None:
+                pending.newcomer[0].close(CloseCode.REPLACED, OTHER_ALIVE, Reason.REFUSED)
         contest = self._contests[device_id] = Contest(older, newcomer, now_s + self._wait_s)
         if newcomer is not None:
             newcomer[0].peer = Candidate(lambda: self._withdraw(contest))
@@ -57,7 +69,7 @@ class Contests:
         contest = self._contests.get(session.device.id)
         if contest is not None and contest.older is session:
             del self._contests[session.device.id]
-            _send_away(contest)
+            self._send_away(contest)
 
     def end(self, session: Session) -> tuple[Connection, Pass] | None:
         """Return the newcomer that waited for a session to end, if there is one."""
@@ -75,17 +87,17 @@ class Contests:
                     CloseCode.REPLACED, "replaced by a newer session of this device", Reason.REPLACED
                 )
 
+    def _send_away(self, contest: Contest) -> None:
+        if contest.newcomer is not None:
+            contest.newcomer[0].close(CloseCode.REPLACED, OTHER_ALIVE, Reason.REFUSED)
+        else:
+            logger.warning("%s has living sessions at two gateways; the older one stays", contest.older.device.name)
+            self._stays(contest.older)
+
     def _withdraw(self, contest: Contest) -> None:
         device_id = contest.older.device.id
         if self._contests.get(device_id) is contest:
             del self._contests[device_id]
-
-
-def _send_away(contest: Contest) -> None:
-    if contest.newcomer is not None:
-        contest.newcomer[0].close(CloseCode.REPLACED, "another session of this device is alive", Reason.REFUSED)
-    else:
-        logger.warning("%s has living sessions at two gateways", contest.older.device.name)
 
 
 class Candidate:

@@ -23,6 +23,7 @@ from espfleet.store.feed import (
     Feed,
     FeedMessage,
     LevelsChanged,
+    ReadingsSent,
     RegistryChanged,
     Resync,
     Topic,
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 #: The version of the registry is asked for this often, for hints can be lost.
 POLL_S = 2.0
 RETRY_S = 0.3
+TOPICS = (Topic.LEVELS, Topic.REGISTRY, Topic.COMMANDS, Topic.EVENTS, Topic.READINGS)
 #: How many times as long as loading the registry took it is left alone afterwards.
 REST = 4
 
@@ -65,7 +67,7 @@ class Follower:
 
     async def follow_feed(self) -> None:
         """Take messages as they come, until cancelled."""
-        async with Feed(self._store, [Topic.LEVELS, Topic.REGISTRY, Topic.COMMANDS, Topic.EVENTS]) as feed:
+        async with Feed(self._store, TOPICS) as feed:
             async for message in feed:
                 if isinstance(message, Resync):
                     await self._resync()
@@ -126,12 +128,17 @@ class Follower:
                 self._commands.sent(session, message.command)
         elif isinstance(message, EventSent):
             self._happened(message.event)
+        elif isinstance(message, ReadingsSent) and len(self._viewers):
+            for device_id, report in message.reports.items():
+                self._viewers.reading(device_id, report.values, report.at_ms)
 
     def _happened(self, event: Event) -> None:
         fields = event.fields
         if event.kind == presence.EVENT:
             if fields["presence"] == "live" and fields["gateway"] != self._name:
-                self._hub.came_elsewhere(fields["device"])
+                self._hub.came_elsewhere(
+                    fields["device"], fields["gateway"], fields.get("since_ms", 0), fields.get("stays", False)
+                )
             self._viewers.presence(fields["device"], fields["presence"], fields["reason"] or "", event.at_ms)
         elif event.kind == DEVICE_EVENT:
             self._viewers.event(fields["device"], event_of(fields), fields["at_ms"])

@@ -17,7 +17,7 @@ from espfleet.domain.devices import Device, Presence, Reason
 from espfleet.domain.messages import Hello, Keepalive, LampEvent, Message, ProtocolError, Readings, Result
 from espfleet.domain.registry import Registry
 from espfleet.gateway.connection import Connection
-from espfleet.gateway.contests import Contests
+from espfleet.gateway.contests import OTHER_ALIVE, Contests
 from espfleet.gateway.dialects import Dialect
 from espfleet.gateway.levels import LevelBoard
 from espfleet.gateway.passes import Directory, Pass
@@ -33,6 +33,9 @@ class Journal(Protocol):
 
     def came(self, session: Session) -> None:
         """A session has begun."""
+
+    def stays(self, session: Session) -> None:
+        """A session has proved that it lives, although the device has a newer one at another gateway."""
 
     def changed(self, session: Session) -> None:
         """A device became late, or live again."""
@@ -84,7 +87,7 @@ class Hub:
         self._settings = settings
         self._journal = journal
         self._stages = Stages(self._draw, asyncio.get_running_loop())
-        self._contests = Contests(settings.limits.ping_ms)
+        self._contests = Contests(settings.limits.ping_ms, journal.stays)
         self._number = 0
         self._stopping = False
 
@@ -114,10 +117,21 @@ class Hub:
         if newcomer is not None:
             self._let_in(*newcomer)
 
-    def came_elsewhere(self, device_id: str) -> None:
-        """Look whether a device is still here that has come to another gateway."""
+    def came_elsewhere(self, device_id: str, gateway: str, since_ms: int, stays: bool) -> None:
+        """Look whether a device is still here that is at another gateway too: the older living session stays.
+
+        Args:
+            device_id: Hardware id.
+            gateway: Name of the other gateway.
+            since_ms: When the session there began, ms since the epoch; equal ones are told apart by their gateways.
+            stays: Whether that session has proved that it lives.
+        """
         session = self.sessions.get(device_id)
-        if session is not None:
+        if session is None:
+            return
+        if stays and (since_ms, gateway) < (session.since_ms, self._settings.name):
+            session.connection.close(CloseCode.REPLACED, OTHER_ALIVE, Reason.REFUSED)
+        else:
             self._contests.begin(session, None, self.clock())
 
     def _let_in(self, connection: Connection, given: Pass) -> None:

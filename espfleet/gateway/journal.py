@@ -1,4 +1,4 @@
-"""What happens here, and who is told: presence and reports go to Redis, readings to viewers too."""
+"""What happens here goes to Redis, from where viewers hear of it, at whatever gateway they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from espfleet.gateway.commands import Commands
 from espfleet.gateway.presence import Attendance
 from espfleet.gateway.reports import Reports
 from espfleet.gateway.sessions import Session
-from espfleet.gateway.viewers import Viewers
 
 
 class FleetJournal:
@@ -21,18 +20,20 @@ class FleetJournal:
         attendance: Attendance,
         reports: Reports,
         commands: Commands,
-        viewers: Viewers,
         now_ms: Callable[[], int],
     ) -> None:
         self._attendance = attendance
         self._reports = reports
         self._commands = commands
-        self._viewers = viewers
         self._now_ms = now_ms
 
     def came(self, session: Session) -> None:
         """A session has begun."""
         self._attendance.came(session)
+
+    def stays(self, session: Session) -> None:
+        """A session has proved that it lives, although the device has a newer one at another gateway."""
+        self._attendance.came(session, stays=True)
 
     def changed(self, session: Session) -> None:
         """A device became late, or live again."""
@@ -46,10 +47,9 @@ class FleetJournal:
         """A device sent readings."""
         at_ms = self._now_ms() if readings.at_ms is None else readings.at_ms
         self._reports.read(session.device.id, readings.values, at_ms)
-        self._viewers.reading(session.device.id, readings.values, at_ms)
 
     def happened(self, session: Session, event: LampEvent) -> None:
-        """A device sent an event; viewers hear of it from Redis, at whatever gateway they are."""
+        """A device sent an event."""
         self._reports.happened(session.device.id, event, self._now_ms())
 
     def answered(self, session: Session, result: Result) -> None:

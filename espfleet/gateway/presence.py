@@ -46,8 +46,8 @@ class Attendance:
         self._wake = asyncio.Event()
         self._away = False
 
-    def came(self, session: Session) -> None:
-        """A session has begun."""
+    def came(self, session: Session, *, stays: bool = False) -> None:
+        """A session has begun, or stays although there is a newer one at another gateway."""
         told = presence.Session(
             session_id=self._session_id(session),
             gateway=self._settings.name,
@@ -56,6 +56,8 @@ class Attendance:
             dialect=session.dialect.name,
             firmware=session.firmware,
             chip=session.chip,
+            since_ms=session.since_ms,
+            stays=stays,
         )
         self._note(session, told)
 

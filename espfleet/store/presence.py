@@ -34,6 +34,8 @@ class Session:
         peer: Where it connects from.
         dialect: What it speaks.
         firmware, chip: What it told of itself, or ``""``.
+        since_ms: When it began, ms since the epoch by the gateway's clock.
+        stays: Whether it is told again because it has answered while another session of the device is alive too.
     """
 
     session_id: str
@@ -43,6 +45,8 @@ class Session:
     dialect: Dialect = Dialect.V1
     firmware: str = ""
     chip: str = ""
+    since_ms: int = 0
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,7 @@ async def came_all(store: Store, sessions: Mapping[str, Session]) -> None:
     for start in range(0, len(ids), _AT_ONCE):
         some = ids[start : start + _AT_ONCE]
         await store.run_all([_came(store, device_id, sessions[device_id]) for device_id in some])
-        told = [_fields(device_id, Presence.LIVE, None, sessions[device_id].gateway) for device_id in some]
+        told = [_came_fields(device_id, sessions[device_id]) for device_id in some]
         await events.add_all(store, EVENT, told)
 
 
@@ -110,6 +114,8 @@ def _came(store: Store, device_id: str, session: Session) -> Call:
         "firmware": session.firmware,
         "chip": session.chip,
     }
+    if session.stays:
+        fields["since_ms"] = session.since_ms
     words: list[str | int] = [device_id, SESSION_TTL_MS]
     for name, value in fields.items():
         words += [name, value]
@@ -235,6 +241,12 @@ def _fields(device_id: str, presence: Presence, reason: Reason | None, gateway: 
         "reason": reason.value if reason else None,
         "gateway": gateway,
     }
+
+
+def _came_fields(device_id: str, session: Session) -> dict[str, str | int | bool | None]:
+    """Return what is told of a device that has come, with all that other gateways need to settle whose it is."""
+    fields = _fields(device_id, Presence.LIVE, None, session.gateway)
+    return {**fields, "since_ms": session.since_ms, "stays": session.stays}
 
 
 def _info(alive: int, until_ms: bytes | None, flat: Sequence[bytes]) -> PresenceInfo:

@@ -97,3 +97,22 @@ async def test_a_dead_session_at_another_gateway_is_ended(fleet: Fleet, gateway:
             assert (await older.control()).close_code == 4002
             known = (await presence.read_presence(fleet.store, [device.id]))[device.id]
             assert (known.presence, known.gateway) == (Presence.LIVE, "second")
+
+
+async def test_a_living_session_at_another_gateway_stays_and_the_newcomer_is_sent_away(
+    fleet: Fleet, gateway: Gateway, start: Start
+) -> None:
+    second = await start(name="second")
+    device, token = await fleet.add("porch")
+    async with lamp_of(gateway, device, token) as older:
+        await older.receive()
+        async with lamp_of(second, device, token) as newer:
+            assert (await newer.receive())["type"] == "welcome"
+            assert await newer.closed() == (4002, "another session of this device is alive")
+        assert (await older.receive())["type"] == "level"
+
+        async def here() -> bool:
+            known = (await presence.read_presence(fleet.store, [device.id]))[device.id]
+            return (known.presence, known.gateway) == (Presence.LIVE, "gateway")
+
+        await wait_until(here)
