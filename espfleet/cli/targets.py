@@ -94,7 +94,8 @@ class TargetCommands:
         """Begin to measure a host.
 
         Args:
-            address: 192.0.2.1, router.lan, 2001:db8::1, tcp://HOST:PORT, icmp://HOST:PORT (by TCP where ICMP is not permitted) or sim://calm (busy, lossy, dead, mixed).
+            address: 192.0.2.1, router.lan, 2001:db8::1, tcp://HOST:PORT, icmp://HOST:PORT (TCP where ICMP is not
+                permitted) or sim://calm (busy, lossy, dead, mixed).
             group: Group that judges it; without, the group 'default'.
             interval_ms: Time between two probes, 10 to 3600000.
             timeout_ms: How long an answer may take, 10 to 10000.
