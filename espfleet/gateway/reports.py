@@ -13,6 +13,7 @@ from espfleet.domain.messages import LampEvent
 from espfleet.errors import StoreError, StoreUnavailableError
 from espfleet.store import commands, events, readings
 from espfleet.store.client import Store
+from espfleet.store.readings import Report
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,10 @@ EVENT = "device"
 KEPT = 1_000
 AT_ONCE = 32
 RETRY_S = 0.5
+#: Those who listen hear readings so often: of each device the newest, many devices together.
+TELL_S = 1.0
 
-Report = Callable[[], Awaitable[Any]]
+Delivery = Callable[[], Awaitable[Any]]
 
 
 class Reports:
@@ -32,7 +35,8 @@ class Reports:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._readings: dict[str, tuple[dict[str, float], int]] = {}
-        self._others: deque[Report] = deque(maxlen=KEPT)
+        self._others: deque[Delivery] = deque(maxlen=KEPT)
+        self._news: dict[str, Report] = {}
         self._lost = 0
         self._wake = asyncio.Event()
 
@@ -40,6 +44,8 @@ class Reports:
         """A device sent readings; of each name only the newest is kept."""
         known, _ = self._readings.get(device_id, ({}, 0))
         self._readings[device_id] = {**known, **values}, at_ms
+        told = self._news.get(device_id)
+        self._news[device_id] = Report({**(told.values if told else {}), **values}, at_ms)
         self._wake.set()
 
     def happened(self, device_id: str, event: LampEvent, at_ms: int) -> None:
@@ -69,6 +75,16 @@ class Reports:
                     logger.info("Redis is told again what devices report; %d reports were given up", self._lost)
                 away, self._lost = False, 0
 
+    async def run_telling(self) -> None:
+        """Tell readings to those who listen, until cancelled; while Redis is away nobody hears them."""
+        while True:
+            await asyncio.sleep(TELL_S)
+            news, self._news = self._news, {}
+            try:
+                await readings.tell(self._store, news)
+            except StoreError as exc:
+                logger.debug("readings of %d devices are told to nobody: %s", len(news), exc)
+
     async def flush(self) -> None:
         """Tell Redis what there is.
 
@@ -84,7 +100,7 @@ class Reports:
                 *(readings.put(self._store, device_id, *values) for device_id, values in read.items()),
                 return_exceptions=True,
             )
-            sources: list[Report | str] = [*others, *read]
+            sources: list[Delivery | str] = [*others, *read]
             for told, outcome in zip(sources, outcomes, strict=True):
                 if isinstance(outcome, StoreUnavailableError):
                     self._keep(told, read)
@@ -94,7 +110,7 @@ class Reports:
             if failures:
                 raise failures[0]
 
-    def _keep(self, told: Report | str, read: Mapping[str, tuple[dict[str, float], int]]) -> None:
+    def _keep(self, told: Delivery | str, read: Mapping[str, tuple[dict[str, float], int]]) -> None:
         """Keep a report, or the readings of a device, for the next time."""
         if not isinstance(told, str):
             self._add(told)
@@ -103,7 +119,7 @@ class Reports:
         newer, newer_ms = self._readings.get(told, ({}, at_ms))
         self._readings[told] = {**values, **newer}, newer_ms
 
-    def _add(self, report: Report) -> None:
+    def _add(self, report: Delivery) -> None:
         if len(self._others) == KEPT:
             self._lost += 1
         self._others.append(report)

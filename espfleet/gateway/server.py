@@ -70,9 +70,7 @@ class Gateway:
         self._reports = Reports(store)
         self._viewers = Viewers(settings, self._level_of, partial(presence.read_presence, store))
         self._commands = Commands(self._reports.answered, lambda: self._hub.clock())
-        journal = FleetJournal(
-            self._attendance, self._reports, self._commands, self._viewers, lambda: self._hub.now_ms()
-        )
+        journal = FleetJournal(self._attendance, self._reports, self._commands, lambda: self._hub.now_ms())
         self._hub = Hub(settings, Registry(), LevelBoard(store.shards), journal)
         news = asyncio.Event()
         self._admission = Admission(settings, self._hub, self._viewers, ask_for_news=news.set)
@@ -87,6 +85,7 @@ class Gateway:
                     "follow the registry": self._follower.follow_registry(),
                     "tell who is there": self._attendance.run(self._hub),
                     "tell what devices report": self._reports.run(),
+                    "tell who listens": self._reports.run_telling(),
                     "serve": self._serve(started),
                     "keep house": self._keep_house(),
                 }

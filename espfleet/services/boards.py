@@ -96,7 +96,7 @@ async def visit(
             await boards.fail(store, lock, error=str(exc), at_ms=now_ms)
             raise
         await boards.put(store, lock, f=done.f or 0.0, gpio=done.gpio, at_ms=now_ms)
-    await readings.put(store, device.id, {"f": done.f or 0.0, **done.values}, now_ms)
+    await readings.report(store, device.id, {"f": done.f or 0.0, **done.values}, now_ms)
     return done
 
 

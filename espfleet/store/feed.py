@@ -23,10 +23,11 @@ from redis.asyncio.client import PubSub
 
 from espfleet.domain.states import GroupLevel
 from espfleet.errors import StoreError
-from espfleet.store import events
+from espfleet.store import events, readings
 from espfleet.store.client import Store
 from espfleet.store.events import Event
 from espfleet.store.faults import translated
+from espfleet.store.readings import Report
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Topic(StrEnum):
     REGISTRY = "registry"
     COMMANDS = "commands"
     EVENTS = "events"
+    READINGS = "readings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,14 @@ class EventSent:
     event: Event
 
 
-FeedMessage = Resync | Beat | LevelsChanged | RegistryChanged | CommandSent | EventSent
+@dataclass(frozen=True, slots=True)
+class ReadingsSent:
+    """Devices reported numbers, by hardware id."""
+
+    reports: Mapping[str, Report]
+
+
+FeedMessage = Resync | Beat | LevelsChanged | RegistryChanged | CommandSent | EventSent | ReadingsSent
 
 
 class Feed:
@@ -221,6 +230,8 @@ def _channels(store: Store, topics: set[Topic]) -> dict[str, Callable[[bytes], F
         readers[keys.registry_channel()] = lambda data: RegistryChanged(int(data))
     if Topic.EVENTS in topics:
         readers[keys.events_channel()] = _event
+    if Topic.READINGS in topics:
+        readers[keys.readings_channel()] = lambda data: ReadingsSent(readings.parse_told(data))
     return readers
 
 

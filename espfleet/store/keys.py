@@ -2,7 +2,8 @@
 
 What stands in braces decides the slot on a Cluster; scripts and transactions stay within one pair of braces:
 ``{reg}`` the registry, ``{sN}`` shard N of groups, ``{pN}`` partition N of devices, ``{work}`` workers, ``{lead}``
-duties that one worker has at a time, ``{events}`` what happened, ``{answers}`` what was answered.
+duties that one worker has at a time, ``{events}`` what happened, ``{readings}`` what devices report, ``{answers}`` what
+was answered.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+#: What the registry has a table for.
+KINDS = ("devices", "rooms", "groups", "targets", "tokens", "jobs", "sensors")
 #: Keys that neither expire nor are cut, as they are named after the prefix: what the user has set up, counters that
 #: must never go back, and tables with one row for each group or device.
 PERMANENT = (
@@ -45,7 +48,7 @@ class Keys:
         return f"{self.prefix}{{reg}}:version"
 
     def table(self, kind: str) -> str:
-        """Hash, permanent: one row of JSON for each thing of a kind; ``registry.KINDS`` lists them."""
+        """Hash, permanent: one row of JSON for each thing of a kind; ``KINDS`` lists them."""
         return f"{self.prefix}{{reg}}:{kind}"
 
     def registry_channel(self) -> str:
@@ -117,6 +120,10 @@ class Keys:
     def readings(self, part: int, device_id: str) -> str:
         """Hash, 24 h: latest value of each reading."""
         return f"{self.prefix}{{p{part}}}:readings:{device_id}"
+
+    def readings_channel(self) -> str:
+        """Channel: readings as devices report them, each second those of many together."""
+        return self._channel("{readings}:channel")
 
     def commands_channel(self, part: int) -> str:
         """Channel: commands for the partition's devices."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from espfleet.domain.shards import shard_of
 from espfleet.store.client import Store
@@ -11,6 +13,8 @@ from espfleet.store.client import Store
 TTL_MS = 24 * 3_600_000
 #: Names a device may report; further ones are left out, so that no device fills the server.
 MAX_NAMES = 64
+#: Devices in one message to those who listen.
+TOLD_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,14 @@ class Reading:
     """A number a device reported, and when: ms since the epoch."""
 
     value: float
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Numbers that a device reported at one moment, ms since the epoch, by name."""
+
+    values: Mapping[str, float]
     at_ms: int
 
 
@@ -31,6 +43,32 @@ async def put(store: Store, device_id: str, values: Mapping[str, float], at_ms: 
     part = shard_of(device_id, store.shards)
     touched = [store.keys.readings(part, device_id), store.keys.readings_history(part, device_id)]
     await store.run("put_readings", touched, words)
+
+
+async def report(store: Store, device_id: str, values: Mapping[str, float], at_ms: int) -> None:
+    """Store readings of one moment, and tell whoever listens."""
+    await put(store, device_id, values, at_ms)
+    await tell(store, {device_id: Report(values, at_ms)})
+
+
+async def tell(store: Store, reports: Mapping[str, Report]) -> None:
+    """Tell whoever listens what devices reported, by hardware id; those of many in one message."""
+    messages = []
+    for some in _some(reports):
+        told = {device_id: [one.at_ms, dict(one.values)] for device_id, one in some}
+        messages.append(("PUBLISH", store.keys.readings_channel(), json.dumps(told, separators=(",", ":"))))
+    await store.do_all(messages)
+
+
+def _some(reports: Mapping[str, Report]) -> Iterator[list[tuple[str, Report]]]:
+    waiting = iter(reports.items())
+    while some := list(islice(waiting, TOLD_AT_ONCE)):
+        yield some
+
+
+def parse_told(text: bytes) -> dict[str, Report]:
+    """Return what ``tell`` told."""
+    return {device_id: Report(values, at_ms) for device_id, (at_ms, values) in json.loads(text).items()}
 
 
 async def get(store: Store, device_id: str) -> dict[str, Reading]:

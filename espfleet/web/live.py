@@ -1,7 +1,8 @@
 """The live feed: what changes in the fleet, encoded once for all who look.
 
-Changes of levels that come within ``TICK_S`` become one message. The latest messages are kept, so that a reader that
-comes back goes on where it was; one that falls behind them is cut, and comes back to begin anew.
+Changes of levels that come within ``TICK_S`` become one message, readings that come within ``READINGS_S`` another. The
+latest messages are kept, so that a reader that comes back goes on where it was; one that falls behind them is cut, and
+comes back to begin anew.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import json
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from itertools import islice
 from typing import Any
 
 from espfleet.domain.shards import shard_of
@@ -20,16 +22,23 @@ from espfleet.errors import StoreError
 from espfleet.services import levels
 from espfleet.store import registry
 from espfleet.store.client import Store
-from espfleet.store.feed import Beat, EventSent, Feed, LevelsChanged, RegistryChanged, Resync, Topic
+from espfleet.store.feed import Beat, EventSent, Feed, LevelsChanged, ReadingsSent, RegistryChanged, Resync, Topic
+from espfleet.store.readings import Report
 
 #: With the way from leveler to browser it keeps level → pixel within 250 ms.
 TICK_S = 0.08
+#: Ten thousand lamps report all the time: of each only the newest is told, this often.
+READINGS_S = 1.0
 #: Each reader hears something at least this often; a browser that hears nothing for three beats shows its lamps stale.
 BEAT_S = 1.0
 #: The owner of a shard beats once a second.
 SILENCE_S = 3.0
-#: Messages kept for those who come back.
+#: Messages kept for those who come back: so many, and together so long.
 KEPT = 2_048
+KEPT_BYTES = 16 * 2**20
+#: What a reader may choose among.
+KINDS = ("levels", "presence", "readings", "event", "registry", "told")
+_ALWAYS = ("beat",)
 MOST_READERS = 2_000
 
 
@@ -43,16 +52,20 @@ class Live:
     Attributes:
         epoch: Name of this run; ids of messages begin with it.
         cut: Readers that were cut for being slow.
+        registry: Grows with each change of the registry that is heard of: tokens may have ended.
     """
 
     def __init__(self, store: Store, clock: Callable[[], int]) -> None:
         self.epoch = secrets.token_hex(4)
         self.cut = 0
+        self.registry = 0
         self._store = store
         self._clock = clock
-        self._kept: deque[bytes] = deque(maxlen=KEPT)
+        self._kept: deque[tuple[str, bytes]] = deque()
+        self._kept_bytes = 0
         self._newest = 0
         self._pending: dict[str, GroupLevel] = {}
+        self._reports: dict[str, Report] = {}
         self._shown: dict[str, tuple[int, str]] = {}
         self._heard_s: dict[int, float] = {}
         self._readers: set[asyncio.Event] = set()
@@ -75,13 +88,14 @@ class Live:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow(), name="feed")
                 tasks.create_task(self._tick(), name="tick")
+                tasks.create_task(self._tell_readings(), name="readings")
                 tasks.create_task(self._beat(), name="beat")
         finally:
             self._closed = True
             self._wake()
 
     async def _follow(self) -> None:
-        topics = (Topic.LEVELS, Topic.REGISTRY, Topic.EVENTS)
+        topics = (Topic.LEVELS, Topic.REGISTRY, Topic.EVENTS, Topic.READINGS)
         async with Feed(self._store, topics) as feed:
             async for message in feed:
                 if isinstance(message, LevelsChanged | Beat):
@@ -89,7 +103,10 @@ class Live:
                 if isinstance(message, LevelsChanged):
                     self._pending.update((level.group, level) for level in message.levels)
                 elif isinstance(message, RegistryChanged):
+                    self.registry += 1
                     self.tell("registry", {"version": message.version})
+                elif isinstance(message, ReadingsSent):
+                    self._report(message.reports)
                 elif isinstance(message, EventSent):
                     event = message.event
                     self.tell(
@@ -98,6 +115,21 @@ class Live:
                     )
                 elif isinstance(message, Resync):
                     self._stale = True
+                    self.registry += 1
+
+    def _report(self, reports: Mapping[str, Report]) -> None:
+        for device_id, report in reports.items():
+            before = self._reports.get(device_id)
+            values = {**before.values, **report.values} if before else report.values
+            self._reports[device_id] = Report(values, report.at_ms)
+
+    async def _tell_readings(self) -> None:
+        while True:
+            await asyncio.sleep(READINGS_S)
+            if self._reports:
+                rows = {key: {"at_ms": one.at_ms, "values": one.values} for key, one in self._reports.items()}
+                self._reports = {}
+                self.tell("readings", {"at_ms": self._clock(), "readings": rows})
 
     async def _tick(self) -> None:
         while True:
@@ -142,18 +174,27 @@ class Live:
         """Tell all readers something."""
         self._newest += 1
         text = json.dumps(data, separators=(",", ":"))
-        self._kept.append(f"id: {self.epoch}-{self._newest}\nevent: {kind}\ndata: {text}\n\n".encode())
+        message = f"id: {self.epoch}-{self._newest}\nevent: {kind}\ndata: {text}\n\n".encode()
+        self._kept.append((kind, message))
+        self._kept_bytes += len(message)
+        while len(self._kept) > KEPT or (self._kept_bytes > KEPT_BYTES and len(self._kept) > 1):
+            self._kept_bytes -= len(self._kept.popleft()[1])
         self._wake()
 
     def _wake(self) -> None:
         for reader in self._readers:
             reader.set()
 
-    async def read(self, last_id: str = "") -> AsyncGenerator[bytes, None]:
+    async def read(self, last_id: str = "", kinds: Collection[str] = ()) -> AsyncGenerator[bytes, None]:
         """Yield the feed from now on, or from after the message ``last_id`` if that is still known.
 
         It begins with ``hello``, which says whether it was. It ends when the reader has fallen behind what is kept.
+
+        Args:
+            last_id: The last message the reader knows.
+            kinds: What it wants to hear, of ``KINDS``; all of them if there are none.
         """
+        wanted = {*kinds, *_ALWAYS} if kinds else None
         at, resumed = self._position(last_id)
         told = json.dumps({"epoch": self.epoch, "resumed": resumed})
         yield f"retry: 1000\nid: {self.epoch}-{at}\nevent: hello\ndata: {told}\n\n".encode()
@@ -167,7 +208,10 @@ class Live:
                     return
                 if behind:
                     at = self._newest
-                    yield b"".join(self._kept[number] for number in range(len(self._kept) - behind, len(self._kept)))
+                    newest = islice(self._kept, len(self._kept) - behind, None)
+                    chunk = b"".join(message for kind, message in newest if wanted is None or kind in wanted)
+                    if chunk:
+                        yield chunk
                     continue
                 waiting.clear()
                 await waiting.wait()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Collection
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from espfleet.errors import RefusedError
+from espfleet.errors import InvalidError, RefusedError, StoreError, TokenWantedError
+from espfleet.web.access import role_of
 from espfleet.web.context import Here
-from espfleet.web.live import Live
+from espfleet.web.live import KINDS, Live
 
 logger = logging.getLogger(__name__)
 
@@ -21,15 +24,20 @@ router = APIRouter(tags=["live"])
 
 
 class LiveResponse(Response):
-    """Sends the feed until the reader goes, gets stuck, or falls behind."""
+    """Sends the feed until the reader goes, gets stuck, falls behind, or may not look any more."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, live: Live, last_id: str) -> None:
+    def __init__(
+        self, live: Live, last_id: str, kinds: Collection[str], check: Callable[[], Awaitable[object]]
+    ) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._live = live
         self._last_id = last_id
+        self._kinds = kinds
+        self._check = check
+        self._checked = live.registry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
@@ -45,9 +53,11 @@ class LiveResponse(Response):
             await asyncio.gather(sending, gone, return_exceptions=True)
 
     async def _send(self, send: Send) -> None:
-        feed = self._live.read(self._last_id)
+        feed = self._live.read(self._last_id, self._kinds)
         try:
             async for chunk in feed:
+                if not await self._may_look():
+                    break
                 async with asyncio.timeout(STUCK_S):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -56,6 +66,21 @@ class LiveResponse(Response):
             logger.info("a reader of the live feed took nothing for %g s: it is cut", STUCK_S)
         finally:
             await feed.aclose()
+
+    async def _may_look(self) -> bool:
+        """Return whether the reader's token is still good; looked at when something was changed in the fleet."""
+        changes = self._live.registry
+        if changes != self._checked:
+            try:
+                await self._check()
+            except TokenWantedError:
+                logger.info("a reader of the live feed is sent away: its token has ended")
+                return False
+            except StoreError:
+                # Looked at again with the next message.
+                return True
+            self._checked = changes
+        return True
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -68,13 +93,20 @@ async def _until_gone(receive: Receive) -> None:
     response_class=Response,
     responses={200: {"content": {"text/event-stream": {"example": 'event: beat\ndata: {"at_ms":1750000000000}\n\n'}}}},
 )
-async def live(here: Here, request: Request, last_event_id: str = Header("", max_length=64)) -> Response:
-    """Follow the fleet as server-sent events: `hello`, `levels`, `presence`, `event`, `registry`, `beat`.
+async def live(
+    here: Here,
+    request: Request,
+    kinds: Annotated[str, Query(max_length=128, description=f"some of {', '.join(KINDS)}; without, all")] = "",
+    last_event_id: str = Header("", max_length=64),
+) -> Response:
+    """Follow the fleet as server-sent events: `hello`, `levels`, `presence`, `readings`, `event`, `registry`, `beat`.
 
     After a break, a reader that shows `Last-Event-ID` gets what it missed; `hello` says whether that was possible. If
-    not, it reads `/api/wall` again.
+    not, it reads `/api/wall` again. `beat` comes each second, whatever else is wanted.
     """
-    del request
+    wanted = [kind for kind in kinds.split(",") if kind]
+    if not set(wanted) <= set(KINDS):
+        raise InvalidError(f"kinds may be some of {', '.join(KINDS)}, with commas between", field="kinds")
     if here.live.full:
         raise RefusedError("too many are looking already")
-    return LiveResponse(here.live, last_event_id)
+    return LiveResponse(here.live, last_event_id, wanted, lambda: role_of(request, here))

@@ -10,6 +10,7 @@ import pytest
 
 from espfleet.domain.tokens import hash_token, new_token
 from espfleet.gateway.server import Limits
+from espfleet.store import readings
 from espfleet.store.registry import Change
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet, Gateway, Lamp, Start, dialled, lamp_of
@@ -41,6 +42,19 @@ async def test_a_viewer_is_told_how_things_are_and_then_what_happens(fleet: Flee
             event = await viewer.until(type="event")
             assert (event["name"], event["event"], event["fields"]) == ("porch", "button", {"pressed": True})
         await viewer.until(type="presence", presence="offline", reason="closed")
+
+
+async def test_a_viewer_hears_readings_from_lamps_at_other_gateways_and_from_boards(fleet: Fleet, start: Start) -> None:
+    device, token = await fleet.add("porch")
+    board, _ = await fleet.add("board", 2)
+    here, there = await start(), await start(name="second")
+    async with dialled(here, "/watch") as viewer, lamp_of(there, device, token) as lamp:
+        await watch(viewer, devices="*")
+        await lamp.send("readings", values={"temperature_c": 21.5}, at_ms=5)
+        reading = await viewer.until(type="reading")
+        assert (reading["name"], reading["values"], reading["at_ms"]) == ("porch", {"temperature_c": 21.5}, 5)
+        await readings.report(fleet.store, board.id, {"f": 70.0}, 6)
+        assert (await viewer.until(type="reading", name="board"))["values"] == {"f": 70.0}
 
 
 async def test_a_viewer_sees_only_what_it_watches(fleet: Fleet, gateway: Gateway) -> None:

@@ -10,10 +10,21 @@ import pytest
 
 from espfleet.domain.rooms import new_room
 from espfleet.domain.states import GroupLevel, State
-from espfleet.store import commands, events, levels, registry
+from espfleet.store import commands, events, levels, readings, registry
 from espfleet.store.client import Store, open_store
-from espfleet.store.feed import Beat, CommandSent, EventSent, Feed, LevelsChanged, RegistryChanged, Resync, Topic
+from espfleet.store.feed import (
+    Beat,
+    CommandSent,
+    EventSent,
+    Feed,
+    LevelsChanged,
+    ReadingsSent,
+    RegistryChanged,
+    Resync,
+    Topic,
+)
 from espfleet.store.leases import Lease
+from espfleet.store.readings import TOLD_AT_ONCE, Report
 from espfleet.store.registry import Change
 from tests.store.conftest import Embedded
 
@@ -49,6 +60,18 @@ async def test_changes_of_the_registry_are_told(store: Store, feed: Feed) -> Non
     room = new_room("hall")
     after = await registry.change(store, lambda _: [Change("rooms", "hall", room.to_dict())])
     assert await anext(feed) == RegistryChanged(after.version)
+
+
+async def test_readings_of_many_devices_are_told_together(store: Store, feed: Feed) -> None:
+    await readings.report(store, "3c71bff93720", {"f": 70.5}, 1_000)
+    assert await anext(feed) == ReadingsSent({"3c71bff93720": Report({"f": 70.5}, 1_000)})
+    await readings.tell(store, {f"{number:012x}": Report({"a": number}, 1) for number in range(TOLD_AT_ONCE + 1)})
+    sizes = []
+    for _ in range(2):
+        told = await anext(feed)
+        assert isinstance(told, ReadingsSent)
+        sizes.append(len(told.reports))
+    assert sizes == [TOLD_AT_ONCE, 1]
 
 
 async def test_commands_and_events_are_told(store: Store, feed: Feed) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
-from espfleet.services import groups
-from espfleet.store import events, levels
+from espfleet.services import groups, tokens
+from espfleet.store import events, levels, readings
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
 from espfleet.web import live as live_module
@@ -73,6 +73,30 @@ async def test_a_reader_that_falls_behind_is_cut() -> None:
     assert (live.cut, live.readers) == (1, 0)
 
 
+async def test_what_is_kept_for_those_who_come_back_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "KEPT_BYTES", 1_000)
+    live = Live(None, lambda: NOW_MS)  # type: ignore[arg-type]
+    for _ in range(20):
+        live.tell("readings", {"text": "x" * 100})
+    feed = live.read(f"{live.epoch}-1")
+    assert parse(await anext(feed))[0][2]["resumed"] is False
+    await feed.aclose()
+    feed = live.read(f"{live.epoch}-15")
+    assert parse(await anext(feed))[0][2]["resumed"] is True
+    assert len(parse(await anext(feed))) == 5
+    await feed.aclose()
+
+
+async def test_a_reader_hears_only_the_kinds_it_wants_and_beats() -> None:
+    live = Live(None, lambda: NOW_MS)  # type: ignore[arg-type]
+    for kind in ("levels", "readings", "beat"):
+        live.tell(kind, {})
+    feed = live.read(f"{live.epoch}-0", ["levels"])
+    await anext(feed)
+    assert [kind for _, kind, _ in parse(await anext(feed))] == ["levels", "beat"]
+    await feed.aclose()
+
+
 async def publish(store: Store, group: str, level: int) -> None:
     shard = shard_of(group, store.shards)
     lease = await Lease.take(store, f"s{shard}", "test", 5_000)
@@ -81,8 +105,8 @@ async def publish(store: Store, group: str, level: int) -> None:
     await levels.publish(store, shard, lease.fence, [changed], NOW_MS)
 
 
-async def collect(live: Live, into: list[tuple[str, str, dict[str, object]]]) -> None:
-    async for chunk in live.read():
+async def collect(live: Live, into: list[tuple[str, str, dict[str, object]]], *kinds: str) -> None:
+    async for chunk in live.read(kinds=kinds):
         into.extend(parse(chunk))
 
 
@@ -139,6 +163,39 @@ async def test_levels_that_nobody_keeps_fresh_become_unknown(store: Store, monke
         place = next(number for number, message in enumerate(heard) if "green" in str(message))
         await wait_until(lambda: "no leveler" in str(heard[place:]), timeout_s=8)
     await reader
+
+
+async def test_readings_are_told_together_and_of_each_device_the_newest(store: Store) -> None:
+    live = Live(store, lambda: NOW_MS)
+    heard: list[tuple[str, str, dict[str, object]]] = []
+    async with running(live):
+        reader = asyncio.create_task(collect(live, heard, "readings"))
+        await wait_until(lambda: any(kind == "beat" for _, kind, _ in heard))
+        for number in range(10):
+            await readings.report(store, "3c71bff93720", {"f": number, f"r{number}": 1}, NOW_MS + number)
+        await wait_until(lambda: "r9" in str(heard))
+        told = [data["readings"]["3c71bff93720"] for _, kind, data in heard if kind == "readings"]  # type: ignore[index]
+        assert len(told) < 4
+        assert (told[-1]["at_ms"], told[-1]["values"]["f"]) == (NOW_MS + 9, 9)
+        assert {kind for _, kind, _ in heard} == {"hello", "beat", "readings"}
+    await reader
+
+
+async def test_a_reader_whose_token_ends_is_sent_away(store: Store, web: Web) -> None:
+    await tokens.add(store, name="laptop", role="admin", now_ms=1)
+    token = await tokens.add(store, name="tv", role="viewer", now_ms=1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+    writer.write(f"GET /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"event: hello"), 5)
+    await tokens.remove(store, name="tv")
+    told = await asyncio.wait_for(reader.readuntil(b"\r\n0\r\n\r\n"), 10)
+    assert b"event: registry" not in told
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_kind_that_there_is_not_is_refused(web: Web) -> None:
+    assert (await web.get("/api/live?kinds=levels,dances", 422))["field"] == "kinds"
 
 
 async def test_the_feed_comes_over_http(store: Store, web: Web) -> None:
