@@ -244,6 +244,29 @@ class Cli:
         from espfleet.cli.stream import metrics
 
         metrics()
+    def backup(self, file: str) -> None:
+        """Write everything that people have set up to a file: devices, rooms, groups, targets, jobs, hashes of tokens.
+
+        The file is whole or not there, and only you may read it. Measured data is not in it.
+
+        Args:
+            file: Path of the file; one that is there is replaced.
+        """
+        from espfleet.cli.backups import backup
+
+        backup(file)
+
+    def restore(self, file: str, force: str = "") -> None:
+        """Set the fleet up from a backup: all of it, or nothing.
+
+        Args:
+            file: Path of the file that 'backup' wrote; it may be from an older espfleet.
+            force: --force replaces what is set up already; without it, a fleet that is not empty is left alone.
+        """
+        from espfleet.cli.backups import restore
+
+        restore(file, force == "True")
+
 
     def upload_queued_metrics(self) -> None:
         """Send the metrics that wait, now; the steward does so by itself."""

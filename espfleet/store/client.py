@@ -17,14 +17,14 @@ from typing import Any
 from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError
 
+from espfleet.domain.migration import SCHEMA
 from espfleet.errors import StoreError, StoreTooOldError
+from espfleet.store import tables
 from espfleet.store.connections import Client, connect, disconnect
 from espfleet.store.faults import store_error, translated
 from espfleet.store.keys import Keys
 from espfleet.store.urls import Location, Shape, parse_url
 
-#: Version of the layout of keys; a fleet with a newer one is refused.
-SCHEMA = 1
 DEFAULT_SHARDS = 8
 OLDEST_SERVER = (7, 0)
 #: How long a command may take, in seconds.
@@ -216,7 +216,7 @@ class Store:
 async def open_store(
     url: str, *, name: str, shards: int = DEFAULT_SHARDS, retries: int = 3, keys: Keys | None = None
 ) -> AsyncIterator[Store]:
-    """Open a fleet.
+    """Open a fleet; one that an older espfleet made is brought up to date first.
 
     Args:
         url: Where its Redis is; ``store/urls.py`` lists the forms.
@@ -251,6 +251,8 @@ async def open_store(
             )
         store.shards = settings["shards"]
         yield store
+        if settings["schema"] < SCHEMA:
+            await tables.bring_up_to_date(store)
     finally:
         await store.aclose()
 

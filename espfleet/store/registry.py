@@ -17,14 +17,15 @@ from weakref import WeakKeyDictionary
 from espfleet.domain.devices import Device
 from espfleet.domain.groups import Group
 from espfleet.domain.jobs import Job
+from espfleet.domain.names import shown
 from espfleet.domain.registry import Registry
 from espfleet.domain.rooms import Room
 from espfleet.domain.sensors import Sensor
 from espfleet.domain.targets import Target
-from espfleet.errors import ConflictError
+from espfleet.errors import ConflictError, InvalidError
 from espfleet.store.client import Store
+from espfleet.store.keys import KINDS
 
-KINDS = ("devices", "rooms", "groups", "targets", "tokens", "jobs", "sensors")
 Make = Callable[[Mapping[str, Any]], Any]
 #: A row as it is stored, and what it means.
 Row = tuple[bytes, Any]
@@ -49,7 +50,7 @@ class Change:
     """One row to write.
 
     Attributes:
-        kind: Table of the row, one of ``KINDS``.
+        kind: Table of the row, one of ``keys.KINDS``.
         key: Hardware id of a device, hash of a token, else the name.
         value: The row, or ``None`` to delete it.
     """
@@ -69,6 +70,23 @@ async def load(store: Store) -> Registry:
         known[kind] = _things(table, known[kind], _MAKERS[kind])
     things = {kind: {key: thing for key, (_, thing) in rows.items()} for kind, rows in known.items()}
     return Registry(version=int(found_version or 0), **things)
+
+
+def check(tables: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Registry:
+    """Return the registry that rows mean.
+
+    Raises:
+        InvalidError, KeyError, TypeError, ValueError: If a row means nothing.
+    """
+    made: dict[str, Any] = {
+        kind: {key: make(row) for key, row in tables.get(kind, {}).items()} for kind, make in _MAKERS.items()
+    }
+    for kind, things in made.items():
+        for key, thing in things.items():
+            own = thing.id if kind == "devices" else getattr(thing, "key", thing.name)
+            if own != key:
+                raise InvalidError(f"{shown(key)} is the key of {shown(own)}", field=kind)
+    return Registry(**made)
 
 
 async def latest(store: Store) -> Registry:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from espfleet.domain.migration import SCHEMA
 from espfleet.errors import StoreError
 from espfleet.store.client import Store
 
@@ -21,11 +22,14 @@ async def beat(store: Store, role: str, name: str, info: Mapping[str, Any], ttl_
         Whether Redis knew it: ``False`` at the first beat, after a silence, and after the server was emptied.
 
     Raises:
-        StoreError: If the fleet was emptied and set up anew with another number of shards.
+        StoreError: If the fleet was emptied and set up anew with another number of shards, or brought up to date by a
+            newer espfleet.
     """
     settings = await store.settle()
     if settings["shards"] != store.shards:
         raise StoreError(f"the fleet at {store.url} now has {settings['shards']} shards, not {store.shards}: restart")
+    if settings["schema"] > SCHEMA:
+        raise StoreError(f"the fleet at {store.url} was brought up to date by a newer espfleet: update this one")
     keys = [store.keys.worker(role, name), store.keys.workers(role)]
     text = json.dumps(info, separators=(",", ":"))
     return bool(await store.run("beat_worker", keys, [name, text, ttl_ms, _INDEX_TTL_MS]))

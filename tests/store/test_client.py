@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from espfleet.domain import migration
 from espfleet.errors import StoreError, StoreLoginError, StoreTooOldError, StoreUnavailableError
 from espfleet.store import client
 from espfleet.store.client import Call, Store, open_store
@@ -39,7 +40,7 @@ async def test_the_first_opener_decides_the_number_of_shards(store: Store, redis
 
 
 async def test_a_fleet_of_a_newer_espfleet_is_refused(store: Store) -> None:
-    await store.redis.hset(store.keys.settings(), "schema", client.SCHEMA + 1)
+    await store.redis.hset(store.keys.settings(), "schema", migration.SCHEMA + 1)
     with pytest.raises(StoreError, match=r"was made by a newer espfleet \(schema 2; this one knows 1\): update"):
         async with open_store(store.url, name="test"):
             pass
@@ -117,7 +118,7 @@ async def test_what_somebody_must_see_to_counts_as_unavailable(store: Store) -> 
 
 async def test_settings_are_written_again_after_a_flush(store: Store) -> None:
     await store.redis.flushall()
-    assert await store.settle() == {"schema": client.SCHEMA, "shards": 8}
+    assert await store.settle() == {"schema": migration.SCHEMA, "shards": 8}
     assert await store.redis.hgetall(store.keys.settings()) == {b"schema": b"1", b"shards": b"8"}
 
 

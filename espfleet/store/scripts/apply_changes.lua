@@ -1,5 +1,5 @@
 -- Write rows of the registry, all or none.
--- KEYS: 1 version; 2.. the tables, in the order of registry.KINDS
+-- KEYS: 1 version; 2.. the tables, in the order of keys.KINDS
 -- ARGV: 1 expected version, 2 channel; then for each row: number of its table from 1, key, JSON ("" deletes it)
 -- Returns the new version, or 0 if the version is not the expected one.
 local current = redis.call('GET', KEYS[1]) or '0'

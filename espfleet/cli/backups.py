@@ -1,0 +1,69 @@
+"""Commands that write a backup and set a fleet up from one."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from pathlib import Path
+
+from espfleet.cli import output
+from espfleet.cli.opening import with_store
+from espfleet.cli.words import age, now_ms
+from espfleet.domain.backups import MOST_BYTES
+from espfleet.domain.names import shown
+from espfleet.errors import InvalidError, RefusedError
+from espfleet.services import backups as service
+
+
+def backup(file: str) -> None:
+    """Write a backup; a file that is there already is only replaced by a whole one."""
+    path = Path(file)
+    made, blob = with_store(functools.partial(service.make, now_ms=now_ms()))
+    _write(path, blob)
+    output.say(
+        f"{_spoken(made.counts)} are in {path} ({len(blob)} bytes). It holds hashes of tokens: keep it to yourself.",
+        {"file": str(path), "bytes": len(blob), "schema": made.schema, "rows": made.counts},
+    )
+
+
+def restore(file: str, force: bool) -> None:
+    """Set the fleet up from a backup."""
+    path = Path(file)
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InvalidError(f"{path} is larger than {MOST_BYTES >> 20} MiB: it is no backup", field="file")
+        blob = path.read_bytes()
+    except OSError as exc:
+        raise InvalidError(f"{shown(path)} cannot be read: {exc.strerror}", field="file") from exc
+    done = with_store(functools.partial(service.restore, blob=blob, force=force))
+    made = done.backup
+    instead = f" instead of {_spoken(done.replaced)}" if done.replaced else ""
+    output.say(
+        f"Restored {_spoken(made.counts)}{instead}, as they were {age(made.made_ms, now_ms())} ago.",
+        {"rows": made.counts, "replaced": done.replaced, "made_ms": made.made_ms, "made_by": made.made_by},
+    )
+
+
+def _spoken(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "0 rows"
+
+
+def _write(path: Path, blob: bytes) -> None:
+    """Write a file for its owner only, whole or not at all, also when the machine stops meanwhile."""
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(functools.partial(new.unlink, missing_ok=True))
+            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(blob)
+                stream.flush()
+                os.fsync(stream.fileno())
+            new.replace(path)
+            # The new name is on the disk only once its folder is.
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, folder)
+            os.fsync(folder)
+    except OSError as exc:
+        raise RefusedError(f"{shown(path)} cannot be written: {exc.strerror}") from exc
