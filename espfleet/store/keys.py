@@ -2,8 +2,8 @@
 
 What stands in braces decides the slot on a Cluster; scripts and transactions stay within one pair of braces:
 ``{reg}`` the registry, ``{sN}`` shard N of groups, ``{pN}`` partition N of devices, ``{work}`` workers, ``{lead}``
-duties that one worker has at a time, ``{events}`` what happened, ``{readings}`` what devices report, ``{answers}`` what
-was answered.
+duties that one worker has at a time, ``{events}`` what happened, ``{readings}`` what devices report, ``{tags}`` what
+cameras recognised, ``{answers}`` what was answered.
 """
 
 from __future__ import annotations
@@ -125,6 +125,10 @@ class Keys:
         """Channel: readings as devices report them, each second those of many together."""
         return self._channel("{readings}:channel")
 
+    def visits(self, part: int, device_id: str) -> str:
+        """List, 30 days and cut at 20: when the device came and went, the latest first."""
+        return f"{self.prefix}{{p{part}}}:visits:{device_id}"
+
     def commands_channel(self, part: int) -> str:
         """Channel: commands for the partition's devices."""
         return self._channel(f"{{p{part}}}:commands")
@@ -162,6 +166,32 @@ class Keys:
     def readings_history(self, part: int, device_id: str) -> str:
         """Stream, 24 h and cut at about 2,880 entries: readings of a device, each name at most once a minute."""
         return f"{self.prefix}{{p{part}}}:past:{device_id}"
+
+    # --- cameras
+
+    def picture(self, part: int, device_id: str) -> str:
+        """String, 10 min: newest picture of a camera."""
+        return f"{self.prefix}{{p{part}}}:picture:{device_id}"
+
+    def video(self, part: int, device_id: str) -> str:
+        """Hash, 24 h: counts of a camera's pictures, their size, and the interval it was told."""
+        return f"{self.prefix}{{p{part}}}:video:{device_id}"
+
+    def arrivals(self, part: int, device_id: str) -> str:
+        """List, 1 min and cut at 21: when the latest pictures of a camera came, newest first."""
+        return f"{self.prefix}{{p{part}}}:arrivals:{device_id}"
+
+    def pictures_channel(self, part: int, device_id: str) -> str:
+        """Channel: pictures of one camera, as they come."""
+        return self._channel(f"{{p{part}}}:pictures:{device_id}")
+
+    def tags(self) -> str:
+        """Hash, 24 h: latest AprilTag that each camera recognised."""
+        return f"{self.prefix}{{tags}}:latest"
+
+    def tags_channel(self) -> str:
+        """Channel: AprilTags as cameras recognise them."""
+        return self._channel("{tags}:channel")
 
     # --- metrics
 

@@ -13,12 +13,14 @@ from typing import Any
 
 from espfleet.domain.devices import Dialect, Presence, Reason
 from espfleet.domain.shards import shard_of
+from espfleet.domain.visits import KEPT
 from espfleet.store import events
 from espfleet.store.client import Call, Command, Store
 
 #: Kind of the events this module records.
 EVENT = "presence"
 SESSION_TTL_MS = 7 * 24 * 3_600_000
+VISITS_TTL_MS = 30 * 24 * 3_600_000
 #: Devices in one run of a script: each run keeps the server busy for about a millisecond.
 _AT_ONCE = 500
 
@@ -58,6 +60,7 @@ class PresenceInfo:
         reason: Why it is not live, or ``None``.
         seen_ms: When it was heard last, ms since the epoch, or ``None`` if never.
         since_ms: When its latest session began, or ``None``.
+        up_ms: Since when it is there without a break, or was the last time, or ``None``.
         changed_ms: When its presence changed last, or ``None``.
         gateway, session_id, peer: Of its latest session, or ``""``.
         dialect: What it spoke then, or ``None``.
@@ -68,6 +71,7 @@ class PresenceInfo:
     reason: Reason | None
     seen_ms: int | None = None
     since_ms: int | None = None
+    up_ms: int | None = None
     changed_ms: int | None = None
     gateway: str = ""
     session_id: str = ""
@@ -116,7 +120,7 @@ def _came(store: Store, device_id: str, session: Session) -> Call:
     }
     if session.stays:
         fields["since_ms"] = session.since_ms
-    words: list[str | int] = [device_id, SESSION_TTL_MS]
+    words: list[str | int] = [device_id, SESSION_TTL_MS, VISITS_TTL_MS, KEPT]
     for name, value in fields.items():
         words += [name, value]
     return Call("came", _keys(store, device_id), words)
@@ -165,7 +169,8 @@ async def went(store: Store, device_id: str, session_id: str, reason: Reason) ->
     Returns:
         Whether the device is offline by this: ``False`` if it was, or another session has taken this one's place.
     """
-    gateway = await store.run("went", _keys(store, device_id), [device_id, session_id, reason.value])
+    words: list[str | int] = [device_id, session_id, reason.value, VISITS_TTL_MS, KEPT]
+    gateway = await store.run("went", _keys(store, device_id), words)
     if gateway is None:
         return False
     await _record(store, device_id, Presence.OFFLINE, reason, gateway.decode())
@@ -176,10 +181,13 @@ async def forget(store: Store, device_id: str) -> None:
     """Remove everything known of a device that is no longer registered."""
     part = shard_of(device_id, store.shards)
     keys = store.keys
-    alive, due, session = _keys(store, device_id)
+    alive, due, session, visits = _keys(store, device_id)
     told = [keys.readings(part, device_id), keys.readings_history(part, device_id)]
     board = [keys.board(part, device_id), keys.wishes(part, device_id)]
-    await store.do_all([("DEL", alive, session, *told, *board), ("ZREM", due, device_id)], atomic=True)
+    camera = [keys.picture(part, device_id), keys.video(part, device_id), keys.arrivals(part, device_id)]
+    gone = [alive, session, visits, *told, *board, *camera]
+    await store.do_all([("DEL", *gone), ("ZREM", due, device_id)], atomic=True)
+    await store.do("HDEL", keys.tags(), device_id)
 
 
 async def read_presence(store: Store, device_ids: Iterable[str]) -> dict[str, PresenceInfo]:
@@ -212,7 +220,9 @@ async def sweep(store: Store) -> list[Gone]:
         ids = [device_id.decode() for device_id in replies[part]]
         if ids or replies[store.shards + part]:
             due, *others = _many_keys(store, part, ids)
-            calls.append(Call("sweep", [due, store.keys.gone(part), *others], ids))
+            visits = [store.keys.visits(part, device_id) for device_id in ids]
+            words = [VISITS_TTL_MS, KEPT, *ids]
+            calls.append(Call("sweep", [due, store.keys.gone(part), *others, *visits], words))
     found = [row for rows in await store.run_all(calls) for row in rows]
     return list(await asyncio.gather(*(_bury(store, row) for row in found)))
 
@@ -270,6 +280,7 @@ def _info(alive: int, until_ms: bytes | None, flat: Sequence[bytes]) -> Presence
         reason=reason,
         seen_ms=int(seen_ms),
         since_ms=int(row["since_ms"]),
+        up_ms=int(row.get("up_ms", row["since_ms"])),
         changed_ms=int(row["changed_ms"]),
         gateway=row["gateway"],
         session_id=row["session"],
@@ -291,9 +302,14 @@ def _pieces(ids: Sequence[str]) -> list[Sequence[str]]:
     return [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
 
 
-def _keys(store: Store, device_id: str) -> tuple[str, str, str]:
-    part = shard_of(device_id, store.shards)
-    return store.keys.alive(part, device_id), store.keys.due(part), store.keys.session(part, device_id)
+def _keys(store: Store, device_id: str) -> tuple[str, str, str, str]:
+    part, keys = shard_of(device_id, store.shards), store.keys
+    return (
+        keys.alive(part, device_id),
+        keys.due(part),
+        keys.session(part, device_id),
+        keys.visits(part, device_id),
+    )
 
 
 def _many_keys(store: Store, part: int, device_ids: Iterable[str]) -> list[str]:

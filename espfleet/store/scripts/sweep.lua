@@ -1,23 +1,30 @@
 -- Find devices whose time has run out, and remember them until their going is recorded.
--- KEYS: 1 due, 2 gone; then for each device: alive, session
--- ARGV: for each device: id
+-- KEYS: 1 due, 2 gone; then for each device: alive, session; then for each device: visits
+-- ARGV: 1 lifetime of visits in ms, 2 how many visits to keep; then for each device: id
 -- Returns all that are remembered, each as "id, when its time ran out in ms, reason, gateway" with spaces between.
 local now = redis.call('TIME')
 now = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
-for i = 1, #ARGV do
-  local id, alive, session = ARGV[i], KEYS[2 * i + 1], KEYS[2 * i + 2]
+local count = #ARGV - 2
+for i = 1, count do
+  local id, alive, session, visits = ARGV[i + 2], KEYS[2 * i + 1], KEYS[2 * i + 2], KEYS[2 * count + 2 + i]
   local till = redis.call('ZSCORE', KEYS[1], id)
   local left = redis.call('PTTL', alive)
   if till and left > 0 then
     redis.call('ZADD', KEYS[1], now + left, id)
   elseif till then
     redis.call('ZREM', KEYS[1], id)
-    local presence, gateway, watchdog = unpack(redis.call('HMGET', session, 'presence', 'gateway', 'watchdog_ms'))
+    local presence, gateway, watchdog, up =
+      unpack(redis.call('HMGET', session, 'presence', 'gateway', 'watchdog_ms', 'up_ms'))
     if presence and presence ~= 'offline' then
       -- A gateway that lives says that a device is late before its time is out; one that died cannot.
       local reason = presence == 'late' and 'silent' or 'gateway gone'
       redis.call('HSET', session, 'presence', 'offline', 'reason', reason, 'changed_ms', now,
         'seen_ms', string.format('%.0f', till - watchdog))
+      if up then
+        redis.call('LPUSH', visits, up .. ' ' .. string.format('%.0f', till))
+        redis.call('LTRIM', visits, 0, ARGV[2] - 1)
+        redis.call('PEXPIRE', visits, ARGV[1])
+      end
       redis.call('ZADD', KEYS[2], till, id .. ' ' .. string.format('%.0f', till) .. ' ' ..
         string.gsub(reason, ' ', '_') .. ' ' .. gateway)
     end
