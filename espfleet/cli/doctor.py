@@ -7,9 +7,10 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from espfleet.cli import output
 from espfleet.cli.opening import fleet_url, home
@@ -137,6 +138,17 @@ def _redis(given: Settings) -> Iterator[Finding]:
         yield Finding("Redis", Verdict.BAD, str(exc), "unset REDIS_URL for the embedded server, or mend what it says")
 
 
+def _losses(role: str, infos: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Yield a note where samples never became part of a level: they were given up, or cut off before they were read."""
+    figure, what, fix = {
+        "prober": ("dropped", "samples given up while Redis was away", "fine after an outage; else look at Redis"),
+        "leveler": ("gaps", "entries of samples cut off before they were read", "run more levelers, or on faster ones"),
+    }.get(role, ("", "", ""))
+    count = sum(int(info.get(figure, 0)) for info in infos)
+    if count:
+        yield Finding("samples", Verdict.NOTE, f"{count} {what}, since these workers began", fix)
+
+
 async def _ask_redis(url: str, given: Settings) -> list[Finding]:
     found = []
     async with open_store(url, name="doctor", shards=given.shards) as store:
@@ -153,9 +165,10 @@ async def _ask_redis(url: str, given: Settings) -> list[Finding]:
             found.append(Finding("clock", Verdict.FINE, f"{off_ms} ms from the clock of Redis"))
         try:
             for role in ROLES:
-                names = await workers.alive(store, role)
-                if names:
-                    found.append(Finding(role, Verdict.FINE, f"{len(names)} running"))
+                running = await workers.alive(store, role)
+                if running:
+                    found.append(Finding(role, Verdict.FINE, f"{len(running)} running"))
+                    found += _losses(role, running.values())
                 else:
                     found.append(Finding(role, Verdict.NOTE, "none is running", f"./espcli up, or ./espcli run {role}"))
         except StoreError as exc:

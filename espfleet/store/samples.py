@@ -226,9 +226,15 @@ class ShardReader:
         return [_entry(entry_id, fields) for entry_id, fields in entries]
 
     def _note_gap(self, entries: int) -> None:
-        if entries > 0:
-            self.gaps += entries
-            logger.warning("shard %d: %d entries were cut off the stream before they were read", self.shard, entries)
+        if entries <= 0:
+            return
+        if not self.gaps:
+            logger.warning(
+                "shard %d: %d entries were cut off the stream before they were read; further ones are only counted, "
+                "see './espcli doctor'",
+                *(self.shard, entries),
+            )
+        self.gaps += entries
 
     def _doubt(self) -> None:
         """A read broke; its entries may count as delivered."""

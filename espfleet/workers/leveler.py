@@ -50,6 +50,8 @@ class Leveler:
         self._leaving: set[int] = set()
         self._samples = 0
         self._lag_ms = 0
+        #: Entries that were cut off before they were read, of shards that were given up since.
+        self._gaps = 0
 
     async def run(self) -> None:
         """Publish levels for ever."""
@@ -74,6 +76,7 @@ class Leveler:
             "shards": sorted(self._shards),
             "samples": self._samples,
             "lag_ms": self._lag_ms,
+            "gaps": self._gaps + sum(shard.reader.gaps for shard in self._shards.values()),
             "memory": asdict(self._memory),
         }
 
@@ -93,7 +96,8 @@ class Leveler:
 
     async def _after_outage(self) -> None:
         """Begin anew: Redis may have lost what it knew, and samples may have come meanwhile."""
-        self._shards.clear()
+        for number in list(self._shards):
+            self._forget(number)
 
     async def _work(self) -> None:
         """Read new samples of the shards that are mine, publish what they change, acknowledge."""
@@ -120,7 +124,7 @@ class Leveler:
         except LeaseLostError as exc:
             logger.warning("%s", exc)
             self._leases.pop(shard.number, None)
-            self._shards.pop(shard.number, None)
+            self._forget(shard.number)
             return
         await shard.reader.ack([entry.entry_id for entry in entries])
         shard.due_s = time.monotonic() + AGE_S
@@ -130,15 +134,15 @@ class Leveler:
         # Only here, where no read is under way: what came by it after the release would be lost to the next owner.
         while self._leaving:
             number = self._leaving.pop()
-            self._shards.pop(number, None)
+            self._forget(number)
             if (given_up := self._leases.pop(number, None)) is not None:
                 await given_up.release()
         for number in set(self._shards) - set(self._leases):
             logger.info("shard %d is no longer mine", number)
-            del self._shards[number]
+            self._forget(number)
         for number, shard in list(self._shards.items()):
             if self._leases[number].fence != shard.fence:
-                del self._shards[number]
+                self._forget(number)
         if await registry.version(self._store) != self._registry.version:
             self._registry = await registry.load(self._store)
             for shard in self._shards.values():
@@ -146,6 +150,12 @@ class Leveler:
         for number, lease in list(self._leases.items()):
             if number not in self._shards:
                 self._shards[number] = await self._open(number, lease)
+
+    def _forget(self, number: int) -> None:
+        """Drop a shard, but not the count of what its stream lost."""
+        shard = self._shards.pop(number, None)
+        if shard is not None:
+            self._gaps += shard.reader.gaps
 
     async def _open(self, number: int, lease: Lease) -> Shard:
         reader = ShardReader(self._store, number, self._name)

@@ -29,7 +29,6 @@ class Shard:
         fence: Number of the take-over; the store refuses writes with an older one.
         reader: Reads the shard's stream.
         due_s: When its levels are to be looked at again even without samples, monotonic clock.
-        gaps: Entries that were trimmed before they were read.
     """
 
     def __init__(self, store: Store, number: int, fence: int, reader: ShardReader, memory: Memory) -> None:
