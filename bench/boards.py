@@ -38,7 +38,8 @@ WARM_S = 8
 RESETS = 6
 SEED = 42
 DEVICE = "3c71bff93720"
-ROUNDS, CYCLES, WAITERS = 9, 300, 50
+ROUNDS, CYCLES = 15, 200
+WAITERS, CROWDS = 50, 3
 POINTS, POINT_ROUNDS = 20_000, 5
 
 
@@ -203,12 +204,15 @@ async def locking(store: Store) -> tuple[list[float], list[float], list[float], 
         async with locks.locked(store, DEVICE, wait_ms=30_000):
             await asyncio.sleep(0.001)
 
-    began_s = time.perf_counter()
-    await asyncio.gather(*(peer_waits() for _ in range(WAITERS)))
-    middle_s = time.perf_counter()
-    await asyncio.gather(*(we_wait() for _ in range(WAITERS)))
-    end_s = time.perf_counter()
-    return ours, peers, [end_s - middle_s], [middle_s - began_s]
+    ours_s, peers_s = [], []
+    for _ in range(CROWDS):
+        began_s = time.perf_counter()
+        await asyncio.gather(*(peer_waits() for _ in range(WAITERS)))
+        middle_s = time.perf_counter()
+        await asyncio.gather(*(we_wait() for _ in range(WAITERS)))
+        ours_s.append(time.perf_counter() - middle_s)
+        peers_s.append(middle_s - began_s)
+    return ours, peers, ours_s, peers_s
 
 
 def child(*words: str) -> subprocess.Popen[str]:

@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError
 from espfleet.domain.migration import SCHEMA
 from espfleet.errors import StoreError, StoreTooOldError
 from espfleet.store import tables
-from espfleet.store.connections import Client, connect, disconnect
+from espfleet.store.connections import Client, Line, connect, disconnect
 from espfleet.store.faults import store_error, translated
 from espfleet.store.keys import Keys
 from espfleet.store.urls import Location, Shape, parse_url
@@ -69,6 +69,7 @@ class Store:
         self.shards = shards
         self.redis: Any = client
         self._location = location
+        self._line = Line(client)
         self._waiting: Client | None = None
         self._opening = asyncio.Lock()
         self._turn = asyncio.Semaphore(_AT_ONCE)
@@ -128,7 +129,7 @@ class Store:
         async with self._turn:
             with translated(self.url):
                 try:
-                    return await self.redis.execute_command("EVALSHA", digest, len(keys), *keys, *args)
+                    return await self._line.ask("EVALSHA", digest, len(keys), *keys, *args)
                 except NoScriptError:
                     return await self.redis.execute_command("EVAL", text, len(keys), *keys, *args)
 
@@ -250,9 +251,9 @@ async def open_store(
                 f"{SCHEMA}): update this one"
             )
         store.shards = settings["shards"]
-        yield store
         if settings["schema"] < SCHEMA:
             await tables.bring_up_to_date(store)
+        yield store
     finally:
         await store.aclose()
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
@@ -58,10 +66,73 @@ def connect(location: Location, name: str, *, retries: int, connect_within_s: fl
 
 def _pool(location: Location, options: dict[str, Any]) -> ConnectionPool:
     if location.path is not None:
-        return ConnectionPool(UnixDomainSocketConnection, path=location.path, **options)
+        return ConnectionPool(_SocketConnection, path=location.path, **options)
     host, port = location.hosts[0]
-    kind = SSLConnection if location.tls else Connection
+    kind = _TlsConnection if location.tls else _TcpConnection
     return ConnectionPool(kind, host=host, port=port, **options, **location.tls_options)
+
+
+class _Prompt(AbstractConnection):
+    """Sends without a task of its own, which costs as much as the sending."""
+
+    async def ask(self, packed: bytes) -> Any:
+        """Send a packed command and return its reply."""
+        if not self.is_connected:
+            await self.connect()  # type: ignore[no-untyped-call]
+        assert self._writer is not None
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                self._writer.write(packed)
+                await self._writer.drain()
+        except BaseException:
+            # Half of it may be sent.
+            await self.disconnect(nowait=True)
+            raise
+        return await self.read_response()
+
+
+class _TcpConnection(_Prompt, Connection):
+    pass
+
+
+class _TlsConnection(_Prompt, SSLConnection):
+    pass
+
+
+class _SocketConnection(_Prompt, UnixDomainSocketConnection):
+    pass
+
+
+class Line:
+    """Sends commands whose replies are wanted as the server gives them: scripts.
+
+    On one server it needs half the time of the client's own ``execute_command``, which packs words in Python, keeps
+    figures that nobody reads, and gives its connection back each time. It connects and tries again as that does.
+
+    Args:
+        client: Whose server; its pool knows all connections, and closes them.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._pool = getattr(client, "connection_pool", None)
+        #: As many as were ever needed at once.
+        self._free: list[Any] = []
+
+    async def ask(self, *words: str | bytes | int | float) -> Any:
+        """Send one command and return its reply."""
+        if self._pool is None or not issubclass(self._pool.connection_class, _Prompt):
+            return await self._client.execute_command(*words)
+        packed = pack_command(words)  # type: ignore[arg-type]
+        connection = self._free.pop() if self._free else await self._pool.get_connection()
+        try:
+            # It may have been closed by the server since it was used last.
+            await self._pool.ensure_connection(connection)
+            return await connection.retry.call_with_retry(
+                lambda: connection.ask(packed), lambda _: connection.disconnect()
+            )
+        finally:
+            self._free.append(connection)
 
 
 async def disconnect(client: Client) -> None:

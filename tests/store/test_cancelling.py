@@ -37,3 +37,14 @@ async def test_a_cancelled_task_can_still_tidy_up(store: Store) -> None:
     await asyncio.wait({task}, timeout=5)
     assert task.cancelled()
     assert tidied == [True]
+
+
+async def test_a_script_that_is_cancelled_leaves_no_reply_to_the_next_one(store: Store) -> None:
+    """Whatever moment it is cancelled in, the others on the same connection get their own answers."""
+    for steps in range(60):
+        asked = asyncio.create_task(store.run("atomic", ("a",), (2, "ECHO", f"old-{steps}")))
+        for _ in range(steps % 20):
+            await asyncio.sleep(0)
+        asked.cancel()
+        assert await store.run("atomic", ("a",), (2, "ECHO", f"new-{steps}")) == [f"new-{steps}".encode()]
+        await asyncio.gather(asked, return_exceptions=True)

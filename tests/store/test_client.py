@@ -15,6 +15,7 @@ from espfleet.domain import migration
 from espfleet.errors import StoreError, StoreLoginError, StoreTooOldError, StoreUnavailableError
 from espfleet.store import client
 from espfleet.store.client import Call, Store, open_store
+from tests.conftest import wait_until
 from tests.store.conftest import free_ports, serving
 
 
@@ -62,11 +63,25 @@ async def test_no_connection_stays_open(store: Store) -> None:
 
     async with open_store(store.url, name="guest") as guest:
         await guest.wait("BLPOP", "nothing", 0.01)
+        await guest.run("lock", ("free",), ("leave", "nobody:1", 0))
         assert "espfleet-guest" in await names()
-    assert "espfleet-guest" not in await names()
+
+    async def are_gone() -> bool:
+        return "espfleet-guest" not in await names()
+
+    await wait_until(are_gone)
 
 
 # --- commands and scripts
+
+
+async def test_a_script_runs_on_a_new_connection_where_the_server_closed_the_old_one(store: Store) -> None:
+    """Also for one who does not try anything twice."""
+    async with open_store(store.url, name="once", retries=0) as once:
+        for _ in range(2):
+            assert await once.run("lock", ("free",), ("leave", "nobody:1", 0)) == [0, 0]
+            assert await store.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await asyncio.sleep(0.05)
 
 
 async def test_more_at_once_than_there_are_connections(store: Store) -> None:

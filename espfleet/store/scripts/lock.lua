@@ -8,23 +8,38 @@
 -- if the asker had it.
 local key = KEYS[1]
 local what, token = ARGV[1], ARGV[2]
-local holder = redis.call('GET', key)
-local queue, alive = key .. ':queue', key .. ':until'
-if what == 'release' and redis.call('EXISTS', queue) == 0 then
+local queue = key .. ':queue'
+local waited_for = redis.call('EXISTS', queue) == 1
+if what == 'release' and not waited_for then
   -- Nearly always.
-  return {holder == token and redis.call('DEL', key) or 0, 0}
+  return {redis.call('GET', key) == token and redis.call('DEL', key) or 0, 0}
 end
-local time = redis.call('TIME')
-local now_us = time[1] * 1000000 + time[2]
+local function time_us()
+  local now = redis.call('TIME')
+  return now[1] * 1000000 + now[2]
+end
+
+local function fence()
+  local number = redis.call('INCR', key .. ':fence')
+  if number == 1 then
+    -- From the time on: so it grows also after it was forgotten.
+    number = time_us()
+    redis.call('SET', key .. ':fence', string.format('%.0f', number))
+  end
+  redis.call('PEXPIRE', key .. ':fence', 86400000)
+  return number
+end
+
+if what == 'take' and not waited_for and redis.call('SET', key, token, 'NX', 'PX', string.match(token, '%d+$')) then
+  return {fence(), 0}
+end
+local now_us = time_us()
 local now = math.floor(now_us / 1000)
+local alive = key .. ':until'
 
 local function grant(who)
-  -- At least the time: so it grows also after it was forgotten.
-  local fence = math.max(tonumber(redis.call('GET', key .. ':fence') or '0') + 1, now_us)
-  fence = string.format('%.0f', fence)
-  redis.call('SET', key .. ':fence', fence, 'PX', 86400000)
-  redis.call('SET', key, who, 'PX', string.match(who, '(%d+)$'))
-  return fence
+  redis.call('SET', key, who, 'PX', string.match(who, '%d+$'))
+  return fence()
 end
 
 local function hand_on()
@@ -36,19 +51,17 @@ local function hand_on()
   if first and first ~= token then
     redis.call('ZREM', queue, first)
     redis.call('ZREM', alive, first)
-    redis.call('RPUSH', key .. ':turn:' .. first, grant(first))
+    redis.call('RPUSH', key .. ':turn:' .. first, string.format('%.0f', grant(first)))
     redis.call('PEXPIRE', key .. ':turn:' .. first, 5000)
   end
 end
 
+local holder = redis.call('GET', key)
 if what == 'take' then
   if holder == token then
     return {redis.call('GET', key .. ':fence'), 0}
   end
   if not holder then
-    if redis.call('EXISTS', queue) == 0 then
-      return {grant(token), 0}
-    end
     hand_on()
     if redis.call('EXISTS', key) == 0 then
       redis.call('ZREM', queue, token)
@@ -62,7 +75,7 @@ if what == 'take' then
     redis.call('PEXPIRE', queue, 60000)
     redis.call('PEXPIRE', alive, 60000)
   end
-  return {'0', redis.call('PTTL', key)}
+  return {0, redis.call('PTTL', key)}
 end
 if what == 'leave' then
   redis.call('ZREM', queue, token)
@@ -73,6 +86,6 @@ if holder == token then
   if redis.call('EXISTS', queue) == 1 then
     hand_on()
   end
-  return {'1', 0}
+  return {1, 0}
 end
-return {'0', 0}
+return {0, 0}
