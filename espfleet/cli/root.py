@@ -66,15 +66,20 @@ class Cli:
 
         simulate(count, room, dialect)
 
-    def run(self, worker: str) -> None:
+    def run(self, worker: str, processes: str = "1", drain: str = "0", share_port: str = "0") -> None:
         """Run one worker until Ctrl-C; any number of each may run, on any machine with the same REDIS_URL.
+
+        Example: ./espcli run gateway --processes 2 --drain 10
 
         Args:
             worker: prober, leveler, gateway, web, steward or lamps (the simulated lamps of this fleet).
+            processes: How many gateways (on one port), probers or levelers; SIGHUP replaces them one by one.
+            drain: Seconds that a gateway may take, when it is told to stop, to hand its lamps over to others.
+            share_port: Port that this gateway shares with others of the same user; 0 for SERVER_PORT alone.
         """
         from espfleet.cli.run import run
 
-        run(worker)
+        run(worker, processes, drain, share_port)
 
     def register(
         self, ip: str, name: str, room: str = "", id: str = "", dialect: str = "", new_token: str = ""
@@ -239,11 +244,6 @@ class Cli:
 
         return TokenCommands(name)
 
-    def metrics(self) -> None:
-        """List the figures of this moment, as Datadog and Prometheus get them."""
-        from espfleet.cli.stream import metrics
-
-        metrics()
     def backup(self, file: str) -> None:
         """Write everything that people have set up to a file: devices, rooms, groups, targets, jobs, hashes of tokens.
 
@@ -267,6 +267,11 @@ class Cli:
 
         restore(file, force == "True")
 
+    def metrics(self) -> None:
+        """List the figures of this moment, as Datadog and Prometheus get them."""
+        from espfleet.cli.stream import metrics
+
+        metrics()
 
     def upload_queued_metrics(self) -> None:
         """Send the metrics that wait, now; the steward does so by itself."""

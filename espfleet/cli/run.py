@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from espfleet import logs
 from espfleet.cli.opening import datadog, fleet_url, gateway_url, settings
 from espfleet.cli.stopping import run_until_told
-from espfleet.domain.names import nearest, shown
+from espfleet.domain.names import check_number, check_whole, nearest, shown
 from espfleet.errors import InvalidError, StoreError
 from espfleet.settings import Settings
 from espfleet.store.client import Store, open_store
@@ -48,7 +49,7 @@ async def _leveler(store: Store, given: Settings) -> None:
     await Leveler(store, worker_name(), memory).run()
 
 
-async def _gateway(store: Store, given: Settings) -> None:
+async def _gateway(store: Store, given: Settings, share_port: int = 0, drain_s: float = 0.0) -> None:
     from espfleet.gateway.server import GatewaySettings, run_gateway
 
     await run_gateway(
@@ -56,7 +57,9 @@ async def _gateway(store: Store, given: Settings) -> None:
         GatewaySettings(
             name=worker_name(),
             host=given.server_host,
-            port=given.server_port,
+            port=share_port or given.server_port,
+            share_port=bool(share_port),
+            drain_ms=round(drain_s * 1_000),
             keepalive_ms=given.keepalive_ms,
             watchdog_ms=given.watchdog_ms,
             period_ms=given.period_ms,
@@ -115,28 +118,50 @@ WORKERS: dict[str, Work] = {
 }
 
 
-def run(worker: str) -> None:
+def run(worker: str, processes: str = "1", drain: str = "0", share_port: str = "0") -> None:
     """Run one worker until it is told to stop.
 
+    Args:
+        worker: Which one.
+        processes: How many of it, 1 to 64.
+        drain: How long a gateway may take to hand its lamps over when it is told to stop, 0 to 3600 s.
+        share_port: The port that a gateway shares with others of this user on this machine; 0 for its own.
+
     Raises:
-        InvalidError: If there is no such worker.
+        InvalidError: If there is no such worker, or an option cannot be used.
         StoreError: If Redis cannot be used at the start; later it is waited for.
     """
     if worker not in WORKERS:
         close = nearest(worker, WORKERS)
         hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(WORKERS)}"
         raise InvalidError(f"there is no worker {shown(worker)}; {hint}", field="worker")
+    count = check_whole(processes, "processes", 1, 64)
+    drain_s = check_number(drain, "drain", 0, 3_600, "s")
+    port = check_whole(share_port, "share_port", 0, 65_535)
+    if worker != "gateway" and (drain_s or port):
+        raise InvalidError(
+            f"{worker} has no lamps to hand over and no port to share: --drain and --share_port are for gateway",
+            field="drain",
+        )
     given = settings()
     logs.set_up(worker, given.log_level)
+    if count > 1:
+        from espfleet.cli.processes import run_processes
+
+        run_processes(worker, given, count, drain_s)
+        return
+    work = WORKERS[worker]
+    if worker == "gateway":
+        work = functools.partial(_gateway, share_port=port, drain_s=drain_s)
     with fleet_url(given) as url:
-        run_until_told(lambda: _worker(worker, url, given))
+        run_until_told(lambda: _worker(worker, work, url, given), drain_s)
 
 
-async def _worker(worker: str, url: str, given: Settings) -> None:
+async def _worker(worker: str, work: Work, url: str, given: Settings) -> None:
     async with open_store(url, name=worker, shards=given.shards, retries=0) as store, asyncio.TaskGroup() as tasks:
         if given.redis_url is None:
             tasks.create_task(keep_server(given), name="embedded server")
-        tasks.create_task(_awaited(WORKERS[worker](store, given)), name=worker)
+        tasks.create_task(_awaited(work(store, given)), name=worker)
 
 
 async def _awaited(work: Awaitable[None]) -> None:

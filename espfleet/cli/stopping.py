@@ -16,15 +16,20 @@ SUPERVISED = "ESPFLEET_SUPERVISED"
 AGAIN_S = 1.2
 
 
-def run_until_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run ``work`` until it ends, or Ctrl-C, SIGTERM or the end of `up` stops it; failures come out one by one."""
+def run_until_told(work: Callable[[], Coroutine[Any, Any, None]], patience_s: float = 0.0) -> None:
+    """Run ``work`` until it ends, or Ctrl-C, SIGTERM or the end of `up` stops it; failures come out one by one.
+
+    Args:
+        work: Makes the coroutine; it is cancelled when it is to stop, and again when told a second time.
+        patience_s: How long it may take to come to its end before it is cancelled again unasked.
+    """
     try:
-        asyncio.run(_until_told(work))
+        asyncio.run(_until_told(work, patience_s))
     except BaseExceptionGroup as group:
         raise _first(group) from None
 
 
-async def _until_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def _until_told(work: Callable[[], Coroutine[Any, Any, None]], patience_s: float) -> None:
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
@@ -33,7 +38,13 @@ async def _until_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     def stop() -> None:
         if not told.is_set():
             told.set()
-            cancel()
+            task.cancel()
+            loop.call_later(patience_s + AGAIN_S, cancel)
+
+    def stop_now() -> None:
+        if told.is_set():
+            task.cancel()
+        stop()
 
     def cancel() -> None:
         # A cancellation that comes while a connection is being made can get lost on its way up.
@@ -41,7 +52,7 @@ async def _until_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         loop.call_later(AGAIN_S, cancel)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop_now)
     if os.environ.get(SUPERVISED):
         loop.add_reader(sys.stdin.fileno(), _at_end_of_stdin, stop)
     try:

@@ -8,18 +8,16 @@ import fcntl
 import logging
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from espfleet import logs
+from espfleet.cli.children import WATCH_S, Child, end
 from espfleet.cli.opening import fleet_url, settings, web_url
 from espfleet.cli.run import keep_server
 from espfleet.cli.simulate import add_demo, load
-from espfleet.cli.stopping import SUPERVISED, run_until_told
+from espfleet.cli.stopping import run_until_told
 from espfleet.cli.words import level_word, now_ms
 from espfleet.domain.devices import Presence
 from espfleet.errors import StartError, StoreError
@@ -30,46 +28,7 @@ from espfleet.store.client import Store, open_store
 logger = logging.getLogger(__name__)
 
 WORKERS = ("prober", "leveler", "gateway", "steward", "web")
-#: Children get this long to end by themselves.
-STOP_S = 1.5
-#: A worker that dies is started again at once; one that dies again and again, after up to this time.
-LONGEST_PAUSE_S = 5.0
-#: A worker that ran so long is healthy.
-HEALTHY_S = 10.0
 REPORT_S = 60.0
-WATCH_S = 0.1
-
-
-@dataclass
-class Child:
-    """A worker process and how it fares."""
-
-    worker: str
-    process: subprocess.Popen[bytes] | None = None
-    started_s: float = 0.0
-    again_s: float = 0.0
-    pause_s: float = field(default=0.0)
-
-    def start(self, now_s: float) -> None:
-        """Start the process; its stdin ends with ours, whatever happens to us."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "espfleet", "run", self.worker],
-            stdin=subprocess.PIPE,
-            env={**os.environ, SUPERVISED: "1", "PYTHONPATH": str(Path(__file__).parents[2])},
-            start_new_session=True,
-        )
-        self.started_s = now_s
-
-    def look(self, now_s: float) -> None:
-        """Start the process again if it has ended and it is time."""
-        if self.process is not None and (code := self.process.poll()) is not None:
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            self.pause_s = 0.0 if now_s - self.started_s > HEALTHY_S else min(self.pause_s * 2 + 0.2, LONGEST_PAUSE_S)
-            logger.warning("%s has ended (%s); starting it again", self.worker, how)
-            self.process = None
-            self.again_s = now_s + self.pause_s
-        if self.process is None and now_s >= self.again_s:
-            self.start(now_s)
 
 
 def up(demo: bool | None) -> None:
@@ -139,7 +98,7 @@ async def _up(url: str, given: Settings, demo: bool | None) -> None:
                 if given.redis_url is None:
                     tasks.create_task(keep_server(given), name="embedded server")
         finally:
-            _stop(children)
+            end(children)
             _say("Stopped.")
 
 
@@ -167,7 +126,7 @@ async def _watch(children: list[Child], given: Settings) -> None:
             children.append(lamps)
         elif lamps in children and not load(given):
             children.remove(lamps)
-            _stop([lamps])
+            end([lamps])
             lamps.process = None
         for child in children:
             child.look(time.monotonic())
@@ -192,23 +151,6 @@ async def _summary(store: Store) -> str:
     there = ", ".join(f"{presences.count(one)} {one.value}" for one in Presence if presences.count(one)) or "none yet"
     shown = ", ".join(levels[:6]) + (f" and {len(levels) - 6} more" if levels[6:] else "")
     return f"{time.strftime('%H:%M:%S')}  levels: {shown or 'none yet'}; lamps: {there}"
-
-
-def _stop(children: list[Child]) -> None:
-    """End all children: kindly, then not."""
-    running = [child.process for child in children if child.process is not None]
-    for process in running:
-        process.terminate()
-    until_s = time.monotonic() + STOP_S
-    for process in running:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, until_s - time.monotonic()))
-    for process in running:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
 
 
 def _say(line: str) -> None:

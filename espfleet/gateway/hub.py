@@ -90,6 +90,7 @@ class Hub:
         self._contests = Contests(settings.limits.ping_ms, journal.stays)
         self._number = 0
         self._stopping = False
+        self._handing_over: list[Session] | None = None
 
     @property
     def registry(self) -> Registry:
@@ -111,7 +112,8 @@ class Hub:
         device = session.device
         del self.sessions[device.id]
         self._stages.leave(session)
-        self._journal.went(session, reason)
+        if self._handing_over is None or reason is not Reason.GATEWAY:
+            self._journal.went(session, reason)
         logger.info("%s has gone: %s", device.name, reason.value)
         newcomer = self._contests.end(session)
         if newcomer is not None:
@@ -265,6 +267,19 @@ class Hub:
         self._stages.stop()
         for session, retry_ms in zip(list(self.sessions.values()), spread(len(self.sessions)), strict=True):
             session.connection.close(CloseCode.RESTARTING, restart_reason(retry_ms), Reason.GATEWAY)
+
+    def hand_over(self, most: int) -> int:
+        """Send up to ``most`` sessions to other gateways; return how many are still here.
+
+        Nobody is told that they went: whoever is not back when its watchdog runs out is offline by that.
+        """
+        self._stopping = True
+        if self._handing_over is None:
+            self._handing_over = list(self.sessions.values())
+        for session in self._handing_over[:most]:
+            session.connection.close(CloseCode.RESTARTING, restart_reason(0), Reason.GATEWAY)
+        del self._handing_over[:most]
+        return len(self.sessions)
 
     def _is_late(self, session: Session, silent_s: float) -> None:
         session.presence = Presence.LATE

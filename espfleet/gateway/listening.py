@@ -66,7 +66,7 @@ async def _sockets(settings: GatewaySettings) -> list[socket.socket]:
     for family, kind, protocol, _, address in dict.fromkeys(found):
         listener = socket.socket(family, kind, protocol)
         try:
-            _prepare(listener)
+            _prepare(listener, settings.share_port)
             # With port 0 the first socket chooses, and the others follow.
             chosen = listeners[0].getsockname()[1] if listeners and not port else port
             listener.bind((address[0], chosen, *address[2:]))
@@ -84,9 +84,11 @@ async def _sockets(settings: GatewaySettings) -> list[socket.socket]:
     return listeners
 
 
-def _prepare(listener: socket.socket) -> None:
+def _prepare(listener: socket.socket, share_port: bool) -> None:
     listener.setblocking(False)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if share_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if listener.family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     # Connections inherit both.

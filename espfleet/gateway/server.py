@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import resource
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,7 +18,7 @@ from espfleet.gateway.admission import Admission
 from espfleet.gateway.commands import Commands
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.following import Follower
-from espfleet.gateway.hub import RETRY_FROM_MS, Hub
+from espfleet.gateway.hub import CONNECTS_PER_S, RETRY_FROM_MS, Hub
 from espfleet.gateway.journal import FleetJournal
 from espfleet.gateway.levels import LevelBoard
 from espfleet.gateway.listening import listen, port_of
@@ -41,6 +42,8 @@ TICKS_A_WATCHDOG = 12
 #: How long clients may take to leave, and Redis to be told of it, when the gateway stops.
 LEAVE_S = 1.0
 TELL_S = 0.5
+#: Between two slices of lamps that are handed over.
+SLICE_S = 0.02
 
 
 async def run_gateway(store: Store, settings: GatewaySettings, started: Callable[[int], None] | None = None) -> None:
@@ -66,6 +69,7 @@ class Gateway:
     def __init__(self, store: Store, settings: GatewaySettings) -> None:
         self._store = store
         self._settings = settings
+        self._servers: list[asyncio.Server] = []
         self._attendance = Attendance(store, settings)
         self._reports = Reports(store)
         self._viewers = Viewers(settings, self._level_of, partial(presence.read_presence, store))
@@ -77,9 +81,9 @@ class Gateway:
         self._follower = Follower(store, settings.name, self._hub, self._viewers, self._commands, self._admission, news)
 
     async def run(self, started: Callable[[int], None] | None) -> None:
-        """Serve until cancelled."""
-        try:
-            await run_together(
+        """Serve until cancelled, then hand the lamps over if there is time for it."""
+        work = asyncio.create_task(
+            run_together(
                 {
                     "follow the feed": self._follower.follow_feed(),
                     "follow the registry": self._follower.follow_registry(),
@@ -89,22 +93,45 @@ class Gateway:
                     "serve": self._serve(started),
                     "keep house": self._keep_house(),
                 }
-            )
+            ),
+            name="gateway",
+        )
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if self._settings.drain_ms and not work.done():
+                await self._hand_over()
+            raise
         finally:
+            work.cancel()
+            await asyncio.wait([work])
             await self._leave()
+
+    async def _hand_over(self) -> None:
+        """Take no more lamps, and send away who is here a few at a time, to come back to another gateway at once."""
+        for server in self._servers:
+            server.close()
+        count, drain_s = len(self._hub.sessions), self._settings.drain_ms / 1_000
+        over_s = min(drain_s, count / CONNECTS_PER_S)
+        slice_size = math.ceil(count * SLICE_S / over_s) if over_s else count
+        logger.info("the gateway hands over %d lamps", count)
+        for _ in range(math.ceil(drain_s / SLICE_S)):
+            if not self._hub.hand_over(slice_size):
+                break
+            await asyncio.sleep(SLICE_S)
 
     async def _serve(self, started: Callable[[int], None] | None) -> None:
         """Listen as soon as there is something to tell, and say each second that this gateway lives."""
         await self._follower.ready.wait()
-        servers = await listen(self._settings, lambda: Connection(self._admission))
+        self._servers = await listen(self._settings, lambda: Connection(self._admission))
         try:
-            port = port_of(servers)
+            port = port_of(self._servers)
             logger.info("the gateway listens on %s, port %d", self._settings.host, port)
             if started is not None:
                 started(port)
             await self._beat(port)
         finally:
-            for server in servers:
+            for server in self._servers:
                 server.close()
 
     async def _keep_house(self) -> None:

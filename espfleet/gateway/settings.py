@@ -54,6 +54,8 @@ class GatewaySettings:
         pinglamp_tick_ms: How often lamps of S1 are sent a level.
         limits: How much the gateway takes.
         tls: Certificate and key, or ``None`` for plain connections.
+        share_port: Whether other processes of this user may listen on the same port: the kernel spreads the lamps.
+        drain_ms: How long it may take, when the gateway is told to stop, to hand its lamps over to other gateways.
     """
 
     host: str = "127.0.0.1"
@@ -66,6 +68,8 @@ class GatewaySettings:
     pinglamp_tick_ms: int = PINGLAMP_TICK_MS
     limits: Limits = field(default_factory=Limits)
     tls: SSLContext | None = field(default=None, repr=False)
+    share_port: bool = False
+    drain_ms: int = 0
 
     def __post_init__(self) -> None:
         if self.lease_ms < self.period_ms:

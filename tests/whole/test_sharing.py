@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -35,10 +36,10 @@ class Workers:
         self._stack = stack
         self.log = fleet.home / "workers.log"
 
-    def start(self, worker: str) -> subprocess.Popen[bytes]:
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
         log = self._stack.enter_context(self.log.open("ab"))
         process = subprocess.Popen(
-            self.fleet.command("run", worker), env=self.fleet.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            self.fleet.command("run", *words), env=self.fleet.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
         self._stack.callback(self._end, process)
         return process
@@ -185,6 +186,49 @@ def test_a_stopped_leveler_cannot_publish_when_it_wakes_up(workers: Workers) -> 
     assert all(after[name] >= before[name] for name in before)
     assert all(int(client.get(keys.fence(f"s{shard}")) or 0) >= fences[shard] for shard in range(4))
     client.close()
+
+
+def gateways(fleet: Fleet) -> list[int]:
+    """Return the process ids of the gateways that share a port."""
+    return sorted(
+        pid for words, pids in fleet.processes().items() if words.startswith("run gateway --share") for pid in pids
+    )
+
+
+def test_gateways_on_one_port_are_replaced_one_by_one_and_end_with_their_parent(workers: Workers) -> None:
+    fleet = workers.fleet
+    parent = workers.start("gateway", "--processes", "2", "--drain", "5")
+    said = workers.log.read_text
+    wait_for(lambda: said().count("the gateway listens on") == 2, 20, said)
+    old = gateways(fleet)
+    parent.send_signal(signal.SIGHUP)
+    wait_for(lambda: "all processes are new" in said(), 30, said)
+    new = gateways(fleet)
+    assert len(new) == 2
+    assert not set(old) & set(new)
+    os.kill(new[0], signal.SIGKILL)
+    wait_for(lambda: len(gateways(fleet)) == 2 and new[0] not in gateways(fleet), 10, said)
+    parent.kill()
+    wait_for(lambda: gateways(fleet) == [], 10, said)
+
+
+def test_a_port_that_is_taken_and_options_of_no_use_are_refused(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", fleet.port))
+        taken.listen()
+        told = fleet.type("run", "gateway", "--processes", "2")
+    assert told.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{fleet.port}" in told.stderr
+    for words, sentence in {
+        ("steward", "--processes", "2"): "steward runs once on a machine",
+        ("prober", "--drain", "5"): "prober has no lamps to hand over",
+        ("gateway", "--processes", "0"): "processes",
+    }.items():
+        told = fleet.type("run", *words)
+        assert told.returncode != 0
+        assert sentence in told.stderr
+        assert "Traceback" not in told.stderr
 
 
 def test_two_ups_at_once_make_one_fleet(tmp_path: Path) -> None:
