@@ -13,6 +13,7 @@ All are children of ``FleetError``; each carries its data as attributes and one 
      │   ├─ LockBusyError       … somebody else talks to the device
      │   ├─ LockLostError       … the lock was held too long and passed on
      │   ├─ TokenWantedError    … without a token, or with a wrong one
+     │   ├─ TooManyError        … with too many wrong tokens
      │   └─ RoleWantedError     … with a token that may do less
      ├─ StoreError              Redis
      │   ├─ StoreUnavailableError   … does not answer
@@ -29,6 +30,9 @@ All are children of ``FleetError``; each carries its data as attributes and one 
      │   │   ├─ BoardBrokenOffError     … half an answer
      │   │   └─ BoardOtherError         … another board's id
      │   └─ BoardRefusedError       … is a board and refuses: no such pin, wrong token
+     ├─ CableError              a board on a cable
+     │   ├─ PortError               … its port cannot be used
+     │   └─ PromptError             … no MicroPython answers there
      ├─ ExportError             a place that metrics are sent to
      └─ StartError              a process of the fleet cannot start (port in use, folder read-only)
 """
@@ -111,6 +115,16 @@ class TokenWantedError(RefusedError):
     """Raised when somebody shows no token where one is needed, or one that is not known."""
 
     code = "token_wanted"
+
+
+class TooManyError(RefusedError):
+    """Raised when too many wrong tokens came from one place. ``wait_s`` is when to try again, in seconds."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"too many wrong tokens came from there; try again in {wait_s:.0f} s")
+        self.wait_s = wait_s
 
 
 class RoleWantedError(RefusedError):
@@ -235,6 +249,24 @@ class BoardRefusedError(BoardError):
     """Raised when a board understands a request and refuses it."""
 
     code = "board_refused"
+
+
+class CableError(FleetError):
+    """Raised when something with a board on a cable does not work."""
+
+    code = "cable"
+
+
+class PortError(CableError):
+    """Raised when a port does not exist, is none, or may not be used now."""
+
+    code = "port"
+
+
+class PromptError(CableError):
+    """Raised when no MicroPython answers at a port, or stops to."""
+
+    code = "prompt"
 
 
 class ExportError(FleetError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,12 @@ from espfleet.cli import output
 from espfleet.cli.boards import BoardCommands, tell
 from espfleet.cli.opening import with_store
 from espfleet.cli.words import age, now_ms
-from espfleet.domain.jobs import DAYS, Job, JobKind, Side, days_of, start_of
-from espfleet.domain.names import check_number, check_whole, shown
+from espfleet.domain.jobs import DAYS, Job
+from espfleet.domain.names import shown
 from espfleet.domain.sensors import Sensor, SensorKind, new_sensor
 from espfleet.errors import InvalidError, RefusedError
 from espfleet.services import jobs as service
-from espfleet.services.jobs import JobView, hours
+from espfleet.services.jobs import JobView
 from espfleet.store import readings, registry
 from espfleet.store.client import Store
 from espfleet.store.readings import Reading
@@ -137,7 +138,8 @@ class PinCommands(BoardCommands):
             days: Days on which it begins, such as mon-fri or sat,sun.
             zone: Time zone, such as Europe/Berlin; without, this machine's.
         """
-        self._add(name, pin, start, hours, days, zone, kind=JobKind.TIMER)
+        wish = {"name": name, "pin": pin, "start": start, "how_long": hours, "days": days, "zone": zone}
+        self._add(service.add_timer, wish)
 
     def add_threshold_job(
         self,
@@ -172,45 +174,13 @@ class PinCommands(BoardCommands):
             days: Days on which it begins, such as mon-fri or sat,sun.
             zone: Time zone, such as Europe/Berlin; without, this machine's.
         """
-        if side not in tuple(Side):
-            raise InvalidError(f"{shown(side)} is no side: use below or above", field="side")
-        least_s = check_whole(lock, "lock", 0, 86_400_000, "ms") / 1_000
-        self._add(
-            name,
-            pin,
-            start,
-            hours,
-            days,
-            zone,
-            kind=JobKind.THRESHOLD,
-            source=service.source_of(input_key),
-            border=check_number(target, "target", -1e9, 1e9),
-            hysteresis=check_number(hysteresis, "hysteresis", 0, 1e9),
-            side=Side(side),
-            unit=unit,
-            min_on_s=least_s,
-            min_off_s=least_s,
-        )
+        wish = {"name": name, "pin": pin, "start": start, "how_long": hours, "days": days, "zone": zone}
+        value = {"source": input_key, "border": target, "hysteresis": hysteresis, "side": side, "unit": unit}
+        self._add(service.add_threshold, {**wish, **value, "least_ms": lock})
 
-    def _add(
-        self, name: str, pin: str, start: str, how_long: str, days: str, zone: str, kind: JobKind, **more: Any
-    ) -> None:
-        async def add(store: Store) -> Job:
-            device = (await registry.load(store)).device(self._name)
-            job = Job(
-                device_id=device.id,
-                name=name,
-                pin=check_whole(pin, "pin", 0, 48),
-                kind=kind,
-                start_s=start_of(start),
-                duration_s=hours(how_long),
-                days=days_of(days),
-                zone=zone or local_zone(),
-                **more,
-            )
-            return await service.add(store, job)
-
-        job = with_store(add)
+    def _add(self, add: Callable[..., Coroutine[Any, Any, Job]], wish: Mapping[str, str]) -> None:
+        wish = {**wish, "device": self._name, "zone": wish["zone"] or local_zone()}
+        job = with_store(lambda store: add(store, **wish))
         output.say(
             f"{job.name} wishes pin {job.pin} of {self._name} on from {clock(job.start_s)} ({job.zone}).", job.to_dict()
         )

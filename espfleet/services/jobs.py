@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from espfleet.domain.devices import Device
-from espfleet.domain.jobs import Job, JobKind, Wish, check_job, converted, paused, wish
-from espfleet.domain.names import nearest, shown
+from espfleet.domain.jobs import Job, JobKind, Side, Wish, check_job, converted, days_of, paused, start_of, wish
+from espfleet.domain.names import check_number, check_whole, nearest, shown
 from espfleet.domain.registry import Registry
 from espfleet.domain.sensors import Sensor
 from espfleet.errors import ConflictError, InvalidError, NotFoundError
@@ -30,6 +31,63 @@ class JobView:
     job: Job
     device: Device
     wish: Wish | None
+
+
+async def add_timer(
+    store: Store, *, device: str, pin: object, start: str, how_long: str, days: str, **more: Any
+) -> Job:
+    """Add a job that keeps a pin on for a while each day, given as people say it; ``add_threshold`` tells the rest.
+
+    Raises:
+        InvalidError: If something cannot be understood.
+        NotFoundError: If there is no such device.
+        ConflictError: If the device has too many jobs.
+    """
+    job = Job(
+        device_id=(await registry.load(store)).device(device).id,
+        pin=check_whole(pin, "pin", 0, 48),
+        start_s=start_of(start),
+        duration_s=hours(how_long),
+        days=days_of(days),
+        **{"kind": JobKind.TIMER, **more},
+    )
+    return await add(store, job)
+
+
+async def add_threshold(
+    store: Store, *, source: str, border: object, hysteresis: object, side: str, least_ms: object, **more: Any
+) -> Job:
+    """Add a job that keeps a pin on while a value is on one side of a border, given as people say it.
+
+    Args:
+        store: Where the fleet is kept.
+        source: The value: ``DEVICE/READING``, a key of EspNet or any key of Redis.
+        border: Where the pin goes on.
+        hysteresis: How far beyond it the pin goes off.
+        side: ``below`` or ``above``.
+        least_ms: Shortest time between two changes, in ms.
+        more: ``device``, ``name``, ``pin``; ``start`` (``HH:MM``), ``how_long`` (hours) and ``days`` (``mon-fri``) by
+            the clock of ``zone``; ``unit``.
+
+    Raises:
+        InvalidError: If something cannot be understood.
+        NotFoundError: If there is no such device.
+        ConflictError: If the device has too many jobs.
+    """
+    if side not in tuple(Side):
+        raise InvalidError(f"{shown(side)} is no side: use below or above", field="side")
+    least_s = check_whole(least_ms, "lock", 0, 86_400_000, "ms") / 1_000
+    return await add_timer(
+        store,
+        kind=JobKind.THRESHOLD,
+        source=source_of(source),
+        border=check_number(border, "target", -1e9, 1e9),
+        hysteresis=check_number(hysteresis, "hysteresis", 0, 1e9),
+        side=Side(side),
+        min_on_s=least_s,
+        min_off_s=least_s,
+        **more,
+    )
 
 
 async def add(store: Store, job: Job) -> Job:

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from espfleet.domain.roles import Role
+from espfleet.domain.roles import Holder, Role
+from espfleet.domain.tokens import hash_token
 from espfleet.errors import RoleWantedError, TokenWantedError
 from espfleet.services import tokens
 from espfleet.web.context import Context, Here, is_loopback
@@ -23,17 +24,32 @@ async def role_of(request: Request, context: Context) -> Role:
     Raises:
         TokenWantedError: If a token is needed and none, or a wrong one, is shown; or if another site makes a
             browser ask.
+        TooManyError: If too many wrong tokens came from there.
     """
-    _check_origin(request, context)
+    check_origin(request, context)
     token = presented(request)
     if token:
-        holder = await tokens.holder_of(context.store, token=token)
-        if holder is None:
-            raise TokenWantedError("this token is not known; './espcli token NAME add' makes one")
-        return holder.role
+        return (await holder_of(context, request, token)).role
     if context.settings.loopback and not await tokens.any_admin(context.store):
         return Role.ADMIN
     raise TokenWantedError("show a token: in the header 'Authorization: Bearer …', or log in on the dashboard")
+
+
+async def holder_of(context: Context, request: Request, token: str) -> Holder:
+    """Return who has a token.
+
+    Raises:
+        TokenWantedError: If nobody has.
+        TooManyError: If too many wrong ones came from there.
+    """
+    host = request.client.host if request.client else ""
+    mark = hash_token(token)
+    context.attempts.check(host, mark)
+    holder = await tokens.holder_of(context.store, token=token)
+    context.attempts.note(host, mark, good=holder is not None)
+    if holder is None:
+        raise TokenWantedError("this token is not known; './espcli token NAME add' makes one")
+    return holder
 
 
 def presented(request: Request) -> str:
@@ -44,7 +60,7 @@ def presented(request: Request) -> str:
     return request.cookies.get(COOKIE, "")
 
 
-def _check_origin(request: Request, context: Context) -> None:
+def check_origin(request: Request, context: Context) -> None:
     """Refuse what another site makes a browser ask for, in its user's name."""
     host = request.headers.get("host", "")
     name = urlsplit(f"//{host}").hostname or ""

@@ -5,7 +5,21 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from espfleet import __version__
-from espfleet.web import devices, fleet, groups, health, problems, rooms, streaming, targets
+from espfleet.web import (
+    boards,
+    devices,
+    fleet,
+    groups,
+    health,
+    jobs,
+    problems,
+    rooms,
+    session,
+    streaming,
+    targets,
+    tokens,
+    upkeep,
+)
 from espfleet.web.access import VIEWER
 from espfleet.web.context import Context
 from espfleet.web.etags import ETags
@@ -57,10 +71,10 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     problems.install(app)
     guarded = APIRouter(prefix="/api", dependencies=[VIEWER], responses=_FAILURES)
-    for part in (devices, rooms, groups, targets, fleet, streaming):
+    for part in (devices, jobs, boards, rooms, groups, targets, fleet, streaming, tokens, upkeep):
         guarded.include_router(part.router)
     app.include_router(guarded)
-    app.include_router(fleet.open_router, prefix="/api", responses=_FAILURES)
+    app.include_router(session.router, prefix="/api", responses=_FAILURES)
     app.include_router(health.router)
     files = read_files()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -11,6 +12,7 @@ from fastapi import Depends, Request
 
 from espfleet.services.registering import REAL, Boards
 from espfleet.store.client import Store
+from espfleet.web.attempts import Attempts
 from espfleet.web.live import Live
 
 
@@ -58,6 +60,7 @@ class Context:
         settings: Where and how the web is served.
         clock: Returns ms since the epoch.
         boards: How devices are spoken to.
+        attempts: Who has shown wrong tokens.
     """
 
     store: Store
@@ -65,6 +68,7 @@ class Context:
     settings: WebSettings
     clock: Callable[[], int]
     boards: Boards = REAL
+    attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
 
 
 def _context(request: Request) -> Context:

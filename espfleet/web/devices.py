@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from espfleet.domain.devices import Device, Dialect, Presence
-from espfleet.services import boards, devices, jobs, telling
+from espfleet.services import devices, telling
 from espfleet.services.registering import register_at
-from espfleet.store import readings, registry
+from espfleet.store import registry
 from espfleet.web.access import ADMIN, OPERATOR
 from espfleet.web.context import Here
 from espfleet.web.paging import After, Label, Limit, Page, Search, cut, matches
@@ -123,30 +123,6 @@ async def edit_device(here: Here, name: str, wish: DeviceEdit) -> DeviceRow:
 async def unregister(here: Here, name: str) -> None:
     """Take a device out of the fleet; its session is closed."""
     await devices.unregister(here.store, name=name)
-
-
-@router.get("/{name}/readings")
-async def show_readings(here: Here, name: str) -> dict[str, dict[str, float]]:
-    """Show the latest of each reading that a device reported in the last 24 h."""
-    device = (await registry.latest(here.store)).device(name)
-    return {key: asdict(reading) for key, reading in (await readings.get(here.store, device.id)).items()}
-
-
-@router.get("/{name}/state", dependencies=[OPERATOR])
-async def ask_state(here: Here, name: str) -> dict[str, Any]:
-    """Ask a device over HTTP, under its lock, for its pins and temperature; its pins are set as its jobs wish."""
-    current = await registry.latest(here.store)
-    done = await boards.visit(
-        here.store, current, current.device(name), now_ms=here.clock(), token=here.settings.board_token
-    )
-    return asdict(done)
-
-
-@router.get("/{name}/jobs")
-async def list_jobs(here: Here, name: str) -> list[dict[str, Any]]:
-    """List the jobs of a device, each with what it wishes now as far as anybody has looked."""
-    found = await jobs.views(here.store, device=name)
-    return [{**asdict(one.job), "wish": asdict(one.wish) if one.wish is not None else None} for one in found]
 
 
 @router.post("/{name}/commands", dependencies=[OPERATOR])

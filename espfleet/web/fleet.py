@@ -1,28 +1,22 @@
-"""The fleet as a whole over HTTP: the wall, levels, why, events, who I am, and whether all is well."""
+"""The fleet as a whole over HTTP: the wall, levels, why, events, workers."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
-from espfleet import __version__
 from espfleet.domain.devices import Dialect
 from espfleet.domain.groups import PRESETS, Combine
-from espfleet.errors import TokenWantedError
-from espfleet.services import devices, levels, tokens
+from espfleet.services import devices, levels
 from espfleet.services import why as why_service
 from espfleet.store import events, registry, workers
-from espfleet.web.access import COOKIE, COOKIE_S, role_of
 from espfleet.web.context import Here
 from espfleet.web.live import level_row
-from espfleet.web.shapes import Login
 
 router = APIRouter(tags=["fleet"])
-#: Without a token: what tells nothing about the fleet.
-open_router = APIRouter(tags=["fleet"])
 ROLES = ("prober", "leveler", "gateway", "steward", "web")
 
 
@@ -111,36 +105,3 @@ async def list_events(
 async def list_workers(here: Here) -> dict[str, dict[str, Any]]:
     """List the living workers of each role, with what they tell about themselves."""
     return {role: dict(await workers.alive(here.store, role)) for role in ROLES}
-
-
-@open_router.get("/session")
-async def session(here: Here, request: Request) -> dict[str, Any]:
-    """Say what whoever asks may do; `role` is null where a token is wanted."""
-    try:
-        role: str | None = (await role_of(request, here)).value
-    except TokenWantedError:
-        role = None
-    return {"role": role, "version": __version__}
-
-
-@open_router.post("/session")
-async def log_in(here: Here, request: Request, wish: Login, response: Response) -> dict[str, Any]:
-    """Keep a token in a cookie that scripts cannot read and other sites cannot use."""
-    holder = await tokens.holder_of(here.store, token=wish.token)
-    if holder is None:
-        raise TokenWantedError("this token is not known")
-    response.set_cookie(
-        COOKIE,
-        wish.token,
-        max_age=COOKIE_S,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    return {"role": holder.role.value, "version": __version__}
-
-
-@open_router.delete("/session", status_code=204)
-async def log_out(response: Response) -> None:
-    """Forget the cookie."""
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from espfleet.errors import (
     RoleWantedError,
     StoreError,
     TokenWantedError,
+    TooManyError,
 )
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ MEDIA_TYPE = "application/problem+json"
 #: Most particular first.
 STATUSES: tuple[tuple[type[FleetError], int], ...] = (
     (TokenWantedError, 401),
+    (TooManyError, 429),
     (RoleWantedError, 403),
     (NotFoundError, 404),
     (ConflictError, 409),
@@ -49,6 +52,7 @@ _TITLES = {
     413: "Too big",
     422: "Not usable",
     424: "The device failed",
+    429: "Too often",
     503: "Redis is away",
 }
 
@@ -90,7 +94,10 @@ def of_error(exc: FleetError) -> JSONResponse:
         more["nearest"] = list(exc.nearest)
     if isinstance(exc, NameTakenError):
         more["suggestion"] = exc.suggestion
-    return problem(status, exc.code, str(exc), **more)
+    answer = problem(status, exc.code, str(exc), **more)
+    if isinstance(exc, TooManyError):
+        answer.headers["Retry-After"] = str(math.ceil(exc.wait_s))
+    return answer
 
 
 def install(app: FastAPI) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from espfleet.domain.devices import Device
+from espfleet.domain.jobs import DAYS
 from espfleet.domain.states import GroupLevel
 from espfleet.services.devices import DeviceView
 from espfleet.services.groups import GroupView
+from espfleet.services.jobs import JobView
 from espfleet.services.rooms import RoomView
 from espfleet.services.targets import TargetView
 
@@ -95,6 +97,30 @@ class TargetRow(BaseModel):
     age_ms: int | None
     labels: list[str]
     simulated: bool
+
+
+class JobRow(BaseModel):
+    """A job: a wish about a pin, and what it wishes now; `wish` is null where nobody has looked, or it is paused."""
+
+    name: str
+    device: str
+    pin: int
+    kind: str
+    start: str
+    duration_s: int
+    days: list[str]
+    zone: str
+    source: str
+    border: float
+    hysteresis: float
+    side: str
+    unit: str
+    min_on_s: float
+    min_off_s: float
+    paused: bool
+    wish: bool | None
+    since_ms: int | None
+    why: str | None
 
 
 def _level(level: GroupLevel) -> dict[str, Any]:
@@ -194,4 +220,23 @@ def target_row(view: TargetView) -> TargetRow:
         age_ms=known.age_ms if known else None,
         labels=list(target.labels),
         simulated=target.simulated,
+    )
+
+
+def job_row(view: JobView) -> JobRow:
+    """Return a job with what it wishes now."""
+    job, wish = view.job, view.wish
+    minutes, seconds = divmod(job.start_s, 60)
+    return JobRow(
+        **{
+            **job.to_dict(),
+            "device": view.device.name,
+            "kind": job.kind.value,
+            "side": job.side.value,
+            "start": f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}",
+            "days": [DAYS[day] for day in job.days],
+            "wish": wish.on if wish else None,
+            "since_ms": wish.since_ms if wish else None,
+            "why": wish.why if wish else None,
+        }
     )

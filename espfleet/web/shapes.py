@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from espfleet.domain.devices import Dialect
+from espfleet.domain.jobs import Side
+from espfleet.domain.roles import Role
 
 Name = Annotated[str, Field(max_length=64, examples=["porch"])]
 Names = Annotated[list[Name], Field(max_length=1_000)]
@@ -113,3 +115,58 @@ class Login(Wish):
     """A token, to be kept in a cookie."""
 
     token: str = Field(min_length=1, max_length=128)
+
+
+class NewToken(Wish):
+    """A token to make."""
+
+    name: Name = Field(examples=["tv"])
+    role: Role = Field(Role.VIEWER, examples=["viewer"])
+
+
+class NewJob(Wish):
+    """A job: its pin is on for a while each day; with a `source`, only while that value is beyond the border."""
+
+    name: Name = Field(examples=["lights"])
+    pin: int = Field(ge=0, le=48, examples=[22])
+    start: str = Field("00:00", max_length=8, examples=["18:30"], description="by the clock of `zone`")
+    hours: float = Field(24.0, gt=0, le=24, examples=[4.5])
+    days: str = Field("all", max_length=32, examples=["mon-fri"])
+    zone: str = Field("UTC", max_length=64, examples=["Europe/Berlin"])
+    source: str = Field("", max_length=200, examples=[""], description="DEVICE/READING, or key:NAME of Redis")
+    border: float = Field(0.0, ge=-1e9, le=1e9)
+    hysteresis: float = Field(0.0, ge=0, le=1e9, description="how far beyond the border the pin goes off")
+    side: Side = Field(Side.BELOW, description="where the value is while the pin is on")
+    unit: str = Field("C", max_length=16, description="C, F, or any word")
+    least_ms: int = Field(0, ge=0, le=86_400_000, description="shortest time between two changes")
+
+
+class NewSensor(Wish):
+    """A sensor to read again and again."""
+
+    name: Name = Field(examples=["air"])
+    kind: str = Field(examples=["dht22"])
+    pin: int = Field(ge=0, le=48, examples=[4])
+    interval_s: float = Field(30.0, gt=0, le=86_400)
+    power_pin: int | None = Field(None, ge=0, le=48, description="high while it is read, of an adc")
+
+
+class Question(Wish):
+    """What to ask a board, past its lock."""
+
+    question: str = Field(examples=["get_basic"])
+    arguments: dict[str, int | str | list[int]] = Field(default={}, max_length=4, examples=[{}])
+
+
+class LockWish(Wish):
+    """How long to lock."""
+
+    ttl_ms: int = Field(1_000, ge=1, le=600_000)
+
+
+class PinglampValues(Wish):
+    """The names and values of a PING_LAMP `.env`."""
+
+    values: dict[str, str] = Field(
+        max_length=256, examples=[{"PING_TARGET_1_HOST": "192.0.2.1", "PING_TARGET_1_INTERVAL_S": "1"}]
+    )

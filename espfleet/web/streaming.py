@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from espfleet.errors import InvalidError, RefusedError, StoreError, TokenWantedError
+from espfleet.errors import InvalidError, RefusedError, StoreError
 from espfleet.web.access import role_of
 from espfleet.web.context import Here
 from espfleet.web.live import KINDS, Live
@@ -73,7 +73,7 @@ class LiveResponse(Response):
         if changes != self._checked:
             try:
                 await self._check()
-            except TokenWantedError:
+            except RefusedError:
                 logger.info("a reader of the live feed is sent away: its token has ended")
                 return False
             except StoreError:

@@ -220,3 +220,38 @@ async def test_groups_and_targets_may_share_names(store: Store, web: Web) -> Non
     await targets.add(store, name="home", address="127.0.0.1")
     await groups.add(store, name="home", targets=["home"])
     assert (await web.get("/api/why/home?kind=target"))["asked"] == "target 'home'"
+
+
+async def test_tokens_are_made_told_once_and_ended(web: Web) -> None:
+    made = await web.post("/api/tokens", {"name": "laptop", "role": "admin"})
+    web.headers = {"Authorization": f"Bearer {made['token']}"}
+    tv = await web.post("/api/tokens", {"name": "tv"})
+    assert tv["role"] == "viewer"
+    listed = await web.get("/api/tokens")
+    assert [(one["name"], one["role"]) for one in listed] == [("laptop", "admin"), ("tv", "viewer")]
+    assert tv["token"] not in str(listed)
+    screen = {"Authorization": f"Bearer {tv['token']}"}
+    await web.get("/api/wall", headers=screen)
+    await web.get("/api/tokens", 403, headers=screen)
+    assert (await web.send("DELETE", "/api/tokens/tv")).status_code == 204
+    await web.get("/api/wall", 401, headers=screen)
+
+
+async def test_the_demo_comes_and_goes_and_a_set_up_is_taken_over(web: Web) -> None:
+    assert (await web.post("/api/demo", None, 200))["rooms"] == 2
+    assert (await web.get("/api/rooms"))["total"] == 2
+    await web.send("DELETE", "/api/demo")
+    assert (await web.get("/api/rooms"))["total"] == 0
+    values = {"PING_TARGET_1_HOST": "127.0.0.1", "PING_TARGET_1_INTERVAL_S": "1"}
+    assert (await web.post("/api/imports/pinglamp", {"values": values}, 200))["group"] == "pinglamp"
+    assert (await web.get("/api/targets/T1"))["groups"] == ["pinglamp"]
+    assert (await web.post("/api/imports/pinglamp", {"values": {}}, 422))["code"] == "invalid"
+
+
+async def test_metrics_and_their_outbox_are_shown(store: Store, web: Web) -> None:
+    await groups.add(store, name="internet")
+    await web.post("/api/devices", PORCH)
+    names = {one["name"]: one["value"] for one in await web.get("/api/metrics")}
+    assert names["espfleet.devices"] == 1
+    assert (await web.get("/api/outbox"))["pending"] == []
+    assert (await web.send("DELETE", "/api/outbox/1-1")).json() == {"acknowledged": 0}

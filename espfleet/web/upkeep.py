@@ -1,0 +1,64 @@
+"""The rest of what the command line does, over HTTP: the demo, what is taken over from elsewhere, metrics."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+
+from espfleet.services import figures, imports, simulated
+from espfleet.store import points
+from espfleet.web.access import ADMIN
+from espfleet.web.context import Here
+from espfleet.web.shapes import PinglampValues
+
+router = APIRouter(tags=["upkeep"])
+
+
+@router.post("/demo", dependencies=[ADMIN])
+async def add_demo(here: Here) -> dict[str, int]:
+    """Add simulated targets, groups and rooms; doing it twice changes nothing. './espcli up' then runs the lamps."""
+    return asdict(await simulated.add_demo(here.store))
+
+
+@router.delete("/demo", dependencies=[ADMIN])
+async def remove_demo(here: Here) -> dict[str, int]:
+    """Remove everything that is simulated."""
+    return asdict(await simulated.remove(here.store))
+
+
+@router.post("/imports/pinglamp", dependencies=[ADMIN])
+async def import_pinglamp(here: Here, wish: PinglampValues) -> dict[str, Any]:
+    """Make targets and a group of the values of a PING_LAMP `.env`."""
+    imported = imports.read_pinglamp(wish.values)
+    await imports.take_over(here.store, imported)
+    return {
+        "targets": [target.name for target in imported.targets],
+        "group": imported.group.name,
+        "settings": list(imported.settings),
+        "left_out": dict(imported.left_out),
+    }
+
+
+@router.get("/metrics")
+async def metrics(here: Here) -> list[dict[str, Any]]:
+    """List the figures of this moment, as Datadog and Prometheus get them."""
+    at_ms = here.clock()
+    found = [
+        *await figures.collect(here.store, now_ms=at_ms),
+        *await figures.board_readings(here.store, now_ms=at_ms),
+    ]
+    return [{"name": one.name, "value": one.value, "at_s": one.at_s, "tags": list(one.tags)} for one in found]
+
+
+@router.get("/outbox")
+async def outbox(here: Here) -> dict[str, Any]:
+    """Show the outbox of metrics: how much waits, what is being sent, and what nobody takes."""
+    return {**await points.info(here.store), "pending": await points.pending(here.store)}
+
+
+@router.delete("/outbox/{entry_id}", dependencies=[ADMIN])
+async def give_up(here: Here, entry_id: Annotated[str, Path(pattern=r"^\d{1,15}-\d{1,15}$")]) -> dict[str, int]:
+    """Give an entry of the outbox up: its metrics are not sent."""
+    return {"acknowledged": await points.ack(here.store, entry_ids=[entry_id])}
