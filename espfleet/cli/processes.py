@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from espfleet.cli.children import STOP_S, WATCH_S, Child, end
 from espfleet.cli.opening import fleet_url
-from espfleet.cli.run import keep_server
+from espfleet.cli.reviving import keep_server
 from espfleet.cli.stopping import run_until_told
 from espfleet.errors import InvalidError, StartError
 from espfleet.settings import Settings

@@ -10,18 +10,15 @@ from collections.abc import Awaitable, Callable
 
 from espfleet import logs
 from espfleet.cli.opening import datadog, fleet_url, gateway_url, settings
+from espfleet.cli.reviving import keep_server
 from espfleet.cli.stopping import run_until_told
 from espfleet.domain.names import check_number, check_whole, nearest, shown
-from espfleet.errors import InvalidError, StoreError
+from espfleet.errors import InvalidError
 from espfleet.settings import Settings
 from espfleet.store.client import Store, open_store
-from espfleet.store.embedded import revive
 from espfleet.workers.membership import worker_name
 
 logger = logging.getLogger(__name__)
-
-#: A killed embedded server is noticed and started again within this time.
-REVIVE_S = 0.5
 
 Work = Callable[[Store, Settings], Awaitable[None]]
 
@@ -166,13 +163,3 @@ async def _worker(worker: str, work: Work, url: str, given: Settings) -> None:
 
 async def _awaited(work: Awaitable[None]) -> None:
     await work
-
-
-async def keep_server(given: Settings) -> None:
-    """Start the embedded server again whenever it has died."""
-    while True:
-        await asyncio.sleep(REVIVE_S)
-        try:
-            await asyncio.to_thread(revive, given.data)
-        except StoreError as exc:
-            logger.error("%s", exc)

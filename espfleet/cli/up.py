@@ -15,7 +15,7 @@ from pathlib import Path
 from espfleet import logs
 from espfleet.cli.children import WATCH_S, Child, end
 from espfleet.cli.opening import fleet_url, settings, web_url
-from espfleet.cli.run import keep_server
+from espfleet.cli.reviving import keep_server
 from espfleet.cli.simulate import add_demo, load
 from espfleet.cli.stopping import run_until_told
 from espfleet.cli.words import level_word, now_ms
