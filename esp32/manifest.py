@@ -2,4 +2,5 @@
 
 include("$(PORT_DIR)/boards/manifest.py")
 package("lamp", opt=2)
+module("slots.py", opt=2)
 module("main.py", opt=2)

@@ -6,8 +6,12 @@ goes on whatever becomes of the network; viewers of the fleet see an event ``SOS
 
 import asyncio
 
-from lamp import borrow
-from lamp.app import main
+import slots
+
+slots.enter()
+
+from lamp import borrow  # noqa: E402
+from lamp.app import main  # noqa: E402
 
 DOT_MS, DASH_MS, GAP_MS, PAUSE_MS = 200, 400, 50, 400
 

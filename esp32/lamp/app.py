@@ -38,10 +38,14 @@ class Lamp:
         settings: Values by key, see ``settings.TABLE``.
         problems: What is wrong with them.
         watched: Whether the hardware's watchdog runs.
+        slot: Which of two places it runs from, see ``slots.read``.
+        update: The ``update.Update`` that is under way, or ``None``.
     """
 
     def __init__(self, *tasks: tuple) -> None:
-        self.watched = False
+        self.update, self.slot = None, slot()
+        # The trial of a new version begins with a watchdog.
+        self.watched = "back" in self.slot
         self._tasks = tasks
         self.clock = Clock(time.ticks_ms, time.ticks_diff)
         self.boots = Boots(board.memory, board.cause())
@@ -66,6 +70,8 @@ class Lamp:
         start("wifi", self.wifi.run, 30_000)
         start("link", self.link.run, 60_000)
         start("talk", self.link.talk, 30_000)
+        if "back" in self.slot:
+            start("trial", lambda beat: borrow("trial").run(self, beat), 5_000)
         for name, work, silent_ms in self._tasks:
             start(name, lambda beat, work=work: work(self, beat), silent_ms)
         await self.supervisor.watch()
@@ -99,6 +105,14 @@ class Lamp:
 
     def _healthy(self) -> None:
         self.boots.note("", 0)
+
+
+def slot() -> dict:
+    """Return what ``slots`` put in force; nothing, where it is not there."""
+    try:
+        return borrow("slots", "").read()
+    except ImportError:
+        return {}
 
 
 def chance(below: int) -> int:

@@ -1,6 +1,7 @@
 """What the lamp does when its fleet tells it to. Borrowed by the session.
 
 An action takes the lamp and its arguments and returns what is answered, or raises ``RefusedError`` with the reason.
+An update answers by itself, when it knows more.
 """
 
 import asyncio
@@ -14,13 +15,20 @@ _MOST_MS = 3_600_000
 _SAMPLE_MS = 2
 
 
-async def obey(lamp, action: str, arguments: dict) -> dict:
-    """Do what a command says and return the answer.
+async def obey(lamp, action: str, arguments: dict, command_id: str = ""):
+    """Do what a command says and return the answer, or ``None`` if that comes later.
+
+    Args:
+        lamp: Which lamp.
+        action, arguments: What it shall do.
+        command_id: By which the gateway knows the answer; without, nothing may be answered later.
 
     Raises:
         RefusedError: If it cannot be done.
         OSError: If the hardware does not do it.
     """
+    if action == "update" and command_id:
+        return borrow("update").begin(lamp, command_id, arguments)
     if action not in ACTIONS:
         raise RefusedError(f"this lamp knows {', '.join(sorted(ACTIONS))}")
     return await ACTIONS[action](lamp, arguments)

@@ -61,7 +61,7 @@ class Link:
 
     async def tell(self, name: str, **fields) -> bool:
         """Tell that something happened; return whether there was a connection to tell it on."""
-        return await self._say(speech.write("event", name=name, **fields))
+        return await self.say(speech.write("event", name=name, **fields))
 
     def stop(self) -> None:
         """Close what is open, at once; nothing runs any more."""
@@ -122,11 +122,11 @@ class Link:
                 continue
             if now_ms >= keepalive_ms or keepalive_ms > now_ms + session.keepalive_ms:
                 keepalive_ms = now_ms + session.keepalive_ms
-                await self._say(speech.KEEPALIVE if sent % _FULL_EVERY else session.keepalive())
+                await self.say(speech.KEEPALIVE if sent % _FULL_EVERY else session.keepalive())
                 sent += 1
             if now_ms >= readings_ms:
                 readings_ms = now_ms + _READINGS_MS
-                await self._say(session.readings())
+                await self.say(session.readings())
 
     async def _attempt(self) -> tuple:
         """Connect and listen until that ends; return the close code and the wait the gateway asks for, or ``None``."""
@@ -186,8 +186,8 @@ class Link:
                 await self._goodbye(_GOING_AWAY)
                 self._lamp.restart(self.leaving)
 
-    async def _say(self, text: str) -> bool:
-        """Send from outside of ``run``."""
+    async def say(self, text: str) -> bool:
+        """Send a message, from outside of ``run``; return whether there was a connection to send it on."""
         ws = self._ws
         if not ws:
             return False

@@ -3,7 +3,7 @@
 from lamp import VERSION, RefusedError, board, borrow, readings, speech
 
 # What ``commands`` and ``update`` know.
-CAPABILITIES = ("adc", "brightness", "gpio", "identify", "override", "reboot", "sensor", "settings")
+CAPABILITIES = ("adc", "brightness", "gpio", "identify", "override", "reboot", "sensor", "settings", "update")
 
 
 class Session:
@@ -38,6 +38,7 @@ class Session:
             chip=board.CHIP,
             capabilities=CAPABILITIES,
             boot={"reason": lamp.boots.reason, "count": lamp.boots.count},
+            update=self._update(),
             resume=self._seq,
         )
 
@@ -59,12 +60,14 @@ class Session:
     async def hear(self, text):
         """Take in what the gateway says; return the answer, or ``None``."""
         lamp, situation = self._lamp, self._lamp.situation
+        if isinstance(text, bytes) and lamp.update:
+            lamp.update.take(text)
         told = speech.understand(text)
         kind = told.get("type")
         if kind == "command":
             try:
-                data = await borrow("commands").obey(lamp, told["action"], told["arguments"])
-                return speech.write("result", id=told["id"], ok=True, data=data)
+                data = await borrow("commands").obey(lamp, told["action"], told["arguments"], told["id"])
+                return None if data is None else speech.write("result", id=told["id"], ok=True, data=data)
             except (RefusedError, OSError) as exc:
                 return speech.write("result", id=told["id"], ok=False, error=str(exc)[:200])
         now_ms = lamp.clock()
@@ -84,3 +87,11 @@ class Session:
             situation.level, situation.state = told["level"], told["state"]
             situation.heard_ms, situation.lease_ms = now_ms, told["lease_ms"]
         return None
+
+    def _update(self):
+        """Return what became of the last update, or ``None`` where there was none."""
+        slot = self._lamp.slot
+        if not slot:
+            return None
+        state = "trial" if "back" in slot else "running" if "version" in slot else "returned"
+        return {"state": state, "slot": slot["slot"], "bad": slot.get("bad", ""), "why": slot.get("why", "")}

@@ -13,7 +13,7 @@ _HEALTHY_MS = const(60_000)
 
 
 class Supervisor:
-    """Runs tasks that must never end.
+    """Runs tasks that must never end, unless they return that they are done.
 
     Args:
         clock: Now, in ms.
@@ -58,7 +58,9 @@ class Supervisor:
 
     async def _run(self, name: str, work, beat) -> None:
         try:
-            await work(beat)
+            if await work(beat):
+                self._tasks = [pulse for pulse in self._tasks if pulse[0] != name]
+                return
             why = "ended"
         except (Exception, asyncio.CancelledError) as exc:
             sys.print_exception(exc)

@@ -142,7 +142,7 @@ async def test_a_lamp_that_cannot_even_start_tries_again_ever_more_seldom(boards
     board.world("fault", "pwm")
     board.power_on()
     await wait_until(lambda: board.starts == 3, 10)
-    _, crashes, why = json.loads((board.folder / "rtc").read_text())
+    _, crashes, why, _ = json.loads((board.folder / "rtc").read_text())
     assert crashes >= 2
     assert why == "" or "the hardware is broken" in why
     board.world("fault", "")

@@ -19,8 +19,11 @@ MODULES = sorted(LAMP.rglob("*.py"))
 #: Modules that only a chip has.
 HARDWARE = {"machine", "network", "esp32", "neopixel", "dht", "bluetooth", "espnow"}
 #: Needed now and then: nobody may keep them.
-BORROWED = {"board.chips", "board.pins", "board.vault", "checks", "commands", "dial", "resolve", "settings", "urls"}
-MPY_BYTES = 35_000
+BORROWED = {
+    "board.chips", "board.pins", "board.vault", "checks", "commands", "dial", "flash", "release", "resolve",
+    "settings", "trial", "update", "urls",
+}  # fmt: skip
+MPY_BYTES = 42_000
 MOST_LINES = 300
 
 
@@ -72,7 +75,7 @@ def test_the_program_is_small(firmware: Firmware) -> None:
 
 def test_the_package_for_mip_lists_every_file() -> None:
     package = json.loads((ESP32 / "package.json").read_text())
-    files = {str(path.relative_to(ESP32)) for path in MODULES} | {"boot.py", "main.py"}
+    files = {str(path.relative_to(ESP32)) for path in MODULES} | {"boot.py", "main.py", "slots.py"}
     assert {target for target, _ in package["urls"]} == files
     assert {source for _, source in package["urls"]} == files
     assert package["version"] == re.search(r'VERSION = "(.*)"', (LAMP / "__init__.py").read_text())[1]  # type: ignore[index]
@@ -93,7 +96,7 @@ def test_the_manifest_freezes_what_exists() -> None:
         frozen.append(name)
 
     exec((ESP32 / "manifest.py").read_text(), {"include": include, "package": package, "module": module})
-    assert frozen == ["lamp", "main.py"]
+    assert frozen == ["lamp", "slots.py", "main.py"]
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
