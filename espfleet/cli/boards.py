@@ -32,7 +32,7 @@ def rows(values: dict[str, Any]) -> RenderableType:
     page = output.plain_table()
     page.show_header = False
     for name, value in values.items():
-        page.add_row(name, str(value))
+        page.add_row(name, output.plain(str(value)))
     return page
 
 

@@ -217,5 +217,5 @@ def _page(view: DeviceView, at_ms: int) -> RenderableType:
     page.add_row("gateway", view.gateway or "–")
     page.add_row("address", device.address or "–")
     page.add_row("its page", f"http://{device.address}/ui" if device.address else "–")
-    page.add_row("firmware", " ".join(filter(None, (view.firmware, view.chip))) or "–")
+    page.add_row("firmware", output.plain(" ".join(filter(None, (view.firmware, view.chip))) or "–"))
     return page

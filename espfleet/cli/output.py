@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 _json_wanted = False
 
@@ -58,7 +59,10 @@ def console() -> Console:
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[RenderableType]], empty: str, folded: Sequence[str] = ()
 ) -> RenderableType:
-    """Return a table, or the sentence ``empty`` where there is no row; only columns in ``folded`` are ever folded."""
+    """Return a table, or the sentence ``empty`` where there is no row; only columns in ``folded`` are ever folded.
+
+    Text is shown as ``plain`` has it.
+    """
     if not rows:
         return empty
     made = plain_table()
@@ -67,8 +71,15 @@ def table(
             column, overflow="fold", no_wrap=column not in folded, min_width=FOLDED_WIDTH if column in folded else None
         )
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in row))
     return made
+
+
+def plain(text: str) -> Text:
+    """Return text as it is to be read: what devices say of themselves is neither markup nor an order to a terminal."""
+    from rich.text import Text
+
+    return Text("".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text))
 
 
 #: What is folded keeps at least so many characters a line, however narrow the terminal is.

@@ -212,6 +212,17 @@ class Cli:
 
         watch(seconds)
 
+    def events(self, count: str = "50", each: str = "") -> None:
+        """List what happened, newest first; what many devices share, such as a room without power, is one event.
+
+        Args:
+            count: How many, 1 to 10000.
+            each: --each lists every device of such an event too.
+        """
+        from espfleet.cli.events import events
+
+        events(count, each == "True")
+
     def why(self, name: str) -> None:
         """Explain a level: every target, every contribution, its inputs and thresholds.
 

@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 
 from espfleet.errors import StoreError
 from espfleet.exports.datadog import Datadog
+from espfleet.exports.dogstatsd import DogStatsd
 from espfleet.exports.prometheus import Prometheus
 from espfleet.store import presence
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
-from espfleet.workers import exporter, keeper
+from espfleet.workers import exporter, keeper, outages
 from espfleet.workers.exporter import Exporter
 from espfleet.workers.forever import Forever
 from espfleet.workers.history import STEP_S, Chronicler
 from espfleet.workers.keeper import Keeper
 from espfleet.workers.membership import BEAT_S, Membership
+from espfleet.workers.outages import OutageFinder
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class StewardSettings:
         board_token: What boards want to see, or ``""``.
         datadog: Where metrics go, or ``None``.
         prometheus_host, prometheus_port: Where ``/metrics`` is served; nowhere with port 0.
+        dogstatsd_host, dogstatsd_port: Which agent is told too; none with port 0.
         host: Name of this machine, for Datadog.
     """
 
@@ -46,17 +49,19 @@ class StewardSettings:
     datadog: Datadog | None = None
     prometheus_host: str = "127.0.0.1"
     prometheus_port: int = 0
+    dogstatsd_host: str = "127.0.0.1"
+    dogstatsd_port: int = 0
     host: str = "espfleet"
 
 
 class Steward:
     """One steward; ``run`` ends only by being cancelled.
 
-    Its duties: the sweep, which tells once that a device is offline whose gateway died with it, the history, and the
-    boards with their jobs, and metrics.
+    Its duties: the sweep, which tells once that a device is offline whose gateway died with it, the outages that many
+    devices share, the history, the boards with their jobs, and metrics.
 
     Raises:
-        StartError: If the port of ``/metrics`` is taken.
+        StartError: If the port of ``/metrics`` is taken, or the host of DogStatsD is not known.
     """
 
     def __init__(self, store: Store, name: str, settings: StewardSettings | None = None) -> None:
@@ -67,8 +72,12 @@ class Steward:
         self._lease: Lease | None = None
         self._swept = 0
         self._chronicler = Chronicler(store, name)
+        self._outages = OutageFinder(store, name)
         shown = Prometheus(settings.prometheus_host, settings.prometheus_port) if settings.prometheus_port else None
-        self._exporter = Exporter(store, name, datadog=settings.datadog, prometheus=shown, host=settings.host)
+        told = DogStatsd(settings.dogstatsd_host, settings.dogstatsd_port) if settings.dogstatsd_port else None
+        self._exporter = Exporter(
+            store, name, datadog=settings.datadog, prometheus=shown, dogstatsd=told, host=settings.host
+        )
         self._keeper = Keeper(
             store, name, interval_s=settings.poll_s, token=settings.board_token, tell=self._exporter.tell
         )
@@ -80,6 +89,7 @@ class Steward:
                 tasks.create_task(Forever("steward", logger).run(self._beat, BEAT_S), name="beat")
                 tasks.create_task(Forever("sweep", logger).run(self._sweep, SWEEP_S), name="sweep")
                 tasks.create_task(Forever("history", logger).run(self._chronicler.step, STEP_S), name="history")
+                tasks.create_task(Forever("outages", logger).run(self._outages.step, outages.STEP_S), name="outages")
                 tasks.create_task(Forever("boards", logger).run(self._keeper.step, keeper.STEP_S), name="boards")
                 tasks.create_task(Forever("metrics", logger).run(self._exporter.step, exporter.STEP_S), name="metrics")
         finally:
@@ -88,13 +98,16 @@ class Steward:
                 async with asyncio.timeout(1.0):
                     if self._lease is not None:
                         await self._lease.release()
+                    await self._outages.close()
                     await self._keeper.close()
                     await self._exporter.close()
                     await self._membership.leave()
 
     async def _beat(self) -> None:
         own = {"boards": self._keeper.figures(), "metrics": self._exporter.figures()}
-        await self._membership.beat({"leads": self._lease is not None, "swept": self._swept, **own})
+        await self._membership.beat(
+            {"leads": self._lease is not None, "swept": self._swept, "outages": self._outages.told, **own}
+        )
 
     async def _sweep(self) -> None:
         lease = await Lease.take(self._store, SWEEP_DUTY, self._name, LEASE_MS)
