@@ -101,6 +101,10 @@ class Settings:
     prometheus_port: int = _setting(
         "PROMETHEUS_PORT", 0, _whole(0, 65_535), "port of the steward's /metrics; 0 for none"
     )
+    dogstatsd_host: str = _setting("DOGSTATSD_HOST", "127.0.0.1", _text, "address of an agent of Datadog")
+    dogstatsd_port: int = _setting(
+        "DOGSTATSD_PORT", 0, _whole(0, 65_535), "port on which that takes DogStatsD, often 8125; 0 for none"
+    )
     short_window_s: float = _setting("SHORT_WINDOW_S", 3.0, _number(0.1, 60, "s"), "window of the present latency")
     long_window_s: float = _setting(
         "LONG_WINDOW_S", 180.0, _number(10, 3_600, "s"), "window of the usual latency and of the baseline for jumps"

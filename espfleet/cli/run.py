@@ -94,6 +94,8 @@ async def _steward(store: Store, given: Settings) -> None:
             datadog=datadog(given),
             prometheus_host=given.prometheus_host,
             prometheus_port=given.prometheus_port,
+            dogstatsd_host=given.dogstatsd_host,
+            dogstatsd_port=given.dogstatsd_port,
             host=socket.gethostname(),
         ),
     ).run()

@@ -1,14 +1,16 @@
-"""The exporter, a duty of the steward: figures and readings go out, to Datadog through the outbox, or to Prometheus."""
+"""The exporter, a duty of the steward: figures and readings go out, to Datadog by the outbox, and to the others."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from espfleet.domain.devices import Device
 from espfleet.domain.points import Point, board_points
 from espfleet.domain.registry import Registry
 from espfleet.exports.datadog import Datadog
+from espfleet.exports.dogstatsd import DogStatsd
 from espfleet.exports.prometheus import Prometheus
 from espfleet.services import figures
 from espfleet.services.boards import Visit
@@ -36,7 +38,10 @@ class Exporter:
         name: Of this worker.
         datadog: Where to send, or ``None``.
         prometheus: Who shows, or ``None``.
+        dogstatsd: Which agent to tell too, or ``None``.
         host: Name that Datadog shows.
+        clock: Seconds since the epoch.
+        ticks: Seconds of a clock that nobody sets.
     """
 
     def __init__(
@@ -46,12 +51,18 @@ class Exporter:
         *,
         datadog: Datadog | None = None,
         prometheus: Prometheus | None = None,
+        dogstatsd: DogStatsd | None = None,
         host: str = "espfleet",
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._name = name
         self._prometheus = prometheus
-        self._sender = Sender(store, datadog.post, host=host) if datadog else None
+        self._dogstatsd = dogstatsd
+        self._clock = clock
+        self._ticks = ticks
+        self._sender = Sender(store, datadog.post, host=host, clock=clock) if datadog else None
         self._lease: Lease | None = None
         self._waiting: list[Point] = []
         self._collected_s = float("-inf")
@@ -61,24 +72,31 @@ class Exporter:
 
     def figures(self) -> dict[str, float]:
         """Return what it tells of itself."""
-        if self._sender is None:
-            return {}
-        return {"sent": self._sender.sent, "buried": self._sender.buried, "failures": self._sender.failures}
+        found: dict[str, float] = {}
+        if self._sender is not None:
+            found |= {"sent": self._sender.sent, "buried": self._sender.buried, "failures": self._sender.failures}
+        if self._dogstatsd is not None:
+            found |= {"dogstatsd_sent": self._dogstatsd.sent, "dogstatsd_lost": self._dogstatsd.lost}
+        return found
 
     def tell(self, current: Registry, device: Device, visit: Visit) -> None:
         """Take what a visit found."""
-        if self._sender is None:
+        if self._sender is None and self._dogstatsd is None:
             return
         jobs = current.jobs_of.get(device.id, ())
         pins = {job.name: (job.pin, visit.gpio[job.pin]) for job in jobs if job.pin in visit.gpio}
-        self._waiting += board_points(device.name, visit.at_ms // 1_000, visit.f, pins, visit.values)
-        del self._waiting[:-KEPT]
+        found = board_points(device.name, visit.at_ms // 1_000, visit.f, pins, visit.values)
+        if self._dogstatsd is not None:
+            self._dogstatsd.send(found)
+        if self._sender is not None:
+            self._waiting += found
+            del self._waiting[:-KEPT]
 
     async def step(self) -> None:
         """Collect, put into the outbox, and send, each when it is time."""
-        if self._sender is None and self._prometheus is None:
+        if self._sender is None and self._prometheus is None and self._dogstatsd is None:
             return
-        now_s = time.monotonic()
+        now_s = self._ticks()
         if now_s - self._leased_s >= LEASE_S:
             self._lease = await Lease.take(self._store, DUTY, self._name, LEASE_MS)
             self._leased_s = now_s
@@ -94,26 +112,32 @@ class Exporter:
             self._collected_s = now_s
         if self._sender is not None and self._lease is not None and now_s >= self._send_s:
             # Whatever is there, but not for ever: the lease must be renewed.
-            while await self._sender.step() and time.monotonic() - now_s < STEP_S:
+            while await self._sender.step() and self._ticks() - now_s < STEP_S:
                 pass
-            self._send_s = time.monotonic() + self._sender.wait_s
+            self._send_s = self._ticks() + self._sender.wait_s
 
     async def close(self) -> None:
         """Stop serving and give the duty up."""
         if self._prometheus is not None:
             self._prometheus.close()
+        if self._dogstatsd is not None:
+            self._dogstatsd.close()
         if self._lease is not None:
             await self._lease.release()
 
     async def _collect(self) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = round(self._clock() * 1_000)
         if self._prometheus is None and self._lease is None:
             return
         found = await figures.collect(self._store, now_ms=now_ms)
         if self._prometheus is not None:
             self._prometheus.show([*found, *await figures.board_readings(self._store, now_ms=now_ms)])
-        if self._sender is not None and self._lease is not None:
-            self._watch(await points.append(self._store, found) if found else 0)
+        if self._lease is None:
+            return
+        if self._dogstatsd is not None:
+            self._dogstatsd.send(found)
+        if self._sender is not None and found:
+            self._watch(await points.append(self._store, found))
 
     def _watch(self, entries: int) -> None:
         full = entries >= points.KEPT

@@ -10,9 +10,11 @@ import urllib.request
 from prometheus_client.parser import text_string_to_metric_families
 
 from espfleet.exports.datadog import Datadog
+from espfleet.exports.dogstatsd import DogStatsd
 from espfleet.exports.prometheus import Prometheus
 from espfleet.services import devices
-from espfleet.store import points, readings
+from espfleet.services.boards import Visit
+from espfleet.store import points, readings, registry
 from espfleet.store.client import Store
 from espfleet.workers.exporter import Exporter
 from tests.workers.test_sender import Sink, sink
@@ -65,3 +67,24 @@ async def test_of_two_exporters_one_sends(store: Store, sink: Sink) -> None:
     assert sink.accepted.count(("espfleet.devices", 1.0)) == 1
     for exporter in both:
         await exporter.close()
+
+
+async def test_an_agent_is_told_figures_by_one_and_visits_by_whoever_makes_them(store: Store) -> None:
+    await with_a_board(store)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        agent.bind(("127.0.0.1", 0))
+        agent.settimeout(5)
+        both = [
+            Exporter(store, name, dogstatsd=DogStatsd("127.0.0.1", agent.getsockname()[1])) for name in ("e1", "e2")
+        ]
+        for exporter in both:
+            await exporter.step()
+        current = await registry.load(store)
+        both[1].tell(current, current.devices[ID], Visit(at_ms=7_000, f=112.0, gpio={}))
+        heard = b""
+        while b"esp32.f:112|g|#name:porch" not in heard:
+            heard += agent.recv(65_536) + b"\n"
+        assert heard.count(b"espfleet.devices:1|g|#state:offline") == 1
+        assert both[0].figures()["dogstatsd_sent"] >= 1
+        for exporter in both:
+            await exporter.close()
