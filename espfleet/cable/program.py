@@ -1,0 +1,120 @@
+"""The lamp's program: compiled here, put onto a board."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+
+import espfleet
+from espfleet.cable.prompt import Advance, Prompt
+from espfleet.errors import CableError
+
+#: The folder of the lamp's program, beside this package.
+SOURCES = Path(espfleet.__file__).parents[1] / "esp32"
+#: Whatever is in these folders and not of this release is removed. Updates live in the last two.
+FOLDERS = ("lamp", "a", "b")
+#: Says which update runs; without it runs what came by cable.
+POINTER = "slot"
+MAIN = "main.py"
+
+
+def compile_program() -> dict[str, bytes]:
+    """Return what a board needs, by path.
+
+    Raises:
+        CableError: If the compiler is missing.
+    """
+    try:
+        builder = _builder()
+    except ModuleNotFoundError as exc:
+        raise CableError(f"{exc.name} is missing, which compiles the lamp's program: run './espcli setup'") from None
+    with tempfile.TemporaryDirectory(prefix="espfleet-") as name:
+        folder = Path(name)
+        try:
+            builder.build(folder)
+        except subprocess.CalledProcessError as exc:
+            raise CableError(
+                f"the lamp's program cannot be compiled: {Path(exc.cmd[-1]).name} is not MicroPython"
+            ) from None
+        return {
+            str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+        }
+
+
+def _builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("espfleet_lamp_build", SOURCES / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def put_program(prompt: Prompt, files: Mapping[str, bytes], advance: Advance = lambda _: None) -> int:
+    """Put the program onto a board; return how many of its files were others before.
+
+    What is there already is left alone, and what is of another release is removed: MicroPython would take an old
+    ``.py`` before a new ``.mpy``. ``main.py`` goes first and comes last, so that a board that is unplugged meanwhile
+    has no program that starts by itself, rather than one of two halves.
+
+    Args:
+        prompt: Of the board.
+        files: The program by path.
+        advance: Called with the number of bytes that are newly known to be there.
+
+    Raises:
+        CableError: As ``Prompt`` does.
+    """
+    old = [path.replace(".mpy", ".py") for path in files if "/" not in path]
+    present = json.loads(prompt.run(_LISTING % {"paths": (*FOLDERS, POINTER, *files, *old)}))
+    wanted = {path: data for path, data in files.items() if present.get(path) != sha256(data).hexdigest()}
+    others = [path for path in present if path not in files]
+    advance(sum(len(data) for path, data in files.items() if path not in wanted))
+    if not wanted and not others:
+        return 0
+    for path in {MAIN, *others} & present.keys():
+        prompt.run(f"import os\nos.remove({path!r})")
+    wanted[MAIN] = files[MAIN]
+    for path in sorted(wanted, key=lambda path: (path == MAIN, path)):
+        prompt.put(path, wanted[path], advance)
+    return len(wanted)
+
+
+def has_program(prompt: Prompt) -> bool:
+    """Return whether a lamp's program is on the board, in its files or frozen into its MicroPython."""
+    return prompt.run("try:\n import lamp\n print('there')\nexcept ImportError:\n print('none')").strip() == "there"
+
+
+#: Runs on the board: checksums of all files in some folders, and of some files.
+_LISTING = """
+import binascii, hashlib, json, os
+def checksum(path):
+    whole = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while True:
+            data = stream.read(512)
+            if not data:
+                return binascii.hexlify(whole.digest()).decode()
+            whole.update(data)
+def walk(path, found):
+    try:
+        if os.stat(path)[0] & 0x4000:
+            for name in os.listdir(path):
+                walk(path + "/" + name, found)
+        else:
+            found[path] = checksum(path)
+    except OSError:
+        pass
+    return found
+found = {}
+for path in %(paths)r:
+    if path not in found:
+        walk(path, found)
+print(json.dumps(found))
+"""
