@@ -25,7 +25,14 @@ class Dialect(StrEnum):
     """What a device speaks on the gateway."""
 
     V1 = "v1"
+    #: PING_LAMP's lamps (S1).
     PINGLAMP = "pinglamp"
+    #: Clients of the relay, each of which hears what the others say (S2).
+    RELAY = "relay"
+    #: Boards with a LED that is told to go on and off (S3).
+    BOARDS = "boards"
+    #: Cameras that tell what they recognise, and send pictures (S4).
+    HUB = "hub"
 
 
 class Presence(StrEnum):
@@ -82,6 +89,11 @@ class Device:
     def simulated(self) -> bool:
         """Whether it exists only as a program on this machine."""
         return SIMULATED in self.labels
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether it may send pictures."""
+        return Kind.CAMERA in self.kinds
 
     @property
     def host(self) -> str:

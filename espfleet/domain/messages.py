@@ -14,12 +14,16 @@ from typing import Any, NoReturn
 
 from espfleet.domain.closing import CloseCode
 from espfleet.domain.names import check_device_id, check_name, shown
+from espfleet.domain.releases import ID_CHARS, MANIFEST_BYTES, PIECE_BYTES, RELEASE_BYTES, Standing
 from espfleet.errors import InvalidError
 
 PROTOCOL = 1
-#: Where lamps and viewers of protocol 1 connect; any other path is S1's.
+#: Where lamps and viewers of protocol 1 connect.
 LAMP_PATH = "/lamp"
 WATCH_PATH = "/watch"
+#: Where cameras and viewers of S4, and clients of S2 connect; any other path is for clients that say no hello.
+HUB_PATH = "/websocket"
+RELAY_PATH = "/relay"
 
 #: A level is sent at least this often, so that a lamp can notice lateness.
 PERIOD_MS = 500
@@ -66,6 +70,7 @@ class Hello:
         boot_reason: Why it started last, or ``""``.
         boot_count: How often it started, or ``None``.
         resume: ``seq`` of the last level it saw, or ``None``.
+        update: What became of its last update, or ``None`` where there was none.
     """
 
     id: str
@@ -76,6 +81,7 @@ class Hello:
     boot_reason: str = ""
     boot_count: int | None = None
     resume: int | None = None
+    update: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +138,21 @@ class LampEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """A lamp asks for a piece of new firmware.
+
+    Attributes:
+        release: Id of the release it was offered.
+        at: Where the piece begins, bytes from the beginning of the manifest.
+        size: How many bytes.
+    """
+
+    release: str
+    at: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """What a viewer wants to see.
 
@@ -148,7 +169,12 @@ class Watch:
     everything: bool = False
 
 
-Message = Hello | Keepalive | Result | Readings | LampEvent | Watch
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A device asks whether anybody is there."""
+
+
+Message = Hello | Keepalive | Result | Readings | LampEvent | Fetch | Watch | Question
 
 
 def parse(text: str) -> Message | None:
@@ -190,6 +216,20 @@ def _hello(values: dict[str, Any]) -> Hello:
         boot_reason=_text(boot, "reason", ""),
         boot_count=_maybe_whole(boot, "count"),
         resume=_maybe_whole(values, "resume"),
+        update=_standing(values.get("update")),
+    )
+
+
+def _standing(values: object) -> Standing | None:
+    if values is None:
+        return None
+    if not isinstance(values, dict):
+        raise ProtocolError("update must be an object", field="update")
+    return Standing(
+        state=_text(values, "state"),
+        slot=_text(values, "slot", ""),
+        bad=_text(values, "bad", ""),
+        why=_text(values, "why", "", SENTENCE_CHARS),
     )
 
 
@@ -231,6 +271,14 @@ def _event(values: dict[str, Any]) -> LampEvent:
     return LampEvent(name=name, fields={key: value for key, value in values.items() if key not in ("type", "name")})
 
 
+def _fetch(values: dict[str, Any]) -> Fetch:
+    return Fetch(
+        release=_text(values, "release", None, ID_CHARS),
+        at=_whole(values, "at", 0, MANIFEST_BYTES + RELEASE_BYTES),
+        size=_whole(values, "bytes", 1, PIECE_BYTES),
+    )
+
+
 def _watch(values: dict[str, Any]) -> Watch:
     return Watch(
         token=_text(values, "token", "", TOKEN_CHARS),
@@ -246,6 +294,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], Message]] = {
     "result": _result,
     "readings": _readings,
     "event": _event,
+    "fetch": _fetch,
     "watch": _watch,
 }
 

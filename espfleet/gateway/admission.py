@@ -13,13 +13,29 @@ from websockets.http11 import Request
 
 from espfleet.domain.closing import CloseCode, restart_reason
 from espfleet.domain.devices import Reason
-from espfleet.domain.messages import LAMP_PATH, TEXT_BYTES, WATCH_PATH, Hello, ProtocolError, Watch, parse
+from espfleet.domain.messages import (
+    HUB_PATH,
+    LAMP_PATH,
+    RELAY_PATH,
+    TEXT_BYTES,
+    WATCH_PATH,
+    Hello,
+    ProtocolError,
+    Watch,
+    parse,
+)
 from espfleet.domain.tokens import matching_hash
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.contests import Candidate
+from espfleet.gateway.dialects import Dialect
+from espfleet.gateway.dialects.boards import S3Board
+from espfleet.gateway.dialects.hub import HubCamera
 from espfleet.gateway.dialects.pinglamp import PingLamp
 from espfleet.gateway.dialects.v1 import V1
 from espfleet.gateway.hub import Hub
+from espfleet.gateway.hub_door import HubDoor, Refuse
+from espfleet.gateway.hub_viewers import HubViewers
+from espfleet.gateway.relay import Relay
 from espfleet.gateway.settings import GatewaySettings
 from espfleet.gateway.viewers import Viewers
 
@@ -29,9 +45,17 @@ class Admission:
 
     Attributes:
         viewer_hashes: Hashes of the tokens that viewers may show.
+        relay: S2's clients.
     """
 
-    def __init__(self, settings: GatewaySettings, hub: Hub, viewers: Viewers, ask_for_news: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        hub: Hub,
+        viewers: Viewers,
+        hub_viewers: HubViewers,
+        ask_for_news: Callable[[], None],
+    ) -> None:
         self.viewer_hashes: Collection[str] = ()
         self._hub = hub
         self._viewers = viewers
@@ -39,10 +63,13 @@ class Admission:
         self._limits = settings.limits
         self._is_local = is_loopback(settings.host)
         self._v1 = V1(settings)
-        self._pinglamp = PingLamp(settings.pinglamp_tick_ms)
+        spoken: tuple[Dialect, ...] = (PingLamp(settings.pinglamp_tick_ms), S3Board(settings))
+        self._without_hello = {dialect.name: dialect for dialect in spoken}
+        self.relay = Relay(settings, self.clock, self._viewer_hash)
+        self._hub_door = HubDoor(hub, hub_viewers, HubCamera(settings), self._viewer_hash, self._try)
         self._open: set[Connection] = set()
         self._guests: dict[Connection, float] = {}
-        self._doubts: dict[Connection, Callable[[], None]] = {}
+        self._doubts: dict[Connection, tuple[Callable[[], None], Refuse]] = {}
         self._going: dict[Connection, float] = {}
         self._second_s = 0.0
         self._empty = asyncio.Event()
@@ -65,28 +92,33 @@ class Admission:
 
     def refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
         """Return why a request is not to be upgraded, or ``None``."""
-        path = _split(request)[0]
+        path, token, number = _split(request)
         if len(self._open) > self._limits.connections:
             return HTTPStatus.SERVICE_UNAVAILABLE, "this gateway has as many connections as it may have"
         if request.headers.get("Upgrade") is None:
-            known = path in (LAMP_PATH, WATCH_PATH)
+            known = path in (LAMP_PATH, WATCH_PATH, HUB_PATH, RELAY_PATH)
             status = HTTPStatus.UPGRADE_REQUIRED if known else HTTPStatus.NOT_FOUND
             return status, f"this is the WebSocket gateway of an espfleet: lamps connect to {LAMP_PATH}"
-        if not self._comes_from_here(request):
+        # Who shows a token does not come in the name of a browser's user: S4's viewers are pages of anywhere.
+        if not self._comes_from_here(request) and not (path == HUB_PATH and token):
             return HTTPStatus.FORBIDDEN, "pages of other sites may not connect to this gateway"
         if path == WATCH_PATH and len(self._viewers) >= self._limits.viewers:
             return HTTPStatus.SERVICE_UNAVAILABLE, "this gateway has as many viewers as it may have"
-        return None
+        return self.relay.refusal(number) if path == RELAY_PATH else None
 
     def opened(self, connection: Connection, request: Request) -> None:
         """Ask a new client what it is, unless its dialect has no words for that."""
-        path, token = _split(request)
-        if path in (LAMP_PATH, WATCH_PATH):
+        path, token, number = _split(request)
+        if path in (LAMP_PATH, WATCH_PATH, HUB_PATH):
             self._guests[connection] = self.clock() + self._limits.hello_ms / 1_000
-            welcome = self._watch if path == WATCH_PATH else self._hello
-            connection.peer = Guest(connection, welcome)
-            return
-        self._try(connection, lambda: self._admit_by_address(connection, token))
+        if path == HUB_PATH:
+            self._hub_door.greet(connection, token)
+        elif path in (LAMP_PATH, WATCH_PATH):
+            connection.peer = Guest(connection, self._watch if path == WATCH_PATH else self._hello)
+        elif path == RELAY_PATH:
+            self._try(connection, lambda: self.relay.begin(connection, number, token, self._hub.directory))
+        else:
+            self._try(connection, lambda: self._admit_by_address(connection, token))
 
     def closing(self, connection: Connection) -> None:
         """Give a client that was told to go a moment to read that."""
@@ -119,22 +151,30 @@ class Admission:
         self._hub.admit(connection, self._hub.directory.by_hello(hello, self._v1))
 
     def _admit_by_address(self, connection: Connection, token: str) -> None:
-        self._hub.admit(connection, self._hub.directory.by_address(connection.host, token, self._pinglamp))
+        self._hub.admit(connection, self._hub.directory.by_address(connection.host, token, self._without_hello))
 
     def _admit_viewer(self, connection: Connection, watch: Watch) -> None:
-        is_free = self._is_local and not self.viewer_hashes and not watch.token
-        token_hash = matching_hash(watch.token, self.viewer_hashes)
-        if token_hash is None and not is_free:
-            reason = "this is not the token of a viewer" if watch.token else "a viewer must show its token"
-            raise ProtocolError(reason, close_code=CloseCode.TOKEN)
-        self._viewers.begin(connection, watch, token_hash, self._hub.now_ms())
+        self._viewers.begin(connection, watch, self._viewer_hash(watch.token), self._hub.now_ms())
 
-    def _try(self, connection: Connection, admit: Callable[[], None]) -> None:
+    def _viewer_hash(self, token: str) -> str | None:
+        """Return the stored hash that a viewer's token matches, or ``None`` where viewers need none.
+
+        Raises:
+            ProtocolError: If the token is missing or wrong.
+        """
+        is_free = self._is_local and not self.viewer_hashes and not token
+        token_hash = matching_hash(token, self.viewer_hashes)
+        if token_hash is None and not is_free:
+            reason = "this is not the token of a viewer" if token else "a viewer must show its token"
+            raise ProtocolError(reason, close_code=CloseCode.TOKEN)
+        return token_hash
+
+    def _try(self, connection: Connection, admit: Callable[[], None], refuse: Refuse | None = None) -> None:
         """Let a client in, or wait until it is sure that it may not: perhaps it was registered a moment ago."""
         try:
             admit()
         except ProtocolError:
-            self._doubts[connection] = admit
+            self._doubts[connection] = admit, refuse or _send_away
             connection.peer = Candidate(lambda: self._forget_doubt(connection))
             self._ask_for_news()
         else:
@@ -151,11 +191,11 @@ class Admission:
                 self._decide(connection)
 
     def _decide(self, connection: Connection) -> None:
-        admit = self._doubts.pop(connection)
+        admit, refuse = self._doubts.pop(connection)
         try:
             admit()
         except ProtocolError as exc:
-            connection.close(exc.close_code, str(exc), Reason.REFUSED)
+            refuse(connection, exc)
         else:
             self._guests.pop(connection, None)
 
@@ -247,13 +287,33 @@ class Guest:
         """Do nothing."""
 
 
-def _split(request: Request) -> tuple[str, str]:
-    """Return path and token of a request's URL."""
+def _send_away(connection: Connection, exc: ProtocolError) -> None:
+    connection.close(exc.close_code, str(exc), Reason.REFUSED)
+
+
+def _split(request: Request) -> tuple[str, str, str]:
+    """Return path, token, and what a client of the relay calls itself: ``/relay/17``, or ``/relay?token=…&id=17``.
+
+    The second form is for clients that put their number behind whatever URL they are given.
+    """
     path, _, query = request.path.partition("?")
     try:
-        return path, parse_qs(query, max_num_fields=20).get("token", [""])[0]
+        values = parse_qs(query, max_num_fields=20)
     except ValueError:
-        return path, ""
+        values = {}
+    number = values.get("id", [""])[0]
+    if path.startswith(f"{RELAY_PATH}/"):
+        path, number = RELAY_PATH, path.removeprefix(f"{RELAY_PATH}/")
+    return path, values.get("token", [""])[0] or _bearer(request), number
+
+
+def _bearer(request: Request) -> str:
+    """Return the token in a request's ``Authorization``, as S4 writes it or as others do, or ``""``."""
+    try:
+        given = request.headers.get("Authorization") or ""
+    except MultipleValuesError:
+        return ""
+    return given.removeprefix("Bearer ").strip()
 
 
 def is_loopback(host: str) -> bool:

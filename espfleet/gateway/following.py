@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from espfleet.domain import apriltags
+from espfleet.domain.messages import LampEvent
 from espfleet.domain.registry import Registry
 from espfleet.domain.shards import shard_of
 from espfleet.errors import StoreUnavailableError
 from espfleet.gateway.admission import Admission
 from espfleet.gateway.commands import Commands
 from espfleet.gateway.hub import Hub
+from espfleet.gateway.hub_viewers import HubViewers
 from espfleet.gateway.reports import EVENT as DEVICE_EVENT
 from espfleet.gateway.viewers import Viewers, event_of
-from espfleet.store import levels, presence, registry
+from espfleet.store import levels, presence, registry, tags
 from espfleet.store.client import Store
 from espfleet.store.events import Event
 from espfleet.store.feed import (
@@ -26,6 +29,7 @@ from espfleet.store.feed import (
     ReadingsSent,
     RegistryChanged,
     Resync,
+    TagSent,
     Topic,
 )
 
@@ -34,7 +38,7 @@ logger = logging.getLogger(__name__)
 #: The version of the registry is asked for this often, for hints can be lost.
 POLL_S = 2.0
 RETRY_S = 0.3
-TOPICS = (Topic.LEVELS, Topic.REGISTRY, Topic.COMMANDS, Topic.EVENTS, Topic.READINGS)
+TOPICS = (Topic.LEVELS, Topic.REGISTRY, Topic.COMMANDS, Topic.EVENTS, Topic.READINGS, Topic.TAGS)
 #: How many times as long as loading the registry took it is left alone afterwards.
 REST = 4
 
@@ -52,6 +56,7 @@ class Follower:
         name: str,
         hub: Hub,
         viewers: Viewers,
+        hub_viewers: HubViewers,
         commands: Commands,
         admission: Admission,
         news: asyncio.Event,
@@ -61,6 +66,7 @@ class Follower:
         self._name = name
         self._hub = hub
         self._viewers = viewers
+        self._hub_viewers = hub_viewers
         self._commands = commands
         self._admission = admission
         self._news = news
@@ -128,9 +134,19 @@ class Follower:
                 self._commands.sent(session, message.command)
         elif isinstance(message, EventSent):
             self._happened(message.event)
-        elif isinstance(message, ReadingsSent) and len(self._viewers):
+        else:
+            self._reported(message)
+
+    def _reported(self, message: FeedMessage) -> None:
+        """Take what devices report to those who look."""
+        if isinstance(message, ReadingsSent) and len(self._viewers):
             for device_id, report in message.reports.items():
                 self._viewers.reading(device_id, report.values, report.at_ms)
+
+        elif isinstance(message, TagSent):
+            tag = message.tag
+            self._hub_viewers.recognised(tag)
+            self._viewers.event(tag.device_id, LampEvent(name=apriltags.EVENT, fields=tag.fields), tag.at_ms)
 
     def _happened(self, event: Event) -> None:
         fields = event.fields
@@ -149,6 +165,7 @@ class Follower:
             try:
                 found = await levels.read_levels(self._store)
                 self._hub.board.replace(found.levels, found.fresh_shards, self._hub.clock())
+                self._hub_viewers.remember(await tags.latest(self._store))
                 if not self.ready.is_set():
                     await self._load_registry()
             except StoreUnavailableError as exc:
@@ -165,6 +182,8 @@ class Follower:
         self._admission.viewer_hashes = tuple(await registry.tokens(self._store))
         self._hub.set_registry(loaded)
         self._viewers.set_registry(loaded, self._admission.viewer_hashes)
+        self._hub_viewers.set_tokens(self._admission.viewer_hashes)
+        self._admission.relay.review(self._admission.viewer_hashes, self._hub.directory)
         self._viewers.show_levels()
 
     def _show(self, groups: set[str] | None) -> None:

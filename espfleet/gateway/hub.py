@@ -14,7 +14,7 @@ from typing import Protocol
 
 from espfleet.domain.closing import CloseCode, restart_reason
 from espfleet.domain.devices import Device, Presence, Reason
-from espfleet.domain.messages import Hello, Keepalive, LampEvent, Message, ProtocolError, Readings, Result
+from espfleet.domain.messages import Fetch, Hello, Keepalive, LampEvent, Message, ProtocolError, Question, Readings, Result
 from espfleet.domain.registry import Registry
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.contests import OTHER_ALIVE, Contests
@@ -52,6 +52,12 @@ class Journal(Protocol):
     def answered(self, session: Session, result: Result) -> None:
         """A device sent the result of a command."""
 
+    def asked(self, session: Session, fetch: Fetch) -> None:
+        """A device asked for a piece of new firmware."""
+
+    def pictured(self, session: Session, data: bytes) -> None:
+        """A camera sent a picture."""
+
 
 def wall_ms() -> int:
     """Return ms since the epoch."""
@@ -88,6 +94,8 @@ class Hub:
         self._journal = journal
         self._stages = Stages(self._draw, asyncio.get_running_loop())
         self._contests = Contests(settings.limits.ping_ms, journal.stays)
+        self._asked: set[Session] = set()
+        self._asked_s = clock()
         self._number = 0
         self._stopping = False
         self._handing_over: list[Session] | None = None
@@ -112,6 +120,7 @@ class Hub:
         device = session.device
         del self.sessions[device.id]
         self._stages.leave(session)
+        self._asked.discard(session)
         if self._handing_over is None or reason is not Reason.GATEWAY:
             self._journal.went(session, reason)
         logger.info("%s has gone: %s", device.name, reason.value)
@@ -155,7 +164,9 @@ class Hub:
         connection.peer = session
         self.sessions[session.device.id] = session
         self._welcome(session)
-        self._stages.join(session, self.registry.group_of(session.device))
+        self._stage(session)
+        if session.dialect.question is not None:
+            self._asked.add(session)
         self._journal.came(session)
         logger.info("%s has come from %s (%s)", session.device.name, connection.host, session.dialect.name.value)
 
@@ -164,12 +175,11 @@ class Hub:
     def returned(self, session: Session) -> None:
         """Show a device that was silent what it missed."""
         session.presence = Presence.LIVE
-        group = self.registry.group_of(session.device)
         if session.outdated:
             self._welcome(session)
-        else:
-            session.connection.show(self._draw(group, session.dialect))
-        self._stages.join(session, group)
+        elif session.dialect.shows_levels(session.device):
+            session.connection.show(self._draw(self.registry.group_of(session.device), session.dialect))
+        self._stage(session)
         self._journal.changed(session)
         logger.info("%s is back", session.device.name)
 
@@ -193,9 +203,15 @@ class Hub:
             self._journal.happened(session, message)
         elif isinstance(message, Result):
             self._journal.answered(session, message)
-        else:
+        elif isinstance(message, Fetch):
+            self._journal.asked(session, message)
+        elif not isinstance(message, Question):
             kind = "a second hello" if isinstance(message, Hello) else "a watch"
             raise ProtocolError(f"{kind} is nothing for {session.device.name} to say here")
+
+    def pictured(self, session: Session, data: bytes) -> None:
+        """Pass on what a camera saw."""
+        self._journal.pictured(session, data)
 
     # What the fleet tells.
 
@@ -231,7 +247,7 @@ class Hub:
             session.outdated = True
             if session.presence is Presence.LIVE:
                 self._welcome(session)
-                self._stages.join(session, self.registry.group_of(device))
+                self._stage(session)
 
     def _is_unchanged(self, device: Device, before: Registry) -> bool:
         """Tell whether a device and its room are the same objects as before, as nearly all are after a change."""
@@ -256,6 +272,11 @@ class Hub:
             elif connection.blocked_s and now_s - connection.blocked_s >= blocked_s:
                 connection.close(CloseCode.TOO_MUCH, "too slow", Reason.SLOW)
         self._contests.tick(now_s)
+        if now_s - self._asked_s >= self._settings.keepalive_ms / 1_000:
+            self._asked_s = now_s
+            for session in self._asked:
+                if not session.connection.blocked_s:
+                    session.connection.send(session.dialect.question or b"")
 
     def heard_since(self, since_s: float) -> Iterator[Session]:
         """Return sessions that were heard since a time on ``clock``."""
@@ -288,6 +309,11 @@ class Hub:
         logger.info("%s is late: silent for %.1f s", session.device.name, silent_s)
 
     # Frames.
+
+    def _stage(self, session: Session) -> None:
+        """Let a session see its group from now on, if it is there for that."""
+        if session.dialect.shows_levels(session.device):
+            self._stages.join(session, self.registry.group_of(session.device))
 
     def _welcome(self, session: Session) -> None:
         session.outdated = False

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from espfleet.domain import apriltags
 from espfleet.domain.devices import Reason
-from espfleet.domain.messages import LampEvent, Readings, Result
+from espfleet.domain.messages import Fetch, LampEvent, Readings, Result
 from espfleet.gateway.commands import Commands
+from espfleet.gateway.pictures import Pictures
 from espfleet.gateway.presence import Attendance
 from espfleet.gateway.reports import Reports
 from espfleet.gateway.sessions import Session
+from espfleet.gateway.updates import Updates
 
 
 class FleetJournal:
@@ -20,16 +23,21 @@ class FleetJournal:
         attendance: Attendance,
         reports: Reports,
         commands: Commands,
+        updates: Updates,
+        pictures: Pictures,
         now_ms: Callable[[], int],
     ) -> None:
         self._attendance = attendance
         self._reports = reports
         self._commands = commands
+        self._updates = updates
+        self._pictures = pictures
         self._now_ms = now_ms
 
     def came(self, session: Session) -> None:
         """A session has begun."""
         self._attendance.came(session)
+        self._updates.came(session)
 
     def stays(self, session: Session) -> None:
         """A session has proved that it lives, although the device has a newer one at another gateway."""
@@ -49,9 +57,25 @@ class FleetJournal:
         self._reports.read(session.device.id, readings.values, at_ms)
 
     def happened(self, session: Session, event: LampEvent) -> None:
-        """A device sent an event."""
-        self._reports.happened(session.device.id, event, self._now_ms())
+        """A device sent an event, or a camera tells what it recognised.
+
+        Raises:
+            ProtocolError: If what was recognised has a bad form.
+        """
+        if event.name == apriltags.EVENT:
+            self._reports.recognised(session.device.id, apriltags.check_tag(event.fields), self._now_ms())
+        else:
+            self._reports.happened(session.device.id, event, self._now_ms())
+            self._updates.happened(session, event)
+
+    def pictured(self, session: Session, data: bytes) -> None:
+        """A camera sent a picture."""
+        self._pictures.take(session.device.id, data)
 
     def answered(self, session: Session, result: Result) -> None:
         """A device sent the result of a command."""
         self._commands.answered(session, result)
+
+    def asked(self, session: Session, fetch: Fetch) -> None:
+        """A device asked for a piece of new firmware."""
+        self._updates.asked(session, fetch)

@@ -11,9 +11,10 @@ from typing import Any
 
 from espfleet.domain.messages import LampEvent
 from espfleet.errors import StoreError, StoreUnavailableError
-from espfleet.store import commands, events, readings
+from espfleet.store import commands, events, readings, tags
 from espfleet.store.client import Store
 from espfleet.store.readings import Report
+from espfleet.store.tags import Tag
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,10 @@ class Reports:
         """A device sent an event."""
         fields = {"device": device_id, "event": event.name, "fields": dict(event.fields), "at_ms": at_ms}
         self._add(partial(events.add, self._store, EVENT, fields))
+
+    def recognised(self, device_id: str, fields: Mapping[str, Any], at_ms: int) -> None:
+        """A camera told what it recognised."""
+        self._add(partial(tags.put, self._store, Tag(device_id, dict(fields), at_ms)))
 
     def answered(self, device_id: str, command_id: str, result: Mapping[str, Any]) -> None:
         """A device sent the result of a command."""

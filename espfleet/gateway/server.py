@@ -19,13 +19,16 @@ from espfleet.gateway.commands import Commands
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.following import Follower
 from espfleet.gateway.hub import CONNECTS_PER_S, RETRY_FROM_MS, Hub
+from espfleet.gateway.hub_viewers import HubViewers
 from espfleet.gateway.journal import FleetJournal
 from espfleet.gateway.levels import LevelBoard
 from espfleet.gateway.listening import listen, port_of
+from espfleet.gateway.pictures import Pictures
 from espfleet.gateway.presence import Attendance
 from espfleet.gateway.reports import Reports
 from espfleet.gateway.settings import GatewaySettings, Limits
 from espfleet.gateway.together import run_together
+from espfleet.gateway.updates import Updates
 from espfleet.gateway.viewers import Viewers
 from espfleet.store import presence, workers
 from espfleet.store.client import Store
@@ -74,11 +77,18 @@ class Gateway:
         self._reports = Reports(store)
         self._viewers = Viewers(settings, self._level_of, partial(presence.read_presence, store))
         self._commands = Commands(self._reports.answered, lambda: self._hub.clock())
-        journal = FleetJournal(self._attendance, self._reports, self._commands, lambda: self._hub.now_ms())
+        self._updates = Updates(store, self._commands, lambda: self._hub.now_ms())
+        self._pictures = Pictures(store)
+        journal = FleetJournal(
+            self._attendance, self._reports, self._commands, self._updates, self._pictures, lambda: self._hub.now_ms()
+        )
         self._hub = Hub(settings, Registry(), LevelBoard(store.shards), journal)
         news = asyncio.Event()
-        self._admission = Admission(settings, self._hub, self._viewers, ask_for_news=news.set)
-        self._follower = Follower(store, settings.name, self._hub, self._viewers, self._commands, self._admission, news)
+        self._hub_viewers = HubViewers(settings, self._hub.now_ms)
+        self._admission = Admission(settings, self._hub, self._viewers, self._hub_viewers, ask_for_news=news.set)
+        self._follower = Follower(
+            store, settings.name, self._hub, self._viewers, self._hub_viewers, self._commands, self._admission, news
+        )
 
     async def run(self, started: Callable[[int], None] | None) -> None:
         """Serve until cancelled, then hand the lamps over if there is time for it."""
@@ -89,7 +99,9 @@ class Gateway:
                     "follow the registry": self._follower.follow_registry(),
                     "tell who is there": self._attendance.run(self._hub),
                     "tell what devices report": self._reports.run(),
+                    "serve updates": self._updates.run(),
                     "tell who listens": self._reports.run_telling(),
+                    "store pictures": self._pictures.run(),
                     "serve": self._serve(started),
                     "keep house": self._keep_house(),
                 }
@@ -144,6 +156,8 @@ class Gateway:
             self._admission.tick(now_s)
             self._commands.tick(now_s)
             self._viewers.tick(now_s)
+            self._hub_viewers.tick(now_s)
+            self._admission.relay.tick(now_s)
             self._follower.expire(now_s)
 
     async def _beat(self, port: int) -> None:
@@ -154,6 +168,8 @@ class Gateway:
                 "port": port,
                 "lamps": len(self._hub.sessions),
                 "viewers": len(self._viewers),
+                "hub_viewers": len(self._hub_viewers),
+                "relay_clients": len(self._admission.relay),
             }
             try:
                 await workers.beat(self._store, ROLE, self._settings.name, info)
@@ -166,6 +182,8 @@ class Gateway:
         logger.info("the gateway stops; %d lamps are told to come back", len(self._hub.sessions))
         self._hub.close()
         self._viewers.close(RETRY_FROM_MS)
+        self._hub_viewers.close(RETRY_FROM_MS)
+        self._admission.relay.close(RETRY_FROM_MS)
         await self._admission.close(RETRY_FROM_MS, LEAVE_S)
         try:
             async with asyncio.timeout(TELL_S):

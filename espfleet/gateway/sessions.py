@@ -5,8 +5,10 @@ from __future__ import annotations
 from sys import intern
 from typing import Protocol
 
-from espfleet.domain.devices import Kind, Presence, Reason
+from espfleet.domain.closing import CloseCode
+from espfleet.domain.devices import Presence, Reason
 from espfleet.domain.messages import BINARY_BYTES, TEXT_BYTES, Message, ProtocolError
+from espfleet.domain.pictures import check_picture
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.passes import Pass
 from espfleet.gateway.stages import Stage
@@ -24,6 +26,12 @@ class Host(Protocol):
     def answered(self, session: Session) -> None:
         """A device sent something that may be the answer to a ping."""
 
+    def now_ms(self) -> int:
+        """Return ms since the epoch."""
+
+    def pictured(self, session: Session, data: bytes) -> None:
+        """A camera sent a picture."""
+
     def said(self, session: Session, message: Message) -> None:
         """A device sent a message that is more than a keepalive; raises ``ProtocolError``."""
 
@@ -40,6 +48,8 @@ class Session:
         dialect: What it speaks.
         firmware, chip: What it told of itself, or ``""``.
         token_hash: The stored hash that its token matched, or ``None``.
+        update_key: What seals updates for it, or nothing.
+        standing: What became of its last update, as it said when it came, or ``None``.
         number: Counts the sessions of this gateway.
         since_ms: When it began, ms since the epoch.
         heard_s: When it was heard last, on the host's clock.
@@ -62,7 +72,9 @@ class Session:
         "seat",
         "since_ms",
         "stage",
+        "standing",
         "token_hash",
+        "update_key",
     )
 
     def __init__(self, host: Host, connection: Connection, given: Pass, number: int, since_ms: int) -> None:
@@ -73,6 +85,8 @@ class Session:
         # One text for all lamps of a kind, however many there are.
         self.firmware, self.chip = intern(given.firmware), intern(given.chip)
         self.token_hash = given.token_hash
+        self.update_key = given.update_key
+        self.standing = given.standing
         self.number = number
         self.since_ms = since_ms
         self.heard_s = host.clock()
@@ -84,7 +98,7 @@ class Session:
     @property
     def most_bytes(self) -> int:
         """Largest message it may send: only cameras send pictures."""
-        return BINARY_BYTES if Kind.CAMERA in self.device.kinds else TEXT_BYTES
+        return BINARY_BYTES if self.device.is_camera else TEXT_BYTES
 
     def heard(self) -> None:
         """Note that it lives."""
@@ -93,23 +107,32 @@ class Session:
             self._host.returned(self)
 
     def stirred(self) -> None:
-        """Note that its connection lives."""
+        """Note that its connection lives, and with it a device that is asked in this way."""
         self._host.answered(self)
+        if self.dialect.question is not None:
+            self.heard()
 
     def text(self, text: str) -> None:
         """Take a message; whatever it is, its sender lives."""
+        if len(text) > TEXT_BYTES:
+            raise ProtocolError(f"a message may have {TEXT_BYTES} bytes", close_code=CloseCode.TOO_MUCH)
         message = self.dialect.read(text)
         self.heard()
         if message is not None:
             self._host.said(self, message)
+            answer = self.dialect.answer(message, self._host.now_ms())
+            if answer is not None:
+                self.connection.send(answer)
 
     def binary(self, data: bytes) -> None:
         """Take a picture of a camera; others may send none."""
-        if Kind.CAMERA not in self.device.kinds:
+        if not self.device.is_camera:
             raise ProtocolError(
                 f"{self.device.name} is not a camera and may send text messages only, not {len(data)} binary bytes"
             )
+        check_picture(data)
         self.heard()
+        self._host.pictured(self, data)
 
     def writable(self) -> None:
         """Do nothing: the newest level has been sent."""

@@ -11,6 +11,8 @@ from espfleet.errors import InvalidError
 DEFAULT_PORT = 5678
 #: S1 sends a level each tick, whether it changed or not.
 PINGLAMP_TICK_MS = 50
+#: As S2's server: with as long again for the answer, a client that is gone is noticed within 20 s.
+RELAY_PING_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,8 @@ class GatewaySettings:
         period_ms: A level is sent at least this often.
         lease_ms: How long a lamp may show a level without a newer one; at least ``period_ms``.
         pinglamp_tick_ms: How often lamps of S1 are sent a level.
+        relay_ping_ms: Silence after which a client of the relay is asked whether it lives; after twice of it, it is
+            sent away.
         limits: How much the gateway takes.
         tls: Certificate and key, or ``None`` for plain connections.
         share_port: Whether other processes of this user may listen on the same port: the kernel spreads the lamps.
@@ -66,6 +70,7 @@ class GatewaySettings:
     period_ms: int = PERIOD_MS
     lease_ms: int = LEASE_PERIODS * PERIOD_MS
     pinglamp_tick_ms: int = PINGLAMP_TICK_MS
+    relay_ping_ms: int = RELAY_PING_MS
     limits: Limits = field(default_factory=Limits)
     tls: SSLContext | None = field(default=None, repr=False)
     share_port: bool = False

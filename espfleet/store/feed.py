@@ -23,11 +23,12 @@ from redis.asyncio.client import PubSub
 
 from espfleet.domain.states import GroupLevel
 from espfleet.errors import StoreError
-from espfleet.store import events, readings
+from espfleet.store import events, readings, tags
 from espfleet.store.client import Store
 from espfleet.store.events import Event
 from espfleet.store.faults import translated
 from espfleet.store.readings import Report
+from espfleet.store.tags import Tag
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Topic(StrEnum):
     COMMANDS = "commands"
     EVENTS = "events"
     READINGS = "readings"
+    TAGS = "tags"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,14 @@ class ReadingsSent:
     reports: Mapping[str, Report]
 
 
-FeedMessage = Resync | Beat | LevelsChanged | RegistryChanged | CommandSent | EventSent | ReadingsSent
+@dataclass(frozen=True, slots=True)
+class TagSent:
+    """A camera recognised something."""
+
+    tag: Tag
+
+
+FeedMessage = Resync | Beat | LevelsChanged | RegistryChanged | CommandSent | EventSent | ReadingsSent | TagSent
 
 
 class Feed:
@@ -232,6 +241,8 @@ def _channels(store: Store, topics: set[Topic]) -> dict[str, Callable[[bytes], F
         readers[keys.events_channel()] = _event
     if Topic.READINGS in topics:
         readers[keys.readings_channel()] = lambda data: ReadingsSent(readings.parse_told(data))
+    if Topic.TAGS in topics:
+        readers[keys.tags_channel()] = lambda data: TagSent(tags.parse(data))
     return readers
 
 

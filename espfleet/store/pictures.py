@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from redis.asyncio.client import PubSub
@@ -96,7 +96,7 @@ async def want_interval(store: Store, device_id: str, interval_ms: int) -> None:
     await store.do_all([("HSET", key, "wanted_ms", interval_ms), ("PEXPIRE", key, VIDEO_TTL_MS)])
 
 
-async def follow(store: Store, device_id: str) -> AsyncIterator[bytes]:
+async def follow(store: Store, device_id: str) -> AsyncGenerator[bytes, None]:
     """Yield the newest picture of a camera and then each as it comes, for ever; while Redis is away nothing comes."""
     away = False
     while True:
@@ -110,7 +110,7 @@ async def follow(store: Store, device_id: str) -> AsyncIterator[bytes]:
                     with translated(store.url):
                         message = await link.get_message(ignore_subscribe_messages=True, timeout=SILENCE_S)
                         if message is None:
-                            await link.ping()  # type: ignore[no-untyped-call]
+                            await link.ping()
                     if message is not None and message["type"] == "message":
                         yield message["data"]
         except StoreError as exc:

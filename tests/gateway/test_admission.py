@@ -10,6 +10,7 @@ import socket
 import pytest
 
 from espfleet.domain.devices import Kind
+from espfleet.domain.pictures import MAGIC
 from espfleet.domain.tokens import hash_token, new_token
 from espfleet.errors import InvalidError, StartError
 from espfleet.gateway.server import GatewaySettings, Limits
@@ -158,7 +159,7 @@ async def test_only_a_camera_may_send_pictures(fleet: Fleet, gateway: Gateway) -
     camera, token = await fleet.add("eye", 1, kinds=(Kind.CAMERA,))
     async with lamp_of(gateway, camera, token) as eye:
         await eye.receive()
-        await eye.socket.send(bytes(1_048_576))
+        await eye.socket.send(MAGIC.ljust(1_048_576, b"\0"))
         await eye.send("keepalive", shown=1)
         assert (await eye.receive())["type"] == "level"
         await eye.socket.send(bytes(1_048_577))

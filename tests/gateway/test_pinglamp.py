@@ -87,7 +87,10 @@ async def test_the_watchdog_pauses_sending_and_the_next_keepalive_resumes_it(fle
 async def test_a_client_nobody_registered_is_sent_away(fleet: Fleet, gateway: Gateway) -> None:
     await fleet.add("porch", address="127.0.0.1")
     async with dialled(gateway, "") as lamp:
-        assert await lamp.closed() == (4004, "no PING_LAMP device with address 127.0.0.1 is registered")
+        assert await lamp.closed() == (
+            4004,
+            "no device with address 127.0.0.1 that speaks pinglamp or boards is registered",
+        )
 
 
 async def test_a_second_device_with_its_address_ends_a_session_that_is_known_by_it(
@@ -117,7 +120,7 @@ async def test_a_wrong_token_is_refused_even_from_a_known_address(fleet: Fleet, 
     _, other = await fleet.add("porch", 2)
     for token in ("x", other):
         async with dialled(gateway, f"/?token={token}") as lamp:
-            assert await lamp.closed() == (4001, "this is not the token of a PING_LAMP device")
+            assert await lamp.closed() == (4001, "this is not the token of a device that speaks pinglamp or boards")
 
 
 async def test_an_address_that_is_changed_ends_the_session(fleet: Fleet, gateway: Gateway) -> None:
@@ -125,7 +128,10 @@ async def test_an_address_that_is_changed_ends_the_session(fleet: Fleet, gateway
     async with dialled(gateway, "") as lamp:
         await lamp.receive()
         await fleet.put(device, address="192.0.2.7")
-        assert await lamp.closed() == (4004, "no PING_LAMP device with address 127.0.0.1 is registered")
+        assert await lamp.closed() == (
+            4004,
+            "no device with address 127.0.0.1 that speaks pinglamp or boards is registered",
+        )
 
 
 async def test_a_command_to_it_is_answered_by_the_gateway(fleet: Fleet, gateway: Gateway) -> None:
@@ -134,4 +140,4 @@ async def test_a_command_to_it_is_answered_by_the_gateway(fleet: Fleet, gateway:
         await lamp.receive()
         result = await commands.send(fleet.store, device.id, {"action": "identify"})
         assert result is not None
-        assert (result["ok"], result["error"]) == (False, "old speaks pinglamp, which has no commands")
+        assert (result["ok"], result["error"]) == (False, "old speaks pinglamp, which has no command for that")

@@ -27,8 +27,22 @@ class Dialect(Protocol):
     def eager(self) -> bool:
         """Whether a level that changed is sent at once, and not with the next period only."""
 
+    @property
+    def answers(self) -> bool:
+        """Whether devices answer commands; for others the gateway does as soon as they are told."""
+
+    @property
+    def question(self) -> bytes | None:
+        """Frame that asks a device whether it lives, or ``None`` where devices say so by themselves."""
+
     def read(self, text: str) -> Message | None:
         """Return what a device said, or ``None`` if nobody wants to know; raises ``ProtocolError``."""
+
+    def answer(self, message: Message, at_ms: int, /) -> bytes | None:
+        """Return the frame that answers what a device said, or ``None`` where it waits for none."""
+
+    def shows_levels(self, device: Device, /) -> bool:
+        """Tell whether a device is to be shown levels."""
 
     def level(self, level: GroupLevel, at_ms: int, mono_s: float, /) -> bytes:
         """Return the frame that shows a level."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from espfleet.domain.devices import Device
 from espfleet.domain.devices import Dialect as DialectName
-from espfleet.domain.messages import Keepalive
+from espfleet.domain.messages import Keepalive, Message
 from espfleet.domain.registry import Registry
 from espfleet.domain.replies import timestamp
 from espfleet.domain.states import GroupLevel
@@ -23,9 +23,18 @@ class PingLamp:
 
     name = DialectName.PINGLAMP
     eager = False
+    answers = True
+    question: bytes | None = None
 
     def __init__(self, tick_ms: int) -> None:
         self.period_ms = tick_ms
+
+    def answer(self, _message: Message, _at_ms: int) -> None:
+        """Return ``None``: these lamps wait for no answer."""
+
+    def shows_levels(self, _device: Device) -> bool:
+        """Return ``True``: that is what they are for."""
+        return True
 
     def read(self, text: str) -> Keepalive | None:
         """Return a keepalive for a keepalive; everything else is ignored, as S1's server did."""

@@ -19,10 +19,19 @@ class V1:
 
     name = DialectName.V1
     eager = True
+    answers = True
+    question: bytes | None = None
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self.period_ms = settings.period_ms
+
+    def answer(self, _message: Message, _at_ms: int) -> None:
+        """Return ``None``: these lamps wait for no answer."""
+
+    def shows_levels(self, _device: Device) -> bool:
+        """Return ``True``: that is what they are for."""
+        return True
 
     def read(self, text: str) -> Message | None:
         """Return what a device said."""
