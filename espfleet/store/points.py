@@ -14,8 +14,8 @@ from espfleet.store.faults import GroupGoneError
 GROUP = "datadog"
 #: Name of the one who reads by hand, as in EspNet.
 ROOT = "root"
-#: Entries that are kept, roughly: more than an hour of one a second.
-KEPT = 5_000
+#: Entries that are kept, roughly: more than an hour of five a second, which take up to some 100 MB.
+KEPT = 20_000
 KEPT_DEAD = 1_000
 
 
@@ -147,5 +147,5 @@ async def pending(store: Store, count: int = 100) -> list[dict[str, Any]]:
 
 def _packed(rows: Sequence[Any]) -> list[Packed]:
     return [
-        Packed(entry_id.decode(), tuple(unpack(fields.get(b"p", b"[]"))) if fields else ()) for entry_id, fields in rows
+        Packed(entry_id.decode(), tuple(unpack(fields.get(b"p", b""))) if fields else ()) for entry_id, fields in rows
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -111,10 +112,27 @@ class Exporter:
             await self._collect()
             self._collected_s = now_s
         if self._sender is not None and self._lease is not None and now_s >= self._send_s:
-            # Whatever is there, but not for ever: the lease must be renewed.
-            while await self._sender.step() and self._ticks() - now_s < STEP_S:
+            await self._send(self._sender, self._lease)
+
+    async def _send(self, sender: Sender, lease: Lease) -> None:
+        """Send whatever is there, but not for ever; the duty stays ours also while Datadog thinks for long."""
+
+        async def renew() -> None:
+            held = True
+            while held:
+                await asyncio.sleep(LEASE_S)
+                held = await lease.renew()
+
+        renewing = asyncio.create_task(renew())
+        began_s = self._ticks()
+        try:
+            while await sender.step() and self._ticks() - began_s < STEP_S:
                 pass
-            self._send_s = self._ticks() + self._sender.wait_s
+        finally:
+            renewing.cancel()
+            # What failed is noticed when the lease is taken again.
+            await asyncio.gather(renewing, return_exceptions=True)
+        self._send_s = self._ticks() + sender.wait_s
 
     async def close(self) -> None:
         """Stop serving and give the duty up."""

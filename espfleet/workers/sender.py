@@ -20,7 +20,12 @@ logger = logging.getLogger(__name__)
 #: Takes series and blocks until they are accepted, or raises ``ExportError``.
 Post = Callable[[Sequence[dict[str, Any]]], None]
 #: Entries in one go: up to 4,000 points, well below what Datadog takes at once.
-AT_ONCE = 20
+AT_ONCE = 8
+#: After so many errors in a row (5xx), parts are sent to find out whether it is because of some of the points.
+TRIES = 10
+PARTS = 8
+#: More are not looked for at once: then it is rather Datadog again.
+MOST_SUSPECTS = 20
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 #: Nobody may try sooner with a key that is refused.
 REFUSED_WAIT_S = 60.0
@@ -66,6 +71,8 @@ class Sender:
         self._trouble = 0
         #: By entry, the points that are accepted or given up: they must not be sent again with the others.
         self._done: dict[str, set[int]] = {}
+        #: Points that are left out because everything with them was answered by an error, and nothing without them.
+        self._suspects: dict[tuple[str, int], Piece] = {}
         self._owns_some = True
 
     async def step(self) -> int:
@@ -76,7 +83,7 @@ class Sender:
         entries = await self._next()
         through = await self.send(entries)
         if not self._trouble:
-            self.wait_s = 0.0 if entries else FIRST_WAIT_S
+            self.wait_s = 0.0 if through else FIRST_WAIT_S
         return through
 
     async def send(self, entries: Sequence[Packed]) -> int:
@@ -88,7 +95,8 @@ class Sender:
             self._trouble, self.trouble = 0, ""
         except ExportError as exc:
             self._note(exc)
-        through = [one.entry_id for one in entries if len(self._done.get(one.entry_id, ())) == len(one.points)]
+        # One that was cut off the outbox has no points any more.
+        through = [one.entry_id for one in entries if len(self._done.get(one.entry_id, ())) >= len(one.points)]
         # Those that are accepted stay remembered until Redis knows it too.
         await points.ack(self._store, through)
         for entry_id in through:
@@ -98,8 +106,9 @@ class Sender:
     async def _next(self) -> list[Packed]:
         entries = await points.read_own(self._store, self._consumer, AT_ONCE) if self._owns_some else []
         self._owns_some = bool(entries)
-        if not entries:
-            entries = await points.read(self._store, self._consumer, AT_ONCE)
+        # Where some never get through, others are needed to find out whether it is because of them.
+        if not self._left(entries) or (self._trouble + 1 >= TRIES and len(entries) < AT_ONCE):
+            entries += await points.read(self._store, self._consumer, AT_ONCE)
         return entries or await points.claim(self._store, self._consumer, CLAIM_IDLE_MS, AT_ONCE)
 
     def _left(self, entries: Sequence[Packed]) -> list[Piece]:
@@ -107,22 +116,32 @@ class Sender:
             (one.entry_id, index, point)
             for one in entries
             for index, point in enumerate(one.points)
-            if index not in self._done.setdefault(one.entry_id, set())
+            if index not in self._done.setdefault(one.entry_id, set()) and (one.entry_id, index) not in self._suspects
         ]
 
     async def _deliver(self, pieces: list[Piece]) -> None:
-        """Send points; what is refused is halved until the points that nobody takes stand alone."""
+        suspects, accepted = list(self._suspects.values()), self.sent
         now_s = self._clock()
-        old = [piece for piece in pieces if not now_s - OLDEST_S < piece[2].at_s < now_s + AHEAD_S]
-        await self._bury(old, "older than an hour, or from the future")
-        waiting = [[piece for piece in pieces if piece not in old] if old else pieces]
+        old = {piece[:2] for piece in pieces if not now_s - OLDEST_S < piece[2].at_s < now_s + AHEAD_S}
+        await self._bury([piece for piece in pieces if piece[:2] in old], "older than an hour, or from the future")
+        fresh = [piece for piece in pieces if piece[:2] not in old]
+        try:
+            await self._send_halving(fresh)
+        except ExportError as exc:
+            self._suspects.clear()
+            if exc.status < 500 or self._trouble + 1 < TRIES or not await self._find_suspects(fresh):
+                raise
+        else:
+            if self.sent > accepted:
+                await self._bury(suspects, f"answered by an error {TRIES} times, while others were accepted")
+
+    async def _send_halving(self, pieces: list[Piece]) -> None:
+        """Send points; what is refused is halved until the points that nobody takes stand alone."""
+        waiting = [pieces]
         while waiting:
             some = waiting.pop()
-            if not some:
-                continue
             try:
-                body = series([point for _, _, point in some], self._host)
-                await asyncio.to_thread(self._post, body)
+                await self._send(some)
             except ExportError as exc:
                 if exc.status not in _SPLIT:
                     raise
@@ -130,9 +149,38 @@ class Sender:
                     await self._bury(some, f"HTTP {exc.status}")
                 else:
                     waiting += [some[len(some) // 2 :], some[: len(some) // 2]]
-            else:
-                self.sent += len(some)
-                self._mark(some)
+
+    async def _find_suspects(self, pieces: list[Piece]) -> bool:
+        """Send parts of what never gets through; return whether some did, and suspect the points that did not.
+
+        They are left out from now on, and given up if others are accepted later too.
+        """
+        parts = [pieces[start::PARTS] for start in range(min(PARTS, len(pieces)))]
+        waiting = [part for part in parts if not await self._is_accepted(part)]
+        if len(waiting) == len(parts):
+            return False
+        while waiting and len(self._suspects) < MOST_SUSPECTS:
+            some = waiting.pop()
+            halves = [some[len(some) // 2 :], some[: len(some) // 2]] if len(some) > 1 else []
+            waiting += [half for half in halves if not await self._is_accepted(half)]
+            if not halves:
+                self._suspects[some[0][:2]] = some[0]
+        return True
+
+    async def _is_accepted(self, pieces: list[Piece]) -> bool:
+        try:
+            await self._send(pieces)
+        except ExportError as exc:
+            if exc.status < 500 and exc.status not in _SPLIT:
+                raise
+            return False
+        return True
+
+    async def _send(self, pieces: list[Piece]) -> None:
+        if pieces:
+            await asyncio.to_thread(self._post, series([point for _, _, point in pieces], self._host))
+            self.sent += len(pieces)
+            self._mark(pieces)
 
     async def _bury(self, pieces: list[Piece], why: str) -> None:
         if pieces:
@@ -143,7 +191,8 @@ class Sender:
 
     def _mark(self, pieces: list[Piece]) -> None:
         for entry_id, index, _ in pieces:
-            self._done[entry_id].add(index)
+            self._done.setdefault(entry_id, set()).add(index)
+            self._suspects.pop((entry_id, index), None)
 
     def _note(self, exc: ExportError) -> None:
         self.failures += 1

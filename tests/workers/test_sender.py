@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,7 +18,7 @@ from espfleet.domain.points import Point, board_points, pack, unpack
 from espfleet.exports.datadog import Datadog
 from espfleet.store import points
 from espfleet.store.client import Store
-from espfleet.workers.sender import Sender
+from espfleet.workers.sender import TRIES, Sender
 
 NOW_S = 1_800_000_000
 
@@ -28,6 +29,8 @@ class Sink:
     def __init__(self) -> None:
         self.plan: list[tuple[int, dict[str, str]]] = []
         self.poison: set[str] = set()
+        #: Answers each request with one of these by an error of its own.
+        self.deadly: set[str] = set()
         self.most = 10_000
         self.accepted: list[tuple[str, float]] = []
         self.requests = 0
@@ -60,6 +63,8 @@ class Sink:
             return 413, {}
         if any(one["metric"] in self.poison for one in series):
             return 400, {}
+        if any(one["metric"] in self.deadly for one in series):
+            return 500, {}
         self.accepted += [(one["metric"], point["value"]) for one in series for point in one["points"]]
         return 202, {}
 
@@ -91,7 +96,7 @@ def names(found: list[Point]) -> list[tuple[str, float]]:
 async def test_what_is_put_in_comes_out_once(store: Store, sink: Sink) -> None:
     await points.append(store, some(450))
     sender = sender_of(store, sink)
-    assert await sender.step() == 3
+    assert await sender.step() == 1
     assert await sender.step() == 0
     assert sorted(sink.accepted) == sorted(names(some(450)))
     assert sink.keys == {"k3y"}
@@ -131,6 +136,36 @@ async def test_a_poison_metric_is_put_aside_and_the_others_go_out(store: Store, 
     assert len(sink.accepted) == 298
     assert sorted(one.name for _, dead in await points.dead(store) for one in dead) == ["m250", "m7"]
     assert (await points.info(store))["entries"] == 0
+
+
+async def test_a_metric_that_lets_datadog_fail_is_put_aside_after_ten_tries(store: Store, sink: Sink) -> None:
+    await points.append(store, some(1))
+    sink.deadly = {"m0", "m205"}
+    sender = sender_of(store, sink)
+    for number in range(TRIES - 1):
+        await sender.step()
+        await points.append(store, some(50, start=50 * (number + 1)))
+    assert (sink.accepted, sender.buried, sender.failures) == ([], 0, TRIES - 1)
+    await sender.step()
+    for _ in range(4):
+        await sender.step()
+    assert sorted(one.name for _, dead in await points.dead(store) for one in dead) == ["m0", "m205"]
+    assert len(sink.accepted) == 9 * 50 - 1
+    assert (await points.info(store))["entries"] == 0
+
+
+async def test_errors_for_all_are_not_the_fault_of_any_metric(store: Store, sink: Sink) -> None:
+    await points.append(store, some(1_200))
+    sink.plan = [(500, {})] * 400
+    sender = sender_of(store, sink)
+    for _ in range(3 * TRIES):
+        await sender.step()
+    assert sink.plan
+    sink.plan.clear()
+    for _ in range(3):
+        await sender.step()
+    assert sorted(sink.accepted) == sorted(names(some(1_200)))
+    assert await points.dead(store) == []
 
 
 async def test_a_batch_that_is_too_large_is_halved(store: Store, sink: Sink) -> None:
@@ -176,7 +211,8 @@ async def test_an_unreachable_place_keeps_everything(store: Store, sink: Sink) -
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.sampled_from([202, 400, 413, 429, 500]), max_size=12),
+    st.lists(st.sampled_from([202, 400, 413, 429, 500]), max_size=12)
+    | st.lists(st.sampled_from([202, 500, 500]), max_size=30).map(lambda last: [500] * 10 + last),
     st.lists(st.integers(1, 250), min_size=1, max_size=3),
 )
 async def test_no_metric_is_lost_or_sent_twice_whatever_is_answered(
@@ -200,14 +236,20 @@ async def test_no_metric_is_lost_or_sent_twice_whatever_is_answered(
     sender = Sender(store, post, clock=lambda: NOW_S)
     for _ in range(20):
         await sender.step()
+    # Those under suspicion are judged when others come.
+    for _ in range(30):
+        await points.append(store, some(1, start))
+        start += 1
+        await sender.step()
     buried = [one.name for _, dead in await points.dead(store, 1_000) for one in dead]
     assert sorted([*accepted, *buried]) == sorted(f"m{number}" for number in range(start))
 
 
 def test_what_is_no_point_is_left_out() -> None:
     assert unpack(pack(some(2))) == some(2)
-    assert unpack(b"nonsense") == []
-    assert unpack('[["a",1,2,[]],["b","x",2,[]],["c",NaN,2,[]],3]') == [Point("a", 1.0, 2)]
+    assert unpack(b"nonsense") == unpack(b"") == unpack(pack(some(2))[:-9]) == []
+    rows = zlib.compress(b'[["a",1,2,[]],["b","x",2,[]],["c",NaN,2,[]],3]')
+    assert unpack(rows) == [Point("a", 1.0, 2)]
 
 
 def test_names_of_espnet_are_kept_beside_ours() -> None:
