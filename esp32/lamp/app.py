@@ -11,6 +11,7 @@ from lamp import board, borrow
 from lamp.board.light import Light
 from lamp.boots import Boots
 from lamp.clock import Clock
+from lamp.http import Server
 from lamp.light import Situation
 from lamp.link import Link
 from lamp.log import log
@@ -36,6 +37,7 @@ class Lamp:
 
     Attributes:
         settings: Values by key, see ``settings.TABLE``.
+        hostname: What it calls itself in the network since it started.
         problems: What is wrong with them.
         watched: Whether the hardware's watchdog runs.
         slot: Which of two places it runs from, see ``slots.read``.
@@ -54,11 +56,12 @@ class Lamp:
         self.situation = Situation(self.clock())
         self.light = Light(settings["output"], settings["light"], settings["inverted"], settings["pixels"])
         self.painter = Painter(self.situation, self.light.show, self.clock, settings["brightness"])
-        name = settings["name"] or f"lamp-{board.device_id()[-4:]}"
+        self.hostname = name = settings["name"] or f"lamp-{board.device_id()[-4:]}"
         self.wifi = Wifi(board.station(name), settings, self.clock, chance)
         self.session = Session(self)
         self.session.name = name
         self.link = Link(self, chance)
+        self.http = Server(self)
         self.supervisor = Supervisor(self.clock, self._watch, self.crash, self._healthy)
 
     async def run(self) -> None:
@@ -70,6 +73,7 @@ class Lamp:
         start("wifi", self.wifi.run, 30_000)
         start("link", self.link.run, 60_000)
         start("talk", self.link.talk, 30_000)
+        start("http", self.http.run, 30_000)
         if "back" in self.slot:
             start("trial", lambda beat: borrow("trial").run(self, beat), 5_000)
         for name, work, silent_ms in self._tasks:
@@ -98,6 +102,7 @@ class Lamp:
         """Go dark and close everything; nothing else runs any more."""
         self.light.off()
         self.link.stop()
+        self.http.stop()
 
     def _watch(self):
         self.watched = True

@@ -25,6 +25,8 @@ _FULL_EVERY = const(10)
 _SILENT_PERIODS = const(10)
 _SILENT_LEAST_MS = const(5_000)
 _GOING_AWAY = const(1001)
+# Close codes: token wrong, and not registered.
+_USELESS = (4001, 4004)
 
 
 class LinkError(Exception):
@@ -76,11 +78,16 @@ class Link:
     def place(self) -> int:
         """Return how far the lamp has come on its way."""
         settings = self._lamp.settings
-        if not (settings["networks"] and settings["gateway"] and settings["token"]):
+        complete = settings["networks"] and settings["gateway"] and settings["token"]
+        if not complete or self._lamp.wifi.held:
             return light.NO_SETTINGS
         if not self._lamp.wifi.up:
             return light.NO_WIFI
         return light.CONNECTED if self._session.welcomed else light.NO_GATEWAY
+
+    def wants_token(self) -> bool:
+        """Tell whether the lamp takes a token from anybody: it has none, or the gateway has refused the one it has."""
+        return not self._lamp.settings["token"] or self.refused in _USELESS
 
     async def run(self, beat) -> None:
         """Stay connected for ever."""

@@ -84,6 +84,7 @@ TABLE = {
     "gpio": ([], _pins),
     "sensor": (None, _sensor),
     "dns": ("", _dns),
+    "http_port": (80, checks.whole, 0, 65_535),
 }
 
 
@@ -142,15 +143,29 @@ def change(values: dict, changes: dict, vault, chip) -> None:
         RefusedError: If there is no such key or its value cannot be used.
         OSError: If they cannot be stored.
     """
+    changed = checked(values, changes, chip)
+    _save(changed, vault)
+    values.update(changed)
+
+
+def checked(values: dict, changes: dict, chip) -> dict:
+    """Return all settings with other values for some keys. A secret that is told as ``true`` stays what it is.
+
+    Raises:
+        RefusedError: If there is no such key or its value cannot be used.
+    """
     changed = dict(values)
     for key, value in changes.items():
         if key not in TABLE:
             raise RefusedError(f"there is no setting {key[:32]}")
+        if key == "token" and value is True:
+            continue
+        if key == "networks" and isinstance(value, list):
+            value = [_with_password(one, values["networks"]) for one in value]
         row = TABLE[key]
         changed[key] = row[1](value, key, *row[2:])
     _fit(changed, chip)
-    _save(changed, vault)
-    values.update(changed)
+    return changed
 
 
 def shown(values: dict) -> dict:
@@ -159,6 +174,15 @@ def shown(values: dict) -> dict:
     told["token"] = bool(values["token"])
     told["networks"] = [{"ssid": one["ssid"], "password": bool(one["password"])} for one in values["networks"]]
     return told
+
+
+def _with_password(network, known: list):
+    """Return a network with the password that is known of it, unless it comes with one."""
+    if isinstance(network, dict) and network.get("password", True) is True:
+        for one in known:
+            if one["ssid"] == network.get("ssid"):
+                return one
+    return network
 
 
 def _read(file: str, problems: list) -> dict:

@@ -43,6 +43,7 @@ class Wifi:
         station: The same.
         up: Whether there is a network.
         held: Set to stop trying, for as long as somebody uses the lamp's own access point.
+        parked: Whether it has stopped; the station is free for somebody else then.
         why: Why there is none, or ``""``.
     """
 
@@ -50,6 +51,7 @@ class Wifi:
         self.station = station
         self.up = False
         self.held = False
+        self.parked = False
         self.why = ""
         self._settings = settings
         self._clock = clock
@@ -61,6 +63,13 @@ class Wifi:
         self._begin()
         while True:
             beat()
+            if self.held:
+                if not self.parked:
+                    self.parked, self.up = True, False
+                    self._disconnect()
+                await asyncio.sleep_ms(_LOOK_MS)
+                continue
+            self.parked = False
             if station.isconnected():
                 rounds = 0
                 if not self.up:
@@ -73,11 +82,16 @@ class Wifi:
                 await self._wait(_RETURN_MS, beat)
                 if not station.isconnected():
                     await self._quit(beat)
-            elif self.held or not self._settings["networks"]:
+            elif not self._settings["networks"]:
                 await asyncio.sleep_ms(_LOOK_MS)
             else:
                 rounds += 1
                 await self._find(rounds, beat)
+
+    def reason(self, ssid: str) -> str:
+        """Return why the station does not join the network that it tries to join."""
+        status = self.station.status()
+        return f"{ssid}: {_REASONS.get(status, f'no answer ({status})')}"
 
     async def _find(self, rounds: int, beat) -> None:
         for network in self._settings["networks"]:
@@ -86,8 +100,7 @@ class Wifi:
                 await self._wait(_JOIN_MS, beat)
                 if self.station.isconnected() or self.held:
                     return
-                status = self.station.status()
-                self.why = f"{network['ssid']}: {_REASONS.get(status, f'no answer ({status})')}"
+                self.why = self.reason(network["ssid"])
             except OSError as exc:
                 self.why = f"the driver does not work ({exc})"
             log("wifi", self.why)
@@ -98,19 +111,22 @@ class Wifi:
         await self._wait(self._random(min(_MOST_REST_MS, _REST_MS << min(rounds, 5))), beat)
 
     async def _quit(self, beat) -> None:
+        self._disconnect()
+        await self._wait(_REST_MS, beat)
+
+    async def _wait(self, for_ms: int, beat) -> None:
+        """Wait, but not when there is a network, or nothing to wait for."""
+        until_ms = self._clock() + for_ms
+        while self._clock() < until_ms and not self.station.isconnected() and not self.held:
+            beat()
+            await asyncio.sleep_ms(_LOOK_MS)
+
+    def _disconnect(self) -> None:
         try:
             self.station.disconnect()
         except OSError:
             # It had not begun to connect.
             pass
-        await self._wait(_REST_MS, beat)
-
-    async def _wait(self, for_ms: int, beat) -> None:
-        """Wait, but not when there is a network."""
-        until_ms = self._clock() + for_ms
-        while self._clock() < until_ms and not self.station.isconnected():
-            beat()
-            await asyncio.sleep_ms(_LOOK_MS)
 
     def _begin(self) -> None:
         self.station.active(True)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -24,6 +25,14 @@ HERE = Path(__file__).parent
 def micropython() -> Path:
     """Return the interpreter: that of the environment, unless ``MICROPYTHON`` names another."""
     return Path(os.environ.get("MICROPYTHON") or Path(sys.executable).parent / "micropython")
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Firmware:
@@ -69,6 +78,8 @@ class Board:
         self.starts = 0
         #: After the line that was found last.
         self.at = 0
+        #: Of its own pages.
+        self.port = free_port()
         self.script = script or firmware.folder / "main.py"
         self._changed = asyncio.Event()
         self._process: Process | None = None
@@ -79,7 +90,7 @@ class Board:
 
     def set(self, **settings: Any) -> None:
         """Upload settings."""
-        usual = {"networks": [{"ssid": "home", "password": "home-secret"}], "token": "secret"}
+        usual = {"networks": [{"ssid": "home", "password": "home-secret"}], "token": "secret", "http_port": self.port}
         (self.folder / "settings.json").write_text(json.dumps(usual | settings))
 
     def world(self, name: str, text: str) -> None:

@@ -54,8 +54,14 @@ async def flood(boards: Boards) -> None:
     """A gateway that sends as fast as it can."""
     done = asyncio.Event()
 
+    async def identify(peer: Peer, command: str) -> None:
+        await peer.say({"type": "command", "id": command, "action": "identify", "arguments": {}, "expires_ms": 5_000})
+        assert (await peer.hear("result"))["ok"] is True
+
     async def server(peer: Peer) -> None:
         await peer.welcome()
+        # What it learns to do this, names above all, it keeps.
+        await identify(peer, "first")
         seq = 0
         while seq < MESSAGES:
             batch = b""
@@ -64,8 +70,7 @@ async def flood(boards: Boards) -> None:
                 text = f'{{"type":"level","level":{seq % 101},"state":"ok","seq":{seq},"lease_ms":1500}}'
                 batch += frame(TEXT, text.encode())
             await peer.send(batch)
-        await peer.say({"type": "command", "id": "last", "action": "identify", "arguments": {}, "expires_ms": 5_000})
-        assert (await peer.hear("result"))["ok"] is True
+        await identify(peer, "last")
         await asyncio.sleep(1)
         done.set()
         await peer.levels(0)
