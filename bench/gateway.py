@@ -173,9 +173,9 @@ async def measure(server: Child, path: str, hellos: list[str], change: Any, port
             )
 
 
-async def set_up(store: Store) -> list[str]:
-    """Register all lamps, and return their hellos."""
-    tokens = [new_token() for _ in range(LAMPS)]
+async def set_up(store: Store, count: int = LAMPS) -> list[str]:
+    """Register ``count`` lamps, and return their hellos."""
+    tokens = [new_token() for _ in range(count)]
     devices = [
         Device(id=f"{number:012x}", name=f"lamp-{number}", room="hall", token_hashes=(hash_token(token),))
         for number, token in enumerate(tokens)
