@@ -193,6 +193,16 @@ class Keys:
         """Channel: AprilTags as cameras recognise them."""
         return self._channel("{tags}:channel")
 
+    # --- firmware
+
+    def release(self, release_id: str) -> str:
+        """Hash, 1 h: a release of the lamp's program, its manifest and its files."""
+        return f"{self.prefix}{{releases}}:{release_id}"
+
+    def update(self, part: int, device_id: str) -> str:
+        """Hash, 30 days: what became of a lamp's last update."""
+        return f"{self.prefix}{{p{part}}}:update:{device_id}"
+
     # --- metrics
 
     def outbox(self) -> str:
