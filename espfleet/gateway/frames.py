@@ -10,7 +10,7 @@ try:
 except ImportError:  # no wheel with compiled parts for this machine
     from websockets.utils import apply_mask
 
-_TEXT, _CLOSE, _PING = 0x81, 0x88, 0x89
+_TEXT, _BINARY, _CLOSE, _PING = 0x81, 0x82, 0x88, 0x89
 _MASKED = 0x80
 _HEADER_BYTES = 6
 
@@ -35,6 +35,11 @@ def is_keepalive(data: bytes) -> bool:
 def text_frame(text: str) -> bytes:
     """Return a whole text message as one unmasked frame."""
     return _frame(_TEXT, text.encode())
+
+
+def binary_frame(data: bytes) -> bytes:
+    """Return a whole binary message as one unmasked frame."""
+    return _frame(_BINARY, data)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:

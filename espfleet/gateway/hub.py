@@ -14,7 +14,17 @@ from typing import Protocol
 
 from espfleet.domain.closing import CloseCode, restart_reason
 from espfleet.domain.devices import Device, Presence, Reason
-from espfleet.domain.messages import Fetch, Hello, Keepalive, LampEvent, Message, ProtocolError, Question, Readings, Result
+from espfleet.domain.messages import (
+    Fetch,
+    Hello,
+    Keepalive,
+    LampEvent,
+    Message,
+    ProtocolError,
+    Question,
+    Readings,
+    Result,
+)
 from espfleet.domain.registry import Registry
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.contests import OTHER_ALIVE, Contests

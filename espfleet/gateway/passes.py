@@ -70,9 +70,7 @@ class Directory:
         token_hash = matching_hash(hello.token, device.token_hashes)
         if token_hash is None:
             raise _refusal(CloseCode.TOKEN, f"this is not a token of {device.name}")
-        return Pass(
-            device, dialect, token_hash, hello.firmware, hello.chip, update_key(hello.token), hello.update
-        )
+        return Pass(device, dialect, token_hash, hello.firmware, hello.chip, update_key(hello.token), hello.update)
 
     def by_address(self, host: str, token: str, dialects: Mapping[DialectName, Dialect]) -> Pass:
         """Return the pass of a device that says no hello: it is known by its token, or else by its address.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from espfleet.domain import messages
 from espfleet.domain.closing import CloseCode
 from espfleet.domain.messages import (
+    Fetch,
     Hello,
     Keepalive,
     LampEvent,
@@ -21,6 +22,7 @@ from espfleet.domain.messages import (
     Watch,
     parse,
 )
+from espfleet.domain.releases import Standing
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 REFUSED = json.loads((GOLDEN / "refused.json").read_text())
@@ -48,6 +50,21 @@ def golden(name: str) -> str:
             ),
         ),
         ("hello_least", Hello(id="3c71bff93720")),
+        (
+            "hello_updated",
+            Hello(
+                id="3c71bff93720",
+                update=Standing(state="returned", slot="a", bad="0.2.0", why="it failed at 3 starts"),
+            ),
+        ),
+        ("fetch", Fetch(release="5f0c8a17d2e94b36", at=4_096, size=1_024)),
+        (
+            "event_update",
+            LampEvent(
+                name="update",
+                fields={"state": "writing", "version": "0.2.0", "done_bytes": 20_480, "total_bytes": 40_960},
+            ),
+        ),
         ("keepalive", Keepalive()),
         (
             "keepalive_full",

@@ -13,7 +13,7 @@ from espfleet.store.keys import Keys
 SAMPLES = {"part": 3, "shard": 3, "device_id": "3c71bff93720", "duty": "lead:sweep", "layout_id": "0f", "kind": "rooms"}
 SAMPLES |= {"purpose": "request", "what": "pin", "token": "0f:9"}
 SAMPLES |= {"resolution": "10s", "run": 7, "target": "router"}
-SAMPLES |= {"role": "prober", "name": "host-1", "command_id": "0f", "mark": "m"}
+SAMPLES |= {"role": "prober", "name": "host-1", "command_id": "0f", "mark": "m", "release_id": "0f"}
 KEYS = Keys("p:")
 FUNCTIONS = [name for name in vars(Keys) if not name.startswith("_") and name not in ("prefix", "db", "may_stay")]
 
