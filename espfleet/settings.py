@@ -83,6 +83,9 @@ class Settings:
     pinglamp_tick_ms: int = _setting(
         "PINGLAMP_TICK_MS", 50, _whole(10, 1_000, "ms"), "time between two levels to a PING_LAMP client"
     )
+    relay_ping_ms: int = _setting(
+        "RELAY_PING_MS", 10_000, _whole(100, 600_000, "ms"), "silence after which a relay client is asked if it lives"
+    )
     shards: int = _setting("ESPFLEET_SHARDS", 4, _whole(1, 64), "streams of samples; fixed when a fleet is new")
     flush_ms: int = _setting("FLUSH_MS", 25, _whole(5, 1_000, "ms"), "longest time a sample waits in a prober")
     resolve_s: float = _setting("RESOLVE_S", 60.0, _number(1, 86_400, "s"), "time between look-ups of a name")

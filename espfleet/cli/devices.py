@@ -99,7 +99,7 @@ def register(ip: str, name: str, room: str, device_id: str, dialect: str, new_to
     """Add a device to the fleet."""
     address, info = check_device_address(ip), None
     if not device_id:
-        if dialect == Dialect.PINGLAMP:
+        if dialect not in ("", Dialect.V1):
             device_id = with_store(functools.partial(service.id_at, address=address)) or service.made_up_id()
         else:
             info = identify(address)
@@ -140,7 +140,7 @@ def _sentence(done: Registered, handed_over: bool) -> str:
     what += f" in room {device.room}." if device.room else ", in no room."
     if handed_over:
         what += " It has got its token and connects by itself."
-    elif done.token and device.dialect is Dialect.V1:
+    elif done.token and device.dialect is not Dialect.PINGLAMP:
         what += f"\nIts token, shown this once: {done.token}"
     return what
 

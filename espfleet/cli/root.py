@@ -93,7 +93,8 @@ class Cli:
             name: Name for it, such as porch.
             room: Room to put it into; without, a new device goes to the room 'default'.
             id: Hardware id of a device that cannot be reached yet; it is then not asked.
-            dialect: pinglamp for a PING_LAMP client, which has no id and is known by its IP.
+            dialect: What a device speaks that is not espfleet's and cannot be asked: pinglamp, boards or relay, known by
+                its IP; hub for a camera, known by its token (docs/hub.md).
             new_token: --new_token gives it another token; the old one ends at once.
         """
         from espfleet.cli.devices import register

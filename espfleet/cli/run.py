@@ -62,6 +62,7 @@ async def _gateway(store: Store, given: Settings, share_port: int = 0, drain_s: 
             period_ms=given.period_ms,
             lease_ms=given.lease_ms,
             pinglamp_tick_ms=given.pinglamp_tick_ms,
+            relay_ping_ms=given.relay_ping_ms,
         ),
     )
 

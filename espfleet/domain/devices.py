@@ -34,6 +34,11 @@ class Dialect(StrEnum):
     #: Cameras that tell what they recognise, and send pictures (S4).
     HUB = "hub"
 
+    @property
+    def has_own_page(self) -> bool:
+        """Whether such devices serve a page that tells who they are; others are known by address or token."""
+        return self is Dialect.V1
+
 
 class Presence(StrEnum):
     """Whether a device is there."""

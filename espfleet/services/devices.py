@@ -91,7 +91,7 @@ async def register(
         labels: Words for finding it.
         dialect: What it speaks on the gateway; ``None`` for what it spoke so far, protocol 1 at first.
         token_wanted: Give it another token although it has one; the old one ends at once.
-        kinds: What it is; ``None`` for what it was so far, a lamp at first.
+        kinds: What it is; ``None`` for what it was so far: at first a lamp, or a camera if it speaks as one.
 
     Raises:
         InvalidError: If a value cannot be used.
@@ -123,6 +123,8 @@ async def register(
             device = replace(device, dialect=known.dialect)
         if kinds is not None:
             device = replace(device, kinds=tuple(kinds))
+        elif device.dialect is Dialect.HUB and (known is None or known.dialect is not Dialect.HUB):
+            device = replace(device, kinds=(Kind.CAMERA,))
         told = token if device.token_hashes == (hash_token(token),) else None
         done[:] = [Registered(device=device, token=told, new=known is None)]
         if device == known:

@@ -70,7 +70,7 @@ async def register_at(
         now_ms: Current time, ms since the epoch.
         gateway_url: Where it shall connect to.
         room: Room to put it into; an existing one.
-        dialect: ``PINGLAMP`` for a device that cannot be asked and is known by its address.
+        dialect: What it speaks; only devices of protocol 1 can be asked who they are.
         token_wanted: Give it another token although it has one.
         boards: How devices are spoken to.
 
@@ -80,7 +80,7 @@ async def register_at(
     """
     address = check_device_address(address)
     info: BoardInfo | None = None
-    if dialect is Dialect.PINGLAMP:
+    if dialect is not None and not dialect.has_own_page:
         device_id = await devices.id_at(store, address=address) or devices.made_up_id()
     else:
         info = await asyncio.to_thread(boards.ask, address)
