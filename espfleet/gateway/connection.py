@@ -22,7 +22,7 @@ from websockets.streams import StreamReader
 from espfleet.domain.closing import CloseCode
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import TEXT_BYTES, ProtocolError
-from espfleet.gateway.frames import PING, close_frame, is_keepalive
+from espfleet.gateway.frames import PING, close_frame, is_keepalive, whole_text
 from espfleet.gateway.peers import Peer, Reception
 
 #: A request with all its headers; what browsers send is far below.
@@ -102,6 +102,11 @@ class Connection(asyncio.Protocol):
             if is_keepalive(data):
                 self.taken += 1
                 peer.heard()
+                return
+            text = whole_text(data, peer.most_bytes)
+            if text is not None:
+                self.taken += 1
+                self._hear(peer, text)
                 return
             rare = self._rare = ServerProtocol(state=State.OPEN, max_size=peer.most_bytes, logger=_quiet)
         elif self.peer is None:
@@ -219,6 +224,13 @@ class Connection(asyncio.Protocol):
             whole = self._join(frame)
             if whole is not None:
                 self._deliver(peer, *whole)
+
+    def _hear(self, peer: Peer, text: bytes) -> None:
+        """Take a whole text message, unless there were too many."""
+        if self._reception.messages_left(self.taken):
+            self._deliver(peer, Opcode.TEXT, text)
+        else:
+            self.close(CloseCode.TOO_MUCH, "too many messages", Reason.REFUSED)
 
     def _join(self, frame: Frame) -> tuple[Opcode, bytes] | None:
         """Return kind and content of a message that ``frame`` completes."""

@@ -32,6 +32,25 @@ def is_keepalive(data: bytes) -> bool:
     )
 
 
+def whole_text(data: bytes, most_bytes: int) -> bytes | None:
+    """Return what ``data`` says if it is one masked text frame, a message of its own, and nothing else.
+
+    Everything else, right or wrong, is ``None``: parts, several frames, more than ``most_bytes``, any error.
+    """
+    if len(data) < _HEADER_BYTES or data[0] != _TEXT:
+        return None
+    length, start = data[1] - _MASKED, 2
+    if length == 126:
+        length, start = int.from_bytes(data[2:4], "big"), 4
+        if length < 126:
+            return None
+    elif length == 127:
+        return None
+    if not 0 <= length <= most_bytes or len(data) != start + 4 + length:
+        return None
+    return apply_mask(data[start + 4 :], data[start : start + 4])
+
+
 def text_frame(text: str) -> bytes:
     """Return a whole text message as one unmasked frame."""
     return _frame(_TEXT, text.encode())

@@ -12,7 +12,7 @@ from websockets.http11 import Request
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import KEEPALIVE, TEXT_BYTES
 from espfleet.gateway.connection import QUEUE_BYTES, Connection
-from espfleet.gateway.frames import KEEPALIVE_TEXTS, close_frame, is_keepalive, text_frame
+from espfleet.gateway.frames import KEEPALIVE_TEXTS, close_frame, is_keepalive, text_frame, whole_text
 from tests.gateway.raw import BINARY, CLOSE, CONT, PING, TEXT, frame, request
 
 
@@ -165,6 +165,39 @@ def test_the_usual_keepalive_wakes_nothing(connection: Connection, desk: Desk, t
 )
 def test_nothing_else_takes_the_short_way(data: bytes) -> None:
     assert not is_keepalive(data)
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 300, 4_096])
+def test_a_text_message_that_comes_whole_takes_a_short_way_too(connection: Connection, desk: Desk, length: int) -> None:
+    text = "x" * length
+    assert whole_text(frame(TEXT, text.encode()), 4_096) == text.encode()
+    connection.data_received(frame(TEXT, text.encode()))
+    assert desk.got == [text]
+    assert (connection.taken, holds_nothing(connection)) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x81\x80",
+        frame(TEXT, b"hello")[:-1],
+        frame(TEXT, b"hello") + b"\x81",
+        frame(TEXT, b"hello") * 2,
+        frame(TEXT, b"hello", mask=None),
+        frame(TEXT, b"hello", fin=False),
+        frame(TEXT, b"hello", rsv=4),
+        frame(BINARY, b"hello"),
+        frame(CONT, b"hello"),
+        frame(TEXT, b"x" * 4_097),
+        frame(TEXT, b"x" * 70_000),
+        # Lengths that are written longer than needed, and one of 64 bits that reads like 127.
+        b"\x81\xfe\x00\x05\0\0\0\0hello",
+        b"\x81\xff" + b"\0" * 131,
+    ],
+)
+def test_what_is_not_one_whole_text_goes_by_the_rfc(data: bytes) -> None:
+    assert whole_text(data, 4_096) is None
 
 
 MESSAGES = [
