@@ -94,4 +94,5 @@ class Session:
         if not slot:
             return None
         state = "trial" if "back" in slot else "running" if "version" in slot else "returned"
+        state = "writing" if self._lamp.update else state
         return {"state": state, "slot": slot["slot"], "bad": slot.get("bad", ""), "why": slot.get("why", "")}

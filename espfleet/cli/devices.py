@@ -188,6 +188,26 @@ class DeviceCommands(PinCommands):
         result = with_store(self._identify)
         output.say(f"{self._name} blinks for 10 seconds.", result)
 
+    def firmware(self) -> None:
+        """Show what firmware the device runs, and what became of its last update."""
+        from espfleet.cli.firmware import firmware
+
+        firmware(self._name)
+
+    def update_firmware(self, release: str = "", downgrade: str = "") -> None:
+        """Put new firmware onto the lamp, over its connection, and wait until it has proved itself.
+
+        It goes into the slot that does not run, and comes into force only whole. If it does not find its gateway
+        within a minute, or fails three times, the lamp goes back by itself.
+
+        Args:
+            release: Folder made by esp32/build.py; without, the program that is here is compiled.
+            downgrade: --downgrade lets it take a version that is older than the one it runs.
+        """
+        from espfleet.cli.firmware import update_firmware
+
+        update_firmware(self._name, release, downgrade == "True")
+
     async def _identify(self, store: Store) -> dict[str, Any]:
         view = await service.view(store, name=self._name, now_ms=now_ms())
         if view.presence is Presence.OFFLINE:

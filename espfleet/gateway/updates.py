@@ -64,6 +64,8 @@ class Updates:
         standing = session.standing
         if standing is not None:
             fields = {"state": standing.state, "slot": standing.slot, "bad": standing.bad, "why": standing.why}
+            if standing.state in ("trial", "running"):
+                fields["version"] = session.firmware
             self._tell(session, fields)
 
     def happened(self, session: Session, event: LampEvent) -> None:
