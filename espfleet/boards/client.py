@@ -9,7 +9,7 @@ import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
 from espfleet.boards.exchange import TIMEOUT_S, exchange
@@ -120,7 +120,7 @@ class Board:
         values = self._told("POST", "/adc", **fields)
         data = values.get("data")
         data = data if isinstance(data, list) else [data]
-        if not data or not all(_is_number(one) for one in data):
+        if not data or not all(is_number(one) for one in data):
             raise BoardAnswerError(f"{self.address} answers an ADC value of {shown(values.get('data'))}")
         ticks = values.get("ticks")
         return Voltages(data=tuple(map(float, data)), ticks_us=ticks if isinstance(ticks, int) else None)
@@ -179,7 +179,7 @@ def _info(address: str, values: Mapping[str, Any]) -> BoardInfo:
     except InvalidError as exc:
         raise BoardAnswerError(f"{address} is not a board: {exc}") from None
     f = values["f"]
-    if not _is_number(f):
+    if not is_number(f):
         raise BoardAnswerError(f"{address} is not a board: its temperature f is {shown(f)}")
     return BoardInfo(
         id=device_id,
@@ -215,12 +215,13 @@ def provision(address: str, token: str, gateway_url: str, timeout_s: float = TIM
         raise BoardAnswerError(f"{address} did not take the token: it answers with HTTP {status}{_told(answer)}")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a board may have measured that."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 def _number(address: str, values: Mapping[str, Any], name: str) -> float:
-    if not _is_number(values.get(name)):
+    if not is_number(values.get(name)):
         raise BoardAnswerError(f"{address} answers a {name} of {shown(values.get(name))}")
     return float(values[name])
 

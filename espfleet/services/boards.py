@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from espfleet.boards.client import Board
+from espfleet.boards.client import Board, is_number
 from espfleet.domain.devices import Device, Dialect, Presence
 from espfleet.domain.jobs import Job, pins_wished
 from espfleet.domain.registry import Registry
@@ -19,6 +19,8 @@ from espfleet.store.client import Store
 
 #: Name under which boards that are asked over HTTP are present; no gateway is called so.
 HTTP = "http"
+#: How long a device on the link may take to answer; a DHT22 takes a quarter of a second.
+LINK_MS = 2_000
 Answer = TypeVar("Answer")
 Ask = Callable[[Callable[[], Answer]], Awaitable[Answer]]
 
@@ -144,47 +146,78 @@ async def _wished(store: Store, current: Registry, jobs: Sequence[Job], now_ms: 
     return {pin: int(on) for pin, on in pins_wished(jobs, judged).items()}
 
 
-async def visit_by_link(store: Store, current: Registry, device: Device, *, now_ms: int) -> Visit:
-    """Set the pins of a device on the link as its jobs wish.
+async def visit_by_link(
+    store: Store, current: Registry, device: Device, *, now_ms: int, sensors: Sequence[Sensor] = ()
+) -> Visit:
+    """Read sensors of a device on the link, set its pins as its jobs wish, and store what it said.
 
     Raises:
-        RefusedError: If it does not do it.
+        RefusedError: If it does not do pins, or none of the sensors that are to be read.
     """
+    values, trouble = {}, {}
+    for sensor in sensors:
+        try:
+            values.update(await _measured_by_link(store, device, sensor))
+        except RefusedError as exc:
+            trouble[sensor.name] = str(exc)
+    if trouble and not values:
+        raise RefusedError("; ".join(f"{name}: {why}" for name, why in trouble.items()))
+    # Before the jobs look at them.
+    await readings.put(store, device.id, values, now_ms)
     wished = await _wished(store, current, current.jobs_of.get(device.id, ()), now_ms)
     gpio, wrong = {}, {}
     for pin, value in wished.items():
         gpio[pin] = await _pin(store, device, pin)
         if gpio[pin] != value:
             gpio[pin] = wrong[pin] = await _pin(store, device, pin, value)
-    return Visit(at_ms=now_ms, f=None, gpio=gpio, switched=wrong)
+    return Visit(at_ms=now_ms, f=None, gpio=gpio, switched=wrong, values=values, trouble=trouble)
+
+
+async def _measured_by_link(store: Store, device: Device, sensor: Sensor) -> dict[str, float]:
+    if sensor.kind is SensorKind.DHT22:
+        told = await _told_by_link(store, device, "sensor", {"kind": "dht22", "pin": sensor.pin})
+        found = {"temp": told.get("temperature_c"), "humidity": told.get("humidity_percent")}
+    else:
+        power = {} if sensor.power_pin is None else {"power_pin": sensor.power_pin}
+        found = {"raw": (await _told_by_link(store, device, "adc", {"pin": sensor.pin, **power})).get("raw")}
+    values = {f"{sensor.name}.{what}": value for what, value in found.items() if is_number(value)}
+    if len(values) < len(found):
+        raise RefusedError(f"{device.name} told no number of its sensor {sensor.name}")
+    return values
 
 
 async def _pin(store: Store, device: Device, pin: int, value: int | None = None) -> int:
     arguments = {"pin": pin} if value is None else {"pin": pin, "value": value}
-    result = await commands.send(store, device.id, {"action": "gpio", "arguments": arguments}, timeout_ms=2_000)
-    if result is None:
-        raise RefusedError(f"{device.name} did not answer in time")
-    told = result.get("data", result)
-    found = told.get("value") if isinstance(told, dict) else None
-    if not result.get("ok") or found not in (0, 1):
-        raise RefusedError(f"{device.name} refused: {result.get('error', 'it told no value of its pin')}")
+    found = (await _told_by_link(store, device, "gpio", arguments)).get("value")
+    if found not in (0, 1):
+        raise RefusedError(f"{device.name} told no value of its pin {pin}")
     return int(found)
 
 
+async def _told_by_link(store: Store, device: Device, action: str, arguments: Mapping[str, object]) -> dict[str, Any]:
+    result = await commands.send(store, device.id, {"action": action, "arguments": arguments}, timeout_ms=LINK_MS)
+    if result is None:
+        raise RefusedError(f"{device.name} did not answer in time")
+    told = result.get("data", result)
+    if not result.get("ok") or not isinstance(told, dict):
+        raise RefusedError(f"{device.name} refused: {result.get('error', 'it gave no reason')}")
+    return told
+
+
 async def set_right(store: Store, current: Registry, device: Device, *, now_ms: int, token: str = "") -> Visit:
-    """Visit a device by its link if it is there, over HTTP otherwise or if its link does not do pins.
+    """Visit a device by its link if it is there, over HTTP otherwise, or if its link does neither pins nor sensors.
 
     Raises:
         InvalidError: If there is neither a link nor an address.
         RefusedError, BoardError: If it does not do it.
     """
+    sensors = current.sensors_of.get(device.id, ())
     if await on_link(store, device):
         try:
-            return await visit_by_link(store, current, device, now_ms=now_ms)
+            return await visit_by_link(store, current, device, now_ms=now_ms, sensors=sensors)
         except RefusedError:
             if not device.address:
                 raise
-    sensors = current.sensors_of.get(device.id, ())
     return await visit(store, current, device, now_ms=now_ms, sensors=sensors, token=token)
 
 

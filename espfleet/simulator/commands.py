@@ -28,6 +28,7 @@ class Outcome:
         reboot: Whether the lamp shall start again.
         pins: Pins to read, or to switch if there is a ``value``.
         value: 0, 1, or 2 to turn them round; ``None`` to read.
+        measure: What to measure at the pin, ``adc`` or ``dht22``, or ``""``.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Outcome:
     reboot: bool = False
     pins: tuple[int, ...] = ()
     value: int | None = None
+    measure: str = ""
 
 
 def obey(command: Command, now_ms: float) -> Outcome:
@@ -83,6 +85,17 @@ def _gpio(arguments: Mapping[str, Any], _now_ms: float) -> Outcome:
     return Outcome(pins=pins, value=None if value is None else check_whole(value, "value", 0, 2))
 
 
+def _adc(arguments: Mapping[str, Any], _now_ms: float) -> Outcome:
+    return Outcome(pins=(check_whole(arguments.get("pin"), "pin", 0, 48),), measure="adc")
+
+
+def _sensor(arguments: Mapping[str, Any], _now_ms: float) -> Outcome:
+    kind = arguments.get("kind", "dht22")
+    if kind != "dht22":
+        raise InvalidError(f"a simulated lamp has a dht22, no {shown(kind)}", field="kind")
+    return Outcome(pins=(check_whole(arguments.get("pin"), "pin", 0, 48),), measure="dht22")
+
+
 #: What a lamp tells the gateway that it can do.
 ACTIONS: Mapping[str, Callable[[Mapping[str, Any], float], Outcome]] = {
     "identify": _identify,
@@ -90,4 +103,6 @@ ACTIONS: Mapping[str, Callable[[Mapping[str, Any], float], Outcome]] = {
     "override": _override,
     "reboot": _reboot,
     "gpio": _gpio,
+    "adc": _adc,
+    "sensor": _sensor,
 }

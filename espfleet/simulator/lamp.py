@@ -201,7 +201,9 @@ class Lamp:
         self.reboot_wanted = self.reboot_wanted or outcome.reboot
         self.change(now_ms, **outcome.changes)
         data, error = dict(outcome.data), outcome.error
-        if outcome.pins:
+        if outcome.measure:
+            data, error = self._measured(outcome, now_ms)
+        elif outcome.pins:
             data, error = self._pins(outcome)
         return speech.result(command.id, data=data, error=error)
 
@@ -217,6 +219,17 @@ class Lamp:
             return {"values": {str(pin): value for pin, value in values.items()}}, ""
         pin, value = next(iter(values.items()))
         return {"pin": pin, "value": value}, ""
+
+    def _measured(self, outcome: commands.Outcome, now_ms: float) -> tuple[dict[str, Any], str]:
+        """Measure and return the answer: as the lamp's own program does."""
+        [pin] = outcome.pins
+        try:
+            if outcome.measure == "adc":
+                return {"pin": pin, "raw": self.electronics.voltage(pin, now_ms)}, ""
+            temp_c, humidity = self.electronics.climate(pin, now_ms)
+        except InvalidError as exc:
+            return {}, str(exc)
+        return {"temperature_c": temp_c, "humidity_percent": humidity}, ""
 
     def _settle(self, welcome: speech.Welcome, now_ms: float) -> None:
         self.name = welcome.name or self.name

@@ -52,13 +52,21 @@ class Keeper:
         interval_s: Time between two visits to one board.
         token: What boards want to see.
         tell: Called with what came of each visit.
+        clock: Seconds since the epoch, by which jobs go; visits go by one that nobody sets.
 
     Attributes:
         visits, failures, switched: Counts so far.
     """
 
     def __init__(
-        self, store: Store, name: str, *, interval_s: float = 5.0, token: str = "", tell: Tell | None = None
+        self,
+        store: Store,
+        name: str,
+        *,
+        interval_s: float = 5.0,
+        token: str = "",
+        tell: Tell | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.visits = self.failures = self.switched = 0
         self._store = store
@@ -66,6 +74,7 @@ class Keeper:
         self._interval_s = interval_s
         self._token = token
         self._tell = tell
+        self._clock = clock
         self._lease: Lease | None = None
         self._current = Registry(version=-1)
         self._due: dict[str, float] = {}
@@ -171,8 +180,9 @@ class Keeper:
 
     async def _visit(self, device: Device, due_s: float) -> None:
         current = self._current
+        sensors = self._sensors(current.sensors_of.get(device.id, ()))
         try:
-            done = await self._visited(current, device, due_s)
+            done = await self._visited(current, device, sensors, due_s)
         except StoreError as exc:
             logger.debug("%s was not visited: %s", device.name, exc)
         except (BoardError, RefusedError, FleetError) as exc:
@@ -182,16 +192,19 @@ class Keeper:
                 logger.info("%s cannot be visited: %s", device.name, exc)
         else:
             if done is not None:
+                self._note_sensors(sensors)
                 self._note(current, device, done)
 
-    async def _visited(self, current: Registry, device: Device, due_s: float) -> Visit | None:
-        now_ms = time.time_ns() // 1_000_000
+    async def _visited(
+        self, current: Registry, device: Device, sensors: Sequence[Sensor], due_s: float
+    ) -> Visit | None:
+        now_ms = round(self._clock() * 1_000)
         if device.id in self._linked and device.dialect is Dialect.V1:
-            if device.id not in current.jobs_of:
+            if device.id not in current.jobs_of and not sensors:
                 return None
             self._lateness_ms.append((time.monotonic() - due_s) * 1_000)
             try:
-                return await boards.visit_by_link(self._store, current, device, now_ms=now_ms)
+                return await boards.visit_by_link(self._store, current, device, now_ms=now_ms, sensors=sensors)
             except RefusedError:
                 if not device.address:
                     raise
@@ -213,20 +226,22 @@ class Keeper:
             current,
             device,
             now_ms=now_ms,
-            sensors=self._sensors(current.sensors_of.get(device.id, ())),
+            sensors=sensors,
             token=self._token,
             ask=ask,
         )
 
     def _sensors(self, sensors: Sequence[Sensor]) -> list[Sensor]:
-        """Return those that are due, and note when they are due again."""
-        now_s, found = time.monotonic(), []
+        """Return those that are due."""
+        now_s = time.monotonic()
+        return [sensor for sensor in sensors if now_s >= self._sensors_due.get(sensor.key, 0.0)]
+
+    def _note_sensors(self, sensors: Sequence[Sensor]) -> None:
+        """Note when sensors that were read are due again; those of a visit that failed are due at the next."""
+        now_s = time.monotonic()
         for sensor in sensors:
-            if now_s >= self._sensors_due.get(sensor.key, 0.0):
-                # Half an interval early is better than a whole one late.
-                self._sensors_due[sensor.key] = now_s + max(0.0, sensor.interval_s - self._interval_s / 2)
-                found.append(sensor)
-        return found
+            # Half an interval early is better than a whole one late.
+            self._sensors_due[sensor.key] = now_s + max(0.0, sensor.interval_s - self._interval_s / 2)
 
     def _note(self, current: Registry, device: Device, done: Visit) -> None:
         self.visits += 1

@@ -55,7 +55,7 @@ def test_a_lamp_tells_who_it_is(lamp: Lamp) -> None:
         1,
         None,
     )
-    assert set(hello.capabilities) == {"identify", "brightness", "override", "reboot", "gpio"}
+    assert set(hello.capabilities) == {"identify", "brightness", "override", "reboot", "gpio", "adc", "sensor"}
 
 
 def test_a_welcomed_lamp_shows_its_level_and_knows_its_place(lamp: Lamp) -> None:
@@ -140,7 +140,11 @@ def test_an_override_replaces_the_level_for_a_while(lamp: Lamp) -> None:
         (order("identify", for_ms="long"), "for_ms must be a number"),
         (order("brightness"), "percent must be a number from 0 to 100"),
         (order("brightness", percent=101), "percent must be a number from 0 to 100"),
-        (order("adc", pin=4), "a simulated lamp cannot do 'adc'"),
+        (order("dance"), "a simulated lamp cannot do 'dance'"),
+        (order("adc", pin=4), "pin 4 measures no voltages"),
+        (order("adc"), "pin must be a number from 0 to 48"),
+        (order("sensor", pin=5), "no DHT22 answers at pin 5"),
+        (order("sensor", pin=4, kind="dht11"), "a simulated lamp has a dht22, no 'dht11'"),
         (order("x" * 4_000), "a simulated lamp cannot do 'xxx"),
     ],
 )

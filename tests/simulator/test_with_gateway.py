@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+
+import pytest
 
 from espfleet.domain.devices import Dialect, Presence, Reason
 from espfleet.domain.jobs import DAY_S, Job, JobKind
 from espfleet.domain.light import Link, Word
+from espfleet.domain.sensors import new_sensor
 from espfleet.domain.states import State
+from espfleet.errors import RefusedError
 from espfleet.services import boards, jobs
 from espfleet.simulator.pinglamp import PingLamp, pinglamp_url
 from espfleet.simulator.session import monotonic_ms
 from espfleet.simulator.specs import LampSpec
 from espfleet.store import commands, presence, readings, registry
+from espfleet.store.client import Store
 from espfleet.store.registry import Change
+from espfleet.workers.keeper import Keeper
 from tests.conftest import wait_until
 from tests.gateway.conftest import QUICK, Fleet, Start
 from tests.simulator.conftest import running
@@ -64,9 +72,9 @@ async def test_commands_reach_a_lamp_and_its_answer_comes_back(fleet: Fleet, sta
         assert answer["ok"] is True
         assert answer["data"] == {"for_ms": 60_000}
         await wait_until(lambda: simulator.look(lamp.id).word == Word.IDENTIFY)
-        refused = await commands.send(fleet.store, lamp.id, {"action": "adc", "pin": 4})
+        refused = await commands.send(fleet.store, lamp.id, {"action": "dance"})
         assert refused is not None
-        assert "cannot do 'adc'" in refused["error"]
+        assert "cannot do 'dance'" in refused["error"]
 
 
 async def test_readings_of_a_lamp_are_kept(fleet: Fleet, start: Start) -> None:
@@ -172,3 +180,59 @@ async def test_a_job_sets_a_pin_over_the_link_and_again_after_a_reset(fleet: Fle
         assert reset["data"] == {"pin": 22, "value": 0}
         done = await boards.set_right(fleet.store, current, device, now_ms=1_800_000_000_000)
         assert done.switched == {22: 1}
+
+
+async def test_sensors_of_a_lamp_are_read_over_the_link_at_their_intervals(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    for sensor in (
+        new_sensor(device_id=lamp.id, name="air", kind="dht22", pin=4, interval_s=1),
+        new_sensor(device_id=lamp.id, name="soil", kind="adc", pin=34, interval_s=3_600, power_pin=25),
+    ):
+        await jobs.add_sensor(fleet.store, sensor)
+    visits: list[boards.Visit] = []
+    async with running([lamp], gateway.url) as simulator, keeping(fleet.store, visits):
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
+        await wait_until(lambda: sum("air.temp" in visit.values for visit in visits) >= 3)
+        found = await readings.get(fleet.store, lamp.id)
+    assert sum("soil.raw" in visit.values for visit in visits) == 1
+    assert 18 <= found["air.temp"].value <= 24
+    assert 40 <= found["air.humidity"].value <= 60
+    assert 1_500 <= found["soil.raw"].value <= 2_500
+
+
+async def test_a_sensor_that_a_lamp_has_not_is_told_and_the_others_are_read(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    for name, pin in (("air", 4), ("none", 5)):
+        await jobs.add_sensor(fleet.store, new_sensor(device_id=lamp.id, name=name, kind="dht22", pin=pin))
+    current = await registry.load(fleet.store)
+    device = current.devices[lamp.id]
+    async with running([lamp], gateway.url):
+        await wait_until(lambda: boards.on_link(fleet.store, device))
+        done = await boards.set_right(fleet.store, current, device, now_ms=1_800_000_000_000)
+        assert set(done.values) == {"air.temp", "air.humidity"}
+        assert set(done.trouble) == {"none"}
+        assert "no DHT22 answers at pin 5" in done.trouble["none"]
+        await jobs.remove_sensor(fleet.store, device="porch", name="air")
+        with pytest.raises(RefusedError, match="no DHT22 answers at pin 5"):
+            await boards.set_right(fleet.store, await registry.load(fleet.store), device, now_ms=1_800_000_000_000)
+
+
+@asynccontextmanager
+async def keeping(store: Store, visits: list[boards.Visit]) -> AsyncIterator[None]:
+    """Let a keeper visit devices every 300 ms."""
+    keeper = Keeper(store, "k1", interval_s=0.3, tell=lambda _current, _device, visit: visits.append(visit))
+
+    async def run() -> None:
+        while True:
+            await keeper.step()
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        await keeper.close()
