@@ -74,6 +74,7 @@ def create_app(context: Context) -> FastAPI:
     for part in (devices, jobs, boards, rooms, groups, targets, fleet, streaming, tokens, upkeep):
         guarded.include_router(part.router)
     app.include_router(guarded)
+    app.include_router(fleet.open_router, prefix="/api", responses=_FAILURES)
     app.include_router(session.router, prefix="/api", responses=_FAILURES)
     app.include_router(health.router)
     files = read_files()

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Response
 from espfleet.domain.devices import Device, Dialect, Presence
 from espfleet.services import devices, telling
 from espfleet.services.registering import register_at
-from espfleet.store import registry
+from espfleet.store import registry, visits
 from espfleet.web.access import ADMIN, OPERATOR
 from espfleet.web.context import Here
 from espfleet.web.paging import After, Label, Limit, Page, Search, cut, matches
-from espfleet.web.rows import DeviceRow, device_row
+from espfleet.web.rows import DeviceRow, device_row, told_row
 from espfleet.web.shapes import Command, DeviceEdit, NewDevice
 
 router = APIRouter(prefix="/devices", tags=["devices"])
@@ -86,7 +86,7 @@ async def register(here: Here, wish: NewDevice, response: Response) -> dict[str,
         done, handed_over, refusal = found.done, found.handed_over, found.refusal
     if not done.new:
         response.status_code = 200
-    needs_token = not handed_over and done.device.dialect is Dialect.V1
+    needs_token = not handed_over and done.device.dialect is not Dialect.PINGLAMP
     return {
         "name": done.device.name,
         "id": done.device.id,
@@ -125,6 +125,16 @@ async def unregister(here: Here, name: str) -> None:
     await devices.unregister(here.store, name=name)
 
 
+@router.get("/{name}/sessions")
+async def list_sessions(here: Here, name: str) -> list[dict[str, Any]]:
+    """List when a device was connected, the latest first; `went_ms` is null while it is."""
+    view = await devices.view(here.store, name=name, now_ms=here.clock())
+    found: list[dict[str, Any]] = [asdict(one) for one in reversed(await visits.read(here.store, view.device.id))]
+    if view.presence is not Presence.OFFLINE and view.since_ms is not None:
+        found.insert(0, {"came_ms": view.since_ms, "went_ms": None})
+    return found
+
+
 @router.post("/{name}/commands", dependencies=[OPERATOR])
 async def tell_device(here: Here, name: str, wish: Command) -> dict[str, Any]:
     """Tell a device to do something now, and wait for its answer."""
@@ -137,5 +147,5 @@ async def tell_device(here: Here, name: str, wish: Command) -> dict[str, Any]:
         now_ms=here.clock(),
     )
     if told.ok:
-        here.live.tell("told", {"device": told.device, "action": wish.action, "at_ms": here.clock()})
+        here.live.tell("told", told_row(told, wish, here.clock()))
     return asdict(told)

@@ -78,6 +78,11 @@ class Live:
         return len(self._readers)
 
     @property
+    def position(self) -> str:
+        """The id of the latest message: whoever reads the fleet now can follow on from there."""
+        return f"{self.epoch}-{self._newest}"
+
+    @property
     def full(self) -> bool:
         """Whether no more may look."""
         return len(self._readers) >= MOST_READERS

@@ -12,7 +12,7 @@ from espfleet.services import rooms, telling
 from espfleet.web.access import ADMIN, OPERATOR
 from espfleet.web.context import Here
 from espfleet.web.paging import After, Label, Limit, Page, Search, matches, page_of
-from espfleet.web.rows import RoomRow, room_row
+from espfleet.web.rows import RoomRow, room_row, told_row
 from espfleet.web.shapes import Command, NewRoom, RoomEdit
 
 router = APIRouter(prefix="/rooms", tags=["rooms"])
@@ -75,5 +75,5 @@ async def tell_room(here: Here, name: str, wish: Command) -> list[dict[str, Any]
     )
     for told in answers:
         if told.ok:
-            here.live.tell("told", {"device": told.device, "action": wish.action, "at_ms": here.clock()})
+            here.live.tell("told", told_row(told, wish, here.clock()))
     return [asdict(told) for told in answers]

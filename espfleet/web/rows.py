@@ -14,6 +14,8 @@ from espfleet.services.groups import GroupView
 from espfleet.services.jobs import JobView
 from espfleet.services.rooms import RoomView
 from espfleet.services.targets import TargetView
+from espfleet.services.telling import Told
+from espfleet.web.shapes import Command
 
 
 class DeviceRow(BaseModel):
@@ -240,3 +242,9 @@ def job_row(view: JobView) -> JobRow:
             "why": wish.why if wish else None,
         }
     )
+
+
+def told_row(told: Told, wish: Command, at_ms: int) -> dict[str, Any]:
+    """Return what readers of the live feed hear of a command that a device obeyed; settings may hold secrets."""
+    shown = wish.arguments if wish.action == "override" else {}
+    return {"device": told.device, "action": wish.action, "arguments": shown, "at_ms": at_ms}

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from espfleet import __version__
 from espfleet.errors import RefusedError
 from espfleet.web.access import COOKIE, COOKIE_S, check_origin, holder_of, presented, role_of
-from espfleet.web.context import Here
+from espfleet.web.context import Context, Here
 from espfleet.web.shapes import Login
 
 #: Without a token: it tells nothing about the fleet.
@@ -19,6 +19,11 @@ router = APIRouter(prefix="/session", tags=["session"])
 @router.get("")
 async def session(here: Here, request: Request) -> dict[str, Any]:
     """Say what whoever asks may do; `role` is null where a token is wanted, `token` says whether one was shown."""
+    return await who(here, request)
+
+
+async def who(here: Context, request: Request) -> dict[str, Any]:
+    """Return what whoever asks may do."""
     try:
         role: str | None = (await role_of(request, here)).value
     except RefusedError:

@@ -97,6 +97,7 @@ async def live(
     here: Here,
     request: Request,
     kinds: Annotated[str, Query(max_length=128, description=f"some of {', '.join(KINDS)}; without, all")] = "",
+    since: Annotated[str, Query(max_length=64, description="`live` of `/api/wall`: go on from there")] = "",
     last_event_id: str = Header("", max_length=64),
 ) -> Response:
     """Follow the fleet as server-sent events: `hello`, `levels`, `presence`, `readings`, `event`, `registry`, `beat`.
@@ -109,4 +110,4 @@ async def live(
         raise InvalidError(f"kinds may be some of {', '.join(KINDS)}, with commas between", field="kinds")
     if here.live.full:
         raise RefusedError("too many are looking already")
-    return LiveResponse(here.live, last_event_id, wanted, lambda: role_of(request, here))
+    return LiveResponse(here.live, last_event_id or since, wanted, lambda: role_of(request, here))

@@ -1,41 +1,51 @@
 // Which page is shown, and what stays around it.
 
-import { devicePage, devicesPage } from "./devices.js";
 import { h } from "./dom.js";
-import { eventsPage } from "./events.js";
-import { call, connect, fleet, listen, load, may } from "./fleet.js";
-import { addPage, loginPage } from "./forms.js";
+import { call, connect, first, fleet, listen, may } from "./fleet.js";
 import { forget } from "./lamps.js";
-import { roomPage } from "./rooms.js";
-import { targetPage, targetsPage } from "./targets.js";
 import { wallPage } from "./wall.js";
 
+// The wall comes at once, the others when the browser has nothing else to do, or when they are wanted.
 const PAGES = {
-  "": wallPage, targets: targetsPage, target: targetPage, devices: devicesPage, device: devicePage, room: roomPage,
-  events: eventsPage, add: addPage, login: loginPage,
+  "": { make: wallPage }, targets: { file: "targets", name: "targetsPage" }, target: { file: "targets", name: "targetPage" },
+  devices: { file: "devices", name: "devicesPage" }, device: { file: "device", name: "devicePage" },
+  room: { file: "rooms", name: "roomPage" }, events: { file: "events", name: "eventsPage" },
+  add: { file: "add", name: "addPage" }, access: { file: "access", name: "accessPage" },
+  login: { file: "login", name: "loginPage" }, kiosk: { file: "kiosk", name: "kioskPage" },
 };
 const view = document.getElementById("view");
 const link = document.getElementById("link");
 const spoken = document.getElementById("spoken");
+const leave = document.getElementById("leave");
 let page = null;
+let showing = 0;
 
-function show() {
+async function show() {
   const [, name = "", ...rest] = location.hash.split("/");
-  const make = PAGES[name];
+  const kind = PAGES[name];
+  const mine = (showing += 1);
+  const make = kind?.make ?? (kind && (await import(`./${kind.file}.js`))[kind.name]);
+  // Another page may have been asked for meanwhile.
+  if (mine !== showing) return;
   page?.gone?.();
-  page = make ? make(decodeURIComponent(rest.join("/"))) : { title: "Not found", element: h("p", {}, "There is no such page.") };
+  page = make ? make(decodeURIComponent(rest.join("/"))) : { title: "Not found", element: h("div.card.empty", {}, h("h1", {}, "There is no such page"), h("p", {}, h("a", { href: "#/" }, "To the wall"))) };
+  document.documentElement.toggleAttribute("data-kiosk", name === "kiosk" && fleet.role !== null);
   view.replaceChildren(page.element);
   forget();
   document.title = `${page.title} · espfleet`;
   for (const item of document.querySelectorAll("nav a")) {
     const here = item.getAttribute("href").slice(2) === ({ target: "targets", device: "devices", room: "" }[name] ?? name);
     if (here) item.setAttribute("aria-current", "page"); else item.removeAttribute("aria-current");
-    item.hidden = item.dataset.role ? !may(item.dataset.role) : false;
+    item.hidden = fleet.role === null || (item.dataset.role ? !may(item.dataset.role) : false);
   }
+  leave.hidden = !fleet.token || fleet.role === null;
 }
 
+const trouble = (error) => view.replaceChildren(h("p.error", { role: "alert" }, `This page cannot be shown: ${error.message}`));
+
 addEventListener("hashchange", () => {
-  if (location.hash.startsWith("#/") || !location.hash) { show(); view.focus({ preventScroll: true }); scrollTo(0, 0); }
+  if (!location.hash.startsWith("#/") && location.hash) return;
+  show().then(() => { view.focus({ preventScroll: true }); scrollTo(0, 0); }, trouble);
 });
 
 // Another state than before is said aloud, once.
@@ -53,6 +63,11 @@ listen((what, detail) => {
     }
   }
   if (what === "connection") tellLink();
+  if (what === "ended") {
+    fleet.role = null;
+    if (location.hash !== "#/kiosk") location.hash = "#/login";
+    show();
+  }
 });
 
 function tellLink() {
@@ -73,14 +88,31 @@ theme.addEventListener("click", () => {
   localStorage.setItem("theme", next);
   page?.changed?.("theme");
 });
+leave.addEventListener("click", async () => {
+  await call("DELETE", "session").catch(() => {});
+  location.hash = "#/";
+  location.reload();
+});
 
 async function begin() {
-  const session = await call("GET", "session");
-  fleet.role = session.role;
-  if (session.role === null) { location.hash = "#/login"; show(); return; }
-  await load();
-  show();
-  connect();
+  const secret = /^#\/kiosk\/([\w-]+)$/.exec(location.hash)?.[1];
+  if (secret) {
+    // Out of the address bar and the history, before anything else.
+    history.replaceState(null, "", "#/kiosk");
+    const refusal = await (await import("./kiosk.js")).enter(secret);
+    if (!refusal) location.reload();
+    else view.replaceChildren(h("div.card.empty", {}, h("h1", {}, "This link opens nothing"), h("p.quiet", { role: "alert" }, refusal)));
+    return;
+  }
+  await first();
+  if (fleet.role === null) {
+    if (location.hash !== "#/kiosk") location.hash = "#/login";
+  } else {
+    connect();
+  }
+  await show();
+  const later = globalThis.requestIdleCallback ?? ((act) => setTimeout(act, 500));
+  later(() => { for (const { file } of Object.values(PAGES)) if (file) import(`./${file}.js`).catch(() => {}); });
 }
 
-begin().catch((error) => { view.replaceChildren(h("p.error", {}, `The fleet cannot be shown: ${error.message}`)); setTimeout(() => location.reload(), 5000); });
+begin().catch((error) => { trouble(error); setTimeout(() => location.reload(), 5000); });

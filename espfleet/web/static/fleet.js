@@ -2,7 +2,7 @@
 
 export const fleet = {
   rooms: [], groups: {}, devices: new Map(), events: [], choices: { presets: [], combine: [], dialects: [], targets: [] },
-  targets: 0, version: 0, role: "admin", offsetMs: 0,
+  targets: 0, version: 0, role: null, token: false, offsetMs: 0,
   heardMs: -Infinity, // by performance.now(): when the server was heard last
   loaded: false, connected: false,
 };
@@ -11,7 +11,7 @@ const listeners = new Set();
 export const now = () => Date.now() + fleet.offsetMs;
 export const may = (role) => ["viewer", "operator", "admin"].indexOf(fleet.role) >= ["viewer", "operator", "admin"].indexOf(role);
 
-// Calls back with "fleet" (anything), "levels", "presence", "event" or "connection"; returns how to stop it.
+// Calls back with "fleet" (anything), "levels", "presence", "event", "connection" or "ended"; returns how to stop it.
 export function listen(callback) {
   listeners.add(callback);
   return () => listeners.delete(callback);
@@ -32,7 +32,7 @@ export async function call(method, path, body) {
   } catch {
     throw new Error("the server cannot be reached");
   }
-  if (answer.status === 401) location.hash = "#/login";
+  if (answer.status === 401 && path !== "session") tell("ended");
   const told = answer.status === 204 ? null : await answer.json();
   if (!answer.ok) throw Object.assign(new Error(told.detail ?? "it failed"), told);
   return told;
@@ -40,16 +40,28 @@ export async function call(method, path, body) {
 
 const key = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-export async function load() {
-  const wall = await call("GET", "wall");
+// Asks who I am and, if I may look, for the fleet; index.html has the browser ask before this file is there.
+export async function first() {
+  const told = await call("GET", "first");
+  fleet.role = told.session.role;
+  fleet.token = told.session.token;
+  if (told.wall) take(told.wall);
+}
+
+async function load() {
+  take(await call("GET", "wall"));
+}
+
+function take(wall) {
   fleet.offsetMs = wall.at_ms - Date.now();
   fleet.rooms = wall.rooms;
   fleet.groups = wall.groups;
   const before = fleet.devices;
-  fleet.devices = new Map(wall.devices.map((device) => [device.id, { ...device, told: before.get(device.id)?.told }]));
+  fleet.devices = new Map(wall.devices.map((device) => [device.id, { ...device, told: before.get(device.id)?.told, override: before.get(device.id)?.override }]));
   fleet.choices = wall.choices;
   fleet.targets = wall.targets;
   fleet.version = wall.version;
+  fleet.live = wall.live;
   fleet.loaded = true;
   fleet.heardMs = performance.now();
   tell("fleet");
@@ -63,9 +75,12 @@ function reload() {
   reloading = setTimeout(() => load().catch(() => {}), 150);
 }
 
+// Readings are told on a page that shows them, by a feed of their own.
+const KINDS = "levels,presence,event,registry,told";
+
 export function connect() {
   source?.close();
-  source = new EventSource("/api/live");
+  source = new EventSource(`/api/live?kinds=${KINDS}&since=${fleet.live ?? ""}`);
   const on = (kind, act) => source.addEventListener(kind, (message) => {
     fleet.heardMs = performance.now();
     if (!fleet.connected) { fleet.connected = true; tell("connection"); }
@@ -91,13 +106,39 @@ export function connect() {
   on("told", (told) => {
     const device = [...fleet.devices.values()].find((one) => one.name === told.device);
     if (device && told.action === "identify") device.told = performance.now() + 10000;
+    if (device && told.action === "override") {
+      const { level = null, for_ms: forMs = 60000, off = false } = told.arguments;
+      device.override = off ? null : { level, untilMs: performance.now() + forMs };
+    }
     tell("presence", device?.id);
   });
   source.onerror = () => {
     if (fleet.connected) { fleet.connected = false; tell("connection"); }
     // A browser gives up on some failures; the page does not.
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
+    if (source.readyState === EventSource.CLOSED) setTimeout(again, 2000);
   };
+}
+
+// The server said no, or is not there: a token that has ended leads to the page that says so.
+async function again() {
+  try {
+    const { role } = await call("GET", "session");
+    if (role === null) { fleet.role = null; tell("ended"); return; }
+    fleet.live = undefined;
+    connect();
+  } catch {
+    setTimeout(again, 2000);
+  }
+}
+
+// Calls back with what one device reports as it comes; returns how to stop it.
+export function follow(id, callback) {
+  const feed = new EventSource("/api/live?kinds=readings");
+  feed.addEventListener("readings", (message) => {
+    const told = JSON.parse(message.data).readings[id];
+    if (told) callback(told);
+  });
+  return () => feed.close();
 }
 
 function keep(event) {

@@ -25,6 +25,7 @@ export function deviceSituation(device) {
   const situation = groupSituation(device.group);
   if (device.presence === "late" && situation.heard) situation.heard.atMs = (device.changedAt ?? 0) - LEASE_MS;
   if (device.told) situation.identifyUntilMs = device.told;
+  situation.override = device.override ?? null;
   return situation;
 }
 
@@ -36,9 +37,15 @@ export function deviceWord(device, nowMs = performance.now()) {
   return word;
 }
 
-export function light(element, situation, brightness = 100) {
+export function light(element, situation, brightness = () => 100) {
   const before = lights.get(element);
   lights.set(element, { situation, brightness, glow: before?.glow ?? new Glow(undefined, performance.now()), css: "" });
+}
+
+// The lamp of a device, as it is known at each moment.
+export function lightDevice(element, device) {
+  const known = () => fleet.devices.get(device.id) ?? device;
+  light(element, () => deviceSituation(known()), () => known().brightness);
 }
 
 export function forget() {
@@ -60,9 +67,14 @@ function frame(nowMs) {
       const look = lookOf(situation, nowMs);
       target = still.matches ? look.colours[0] : aimsAt(look, nowMs);
       afterglow = look.pattern === "steady";
-      share = look.dimmable ? lit.brightness / 100 : 1;
+      share = look.dimmable ? lit.brightness() / 100 : 1;
     }
-    lit.glow = lit.glow.toward(dimmed(target, share), nowMs, afterglow);
+    target = dimmed(target, share);
+    if (lit.glow.isAt(target)) {
+      // Nothing moves, as in most of a big wall at most times.
+      if (lit.css) { lit.glow.atMs = nowMs; continue; }
+    }
+    lit.glow = lit.glow.toward(target, nowMs, afterglow);
     const colour = lit.glow.colour;
     const css = onScreen(colour).join(" ");
     if (css !== lit.css) {

@@ -116,6 +116,10 @@ export class Glow {
     return this.channels.map((channel) => channel.brightness);
   }
 
+  isAt(target) {
+    return this.channels.every((channel, led) => channel.brightness === target[led]);
+  }
+
   toward(target, nowMs, afterglow = true) {
     if (nowMs <= this.atMs) return this;
     return new Glow(this.channels.map((channel, led) => {

@@ -13,7 +13,7 @@ export function roomPage(name) {
   const bulb = h("span.bulb");
   const level = h("p");
   const why = h("div", {}, h("p.quiet", {}, "Asking the samples …"));
-  light(bulb, () => groupSituation(room.group), room.brightness);
+  light(bulb, () => groupSituation(room.group), () => room.brightness);
   const inside = [...fleet.devices.values()].filter((device) => device.room === name);
   const drawLevel = () => level.replaceChildren(pill(fleet.groups[room.group]));
   const read = () => call("GET", `why/${encodeURIComponent(name)}?kind=room`).then((told) => why.replaceChildren(whyView(told)), (error) => why.replaceChildren(h("p.quiet", {}, error.message)));

@@ -2,10 +2,11 @@
 
 import { h, note, pill, presenceWord, shape, bandWord } from "./dom.js";
 import { call, fleet, may } from "./fleet.js";
-import { deviceSituation, deviceWord, forget, groupSituation, light } from "./lamps.js";
+import { deviceWord, forget, groupSituation, light, lightDevice } from "./lamps.js";
 
 // More lamps than this become small: a wall of a thousand must stay a wall.
 const MANY = 18;
+const FEW = 4;
 const chosen = { text: "", state: "" };
 
 export function wallPage() {
@@ -29,7 +30,7 @@ export function wallPage() {
     cards = new Map(shown.map((room) => [room.name, roomCard(room, inside.get(room.name).filter(wantedLamp))]));
     grid.replaceChildren(...[...cards.values()].map((card) => card.element));
     if (!shown.length) grid.append(empty());
-    forget();
+    if (page.isConnected) forget();
     count();
   }
 
@@ -80,19 +81,20 @@ function empty() {
       : h("p.quiet", {}, "A room holds the lamps of a place and watches a group of targets. ", h("a", { href: "#/add" }, "Make the first one.")));
 }
 
-function roomCard(room, devices) {
+// plain: for a screen that nobody touches, without links.
+export function roomCard(room, devices, { plain = false } = {}) {
   const number = h("span.number");
   const word = h("span");
   const why = h("p.why");
-  const many = devices.length > MANY;
-  const lamps = devices.map((device) => lamp(device, room));
-  const list = h(`ul.lamps${many ? ".many" : ""}`, { "aria-label": `Lamps of ${room.name || "no room"}` }, lamps.map((one) => h("li", {}, one.element)));
+  const size = devices.length > MANY ? ".many" : devices.length <= FEW ? ".few" : "";
+  const lamps = devices.map((device) => lamp(device, room, plain));
+  const list = h(`ul.lamps${size}`, { "aria-label": `Lamps of ${room.name || "no room"}` }, lamps.map((one) => h("li", {}, one.element)));
   const element = h("section.card.room", { "aria-label": `Room ${room.name || "none"}`, "data-room": room.name },
     h("div.top", {},
-      h("div", {}, h("h2", {}, room.name ? h("a", { href: `#/room/${room.name}` }, room.name) : "In no room"), word),
+      h("div", {}, h("h2", {}, !room.name ? "In no room" : plain ? room.name : h("a", { href: `#/room/${room.name}` }, room.name)), word),
       h("div.level", {}, number), why),
     devices.length ? list : h("p.why.lamps", {}, "No lamp here"));
-  light(element, () => (room.group ? groupSituation(room.group) : null), room.brightness);
+  light(element, () => (room.group ? groupSituation(room.group) : null), () => room.brightness);
 
   function level() {
     const now = fleet.groups[room.group];
@@ -111,10 +113,10 @@ function roomCard(room, devices) {
   };
 }
 
-function lamp(device, room) {
+function lamp(device, room, plain) {
   const bulb = h("span.bulb");
   const state = h("span.state");
-  const element = h("a.lamp", { href: `#/device/${device.name}`, "data-device": device.name }, bulb, h("span.name", {}, device.name), state);
+  const element = h(plain ? "span.lamp" : "a.lamp", { href: plain ? null : `#/device/${device.name}`, "data-device": device.name }, bulb, h("span.name", {}, device.name), state);
   function refresh() {
     const now = fleet.devices.get(device.id) ?? device;
     const shows = deviceWord(now);
@@ -125,8 +127,8 @@ function lamp(device, room) {
     }
     element.classList.toggle("gone", now.presence === "offline");
     // The colour of the room is inherited; what differs from it gets its own.
-    const own = now.presence !== "live" || now.told > performance.now() || now.group !== room.group || now.brightness !== room.brightness;
-    if (own && !element.lit) { element.lit = true; light(bulb, () => deviceSituation(fleet.devices.get(device.id) ?? device), now.brightness); }
+    const own = now.presence !== "live" || now.told > performance.now() || now.override || now.group !== room.group || now.brightness !== room.brightness;
+    if (own && !element.lit) { element.lit = true; lightDevice(bulb, device); }
   }
   refresh();
   return { element, id: device.id, refresh };
