@@ -17,6 +17,8 @@ from espfleet.errors import InvalidError, SettingsError
 from espfleet.logs import LEVELS
 
 Read = Callable[[str, str], Any]
+_ON = ("on", "true", "yes", "1")
+_OFF = ("off", "false", "no", "0", "")
 
 
 def _text(_name: str, value: str) -> str:
@@ -31,6 +33,16 @@ def _optional(name: str, value: str) -> str | None:
 
 def _folder(_name: str, value: str) -> Path:
     return Path(_text(_name, value)).expanduser()
+
+
+def _file(name: str, value: str) -> Path | None:
+    return _folder(name, value) if value else None
+
+
+def _on_off(_name: str, value: str) -> bool:
+    if value.casefold() not in _ON + _OFF:
+        raise InvalidError(f"it must be on or off, not {shown(value)}")
+    return value.casefold() in _ON
 
 
 def _whole(low: int, high: int, unit: str = "") -> Read:
@@ -73,6 +85,16 @@ class Settings:
     server_port: int = _setting("SERVER_PORT", 5678, _whole(*PORT), "port of the gateway")
     web_host: str = _setting("WEB_HOST", "127.0.0.1", _text, "address the web server listens on")
     web_port: int = _setting("WEB_PORT", 8000, _whole(*PORT), "port of the web server")
+    tls: bool = _setting(
+        "TLS",
+        False,
+        _on_off,
+        "whether gateway and web speak TLS only: wss and https; with certificates of the fleet's own",
+    )
+    tls_cert: Path | None = _setting(
+        "TLS_CERT", None, _file, "certificate of the servers, PEM, instead of the fleet's own; with those between"
+    )
+    tls_key: Path | None = _setting("TLS_KEY", None, _file, "its key, PEM; empty where it is in the same file")
     log_level: str = _setting("LOG_LEVEL", "INFO", _one_of(*LEVELS), "how much is logged")
     keepalive_ms: int = _setting("KEEPALIVE_MS", 1_000, _whole(*PERIOD_MS, "ms"), "time between keepalives of a lamp")
     watchdog_ms: int = _setting(
@@ -90,7 +112,9 @@ class Settings:
     flush_ms: int = _setting("FLUSH_MS", 25, _whole(5, 1_000, "ms"), "longest time a sample waits in a prober")
     resolve_s: float = _setting("RESOLVE_S", 60.0, _number(1, 86_400, "s"), "time between look-ups of a name")
     poll_s: float = _setting("POLL_S", 5.0, _number(0.5, 3_600, "s"), "time between two visits to a board")
-    board_token: str | None = _setting("BOARD_TOKEN", None, _optional, "token that boards want to see", secret=True)
+    board_token: str | None = _setting(
+        "BOARD_TOKEN", None, _optional, "token that boards without one of their own want to see", secret=True
+    )
     datadog_api_key: str | None = _setting(
         "DATADOG_API_KEY", None, _optional, "key of Datadog; with it metrics are sent there", secret=True
     )
@@ -200,6 +224,8 @@ def _read(environ: Mapping[str, str], home: Path) -> tuple[dict[str, Any], dict[
             values[item.name] = _value(name, text, source, item.metadata["read"])
     data = values.get("data", Settings().data)
     values["data"] = home / data
+    for file in ("tls_cert", "tls_key"):
+        values[file] = home / values[file] if values.get(file) else None
     _check_together(values)
     return values, {name: source for name, (_, source) in found.items()}
 
@@ -256,6 +282,8 @@ _ORDER: Mapping[str, str] = MappingProxyType({"keepalive_ms": "watchdog_ms", "pe
 def _check_together(values: Mapping[str, Any]) -> None:
     """Refuse values that are each fine but contradict each other."""
     settings = Settings(**values)
+    if settings.tls_key and not settings.tls_cert:
+        raise SettingsError("TLS_KEY is set and TLS_CERT is not: set both, or none for the fleet's own certificate")
     for small, large in _ORDER.items():
         if getattr(settings, small) * 1.5 > getattr(settings, large):
             raise SettingsError(

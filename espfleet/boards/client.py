@@ -143,7 +143,7 @@ class Board:
             body = urlencode(fields).encode()
         status, answer = exchange(method, self.address, path, self.timeout_s, body, headers)
         if status in (401, 403):
-            raise BoardRefusedError(f"{self.address} wants another token: set BOARD_TOKEN{_told(answer)}")
+            raise BoardRefusedError(f"{self.address} wants another token: see set_board_token{_told(answer)}")
         if status in (400, 404, 405, 409, 413, 422) and method == "POST":
             raise BoardRefusedError(f"{self.address} refuses {path} (HTTP {status}){_told(answer)}")
         if status != 200:
@@ -163,8 +163,13 @@ def identify(address: str, timeout_s: float = TIMEOUT_S) -> BoardInfo:
         InvalidError: If ``address`` is not one.
         BoardUnreachableError: If it cannot be reached, or not within ``timeout_s``.
         BoardAnswerError: If what answers is not a device of ours.
+        BoardRefusedError: If it wants a token.
     """
     status, body = exchange("GET", address, "/", timeout_s)
+    if status in (401, 403):
+        raise BoardRefusedError(
+            f"{address} wants a token to say who it is: register it with --id, then tell its token by set_board_token"
+        )
     if status != 200:
         raise BoardAnswerError(f"{address} answers with HTTP {status}, not as a board does")
     return _info(address, _object(address, body))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
+from getpass import getpass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from espfleet.boards.client import Board
@@ -206,6 +208,23 @@ class BoardCommands:
 
         was = with_store(release)
         output.say(f"{self._name} is unlocked." if was else f"{self._name} was not locked.", was)
+
+    def set_board_token(self, token: str = "", remove: str = "") -> None:
+        """Keep the token that the board's HTTP server wants to see, instead of BOARD_TOKEN.
+
+        Without TOKEN it is asked for, or read from a pipe, so that it does not stay in your shell's history. It is kept
+        in Redis as it is, because the board must see it. Example: ./espcli device porch set_board_token < token.txt
+
+        Args:
+            token: The token.
+            remove: --remove forgets it: the board is shown BOARD_TOKEN again.
+        """
+        if not token and remove != "True":
+            token = getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
+        wanted = None if remove == "True" else token
+        with_store(functools.partial(devices.set_board_token, name=self._name, token=wanted))
+        what = "BOARD_TOKEN" if wanted is None else "a token of its own"
+        output.say(f"{self._name} is shown {what} now.", {"name": self._name, "own": wanted is not None})
 
     # --- names of EspNet that did something else than they said
 

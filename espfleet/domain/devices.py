@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from espfleet.domain.names import SIMULATED, check_device_id, check_labels, check_name, check_whole, shown
 from espfleet.domain.rooms import BRIGHTNESS
 from espfleet.errors import InvalidError
+
+_TOKEN = re.compile(r"[!-~]+")
 
 
 class Kind(StrEnum):
@@ -76,6 +79,8 @@ class Device:
         dialect: What it speaks on the gateway.
         token_hashes: Hashes of the tokens that are valid for it; two while one is being rotated.
         registered_ms: When it was registered, ms since the epoch.
+        board_token: What its HTTP server wants to see, or ``""`` for what all boards want. Kept as it is, for it must
+            be shown; no view of a device tells it.
     """
 
     id: str
@@ -89,6 +94,7 @@ class Device:
     dialect: Dialect = Dialect.V1
     token_hashes: tuple[str, ...] = ()
     registered_ms: int = 0
+    board_token: str = field(default="", repr=False)
 
     @property
     def simulated(self) -> bool:
@@ -124,6 +130,7 @@ class Device:
             dialect=Dialect(values.get("dialect", "v1")),
             token_hashes=tuple(values.get("token_hashes", ())),
             registered_ms=values.get("registered_ms", 0),
+            board_token=values.get("board_token", ""),
         )
 
 
@@ -185,6 +192,20 @@ def split_address(address: str) -> tuple[str, int]:
     if ip is None or ip.is_multicast or ip.is_unspecified or not (port.isascii() and port.isdigit()):
         raise InvalidError(f"{shown(address)} is not the address of a device: use IP or IP:PORT", field="address")
     return host, check_whole(port, "port", 1, 65_535)
+
+
+def check_board_token(token: object) -> str:
+    """Return a token that can stand in a header of HTTP.
+
+    Raises:
+        InvalidError: If it is not 1 to 128 printable characters of ASCII without spaces.
+    """
+    if isinstance(token, str) and len(token) <= 128 and _TOKEN.fullmatch(token):
+        return token
+    # It is not repeated: it may be right but for one character.
+    raise InvalidError(
+        "that cannot be the token of a board: use 1 to 128 letters, digits and signs, no spaces", field="token"
+    )
 
 
 def check_device_address(address: object) -> str:

@@ -52,14 +52,14 @@ async def in_thread(call: Callable[[], Answer]) -> Answer:
 
 
 def board_of(device: Device, token: str = "") -> Board:
-    """Return the way to a device's HTTP server.
+    """Return the way to a device's HTTP server; ``token`` is what boards want that have none of their own.
 
     Raises:
         InvalidError: If its address is not known.
     """
     if not device.address:
         raise InvalidError(f"{device.name} has no address: ./espcli register IP {device.name}", field="address")
-    return Board(address=device.address, id=device.id, token=token)
+    return Board(address=device.address, id=device.id, token=device.board_token or token)
 
 
 async def visit(

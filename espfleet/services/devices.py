@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from espfleet.domain.devices import Device, Dialect, Kind, Presence, Reason, new_device
+from espfleet.domain.devices import Device, Dialect, Kind, Presence, Reason, check_board_token, new_device
 from espfleet.domain.groups import DEFAULT_GROUP, Group
 from espfleet.domain.names import check_name, check_whole, free_name
 from espfleet.domain.registry import Registry
@@ -244,6 +244,17 @@ async def set_brightness(store: Store, *, name: str, percent: object) -> Device:
     """
     checked = None if percent is None else check_whole(percent, "brightness", *BRIGHTNESS, "percent")
     return await _edit(store, name, lambda _, device: replace(device, brightness=checked))
+
+
+async def set_board_token(store: Store, *, name: str, token: str | None) -> Device:
+    """Keep what the HTTP server of a device wants to see, or with ``None`` that it wants what all boards do.
+
+    Raises:
+        InvalidError: If it cannot be a token.
+        NotFoundError: If there is no such device.
+    """
+    checked = "" if token is None else check_board_token(token)
+    return await _edit(store, name, lambda _, device: replace(device, board_token=checked))
 
 
 async def _edit(store: Store, name: str, edit: Callable[[Registry, Device], Device]) -> Device:

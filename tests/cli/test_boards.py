@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import Iterator
 
@@ -109,6 +110,36 @@ def test_a_lock_keeps_visits_away_and_requests_pass_it(type_: Type, porch: Simul
     assert type_("device", "porch", "requests", "get_basic").code == 0
     assert type_("device", "porch", "unlock").json is True
     assert type_("device", "porch", "update").code == 0
+
+
+def test_a_board_is_shown_a_token_of_its_own_that_nothing_tells(
+    type_: Type, porch: SimulatedBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    porch.token = "s3cret"
+    refused = type_("device", "porch", "update")
+    assert (refused.code, "wants another token: see set_board_token" in refused.err) == (1, True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("s3cret\n"))
+    told = [type_("device", "porch", "set_board_token")]
+    for words in (["update"], ["requests", "get_basic"], [], ["readings"]):
+        told.append(type_("device", "porch", *words))
+    told.append(type_("devices"))
+    assert [one.code for one in told] == [0] * 6
+    assert not [one for one in told if "s3cret" in one.out + one.err]
+    assert type_("register", porch.address, "other").err.count("wants a token to say who it is: register it with --id")
+    monkeypatch.setenv("BOARD_TOKEN", "s3cret")
+    assert type_("device", "porch", "set_board_token", "wrong").code == 0
+    assert type_("device", "porch", "update").code == 1
+    assert type_("device", "porch", "set_board_token", "--remove").code == 0
+    assert type_("device", "porch", "update").code == 0
+
+
+@pytest.mark.parametrize("token", ["two words", "line\r\nX-Other: 1", "é", "x" * 129, ""])
+def test_what_cannot_stand_in_a_header_is_no_token(
+    type_: Type, porch: SimulatedBoard, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    refused = type_("device", "porch", "set_board_token", token)
+    assert (refused.code, "cannot be the token of a board" in refused.err) == (1, True)
 
 
 @pytest.mark.parametrize("name", ["set_gpio", "set_f", "set_lc", "commit_metric", "status", "keys"])

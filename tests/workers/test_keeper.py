@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,8 @@ async def simulated() -> AsyncIterator[list[SimulatedBoard]]:
 
 
 @asynccontextmanager
-async def keeping(store: Store, name: str = "k1") -> AsyncIterator[Keeper]:
-    keeper = Keeper(store, name, interval_s=INTERVAL_S)
+async def keeping(store: Store, name: str = "k1", **more: Any) -> AsyncIterator[Keeper]:
+    keeper = Keeper(store, name, interval_s=INTERVAL_S, **more)
 
     async def run() -> None:
         while True:
@@ -199,3 +200,21 @@ async def test_while_somebody_talks_to_a_board_it_is_not_visited(store: Store, s
         assert keeper.visits == 0
         await lock.release()
         await wait_until(lambda: keeper.visits)
+
+
+async def test_each_board_is_shown_its_own_token_and_the_others_that_of_all(
+    store: Store, simulated: list[SimulatedBoard]
+) -> None:
+    for board, name, token in zip(simulated, ("a", "b", "c"), ("own-a", "own-b", "all"), strict=True):
+        await register(store, board, name)
+        board.token = token
+    await devices.set_board_token(store, name="a", token="own-a")
+    await devices.set_board_token(store, name="b", token="own-b")
+    async with keeping(store, token="all") as keeper:
+        await wait_until(lambda: keeper.visits >= 6)
+        assert keeper.failures == 0
+        await devices.set_board_token(store, name="b", token=None)
+        await wait_until(lambda: keeper.failures >= 2)
+    state = await boards.get(store, simulated[1].id)
+    assert state is not None
+    assert "wants another token" in state.error
