@@ -23,6 +23,8 @@ MODULES = ("slots",)
 PACKAGES = ("lamp",)
 #: What browsers get; compressed, it takes a lamp a third of the memory.
 PAGES = ("page.py", "portal_page.py")
+#: Free memory is seldom in one piece.
+PIECE_BYTES = 1_024
 #: Without asserts, with line numbers: a lamp tells in which line it failed.
 OPTIONS = ("-O2",)
 
@@ -64,13 +66,14 @@ def compiled(source: Path, target: Path) -> Path:
 
 
 def compressed(source: Path) -> str:
-    """Return a module like ``source`` whose ``PARTS`` are one, compressed; the same bytes each time."""
+    """Return a module like ``source`` whose ``PARTS`` are compressed as one; the same bytes each time."""
     spec = importlib.util.spec_from_file_location(source.stem, source)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return f"PARTS = ({gzip.compress(b''.join(module.PARTS), mtime=0)!r},)\n"
+    data = gzip.compress(b"".join(module.PARTS), mtime=0)
+    return f"PARTS = {tuple(data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES))!r}\n"
 
 
 if __name__ == "__main__":

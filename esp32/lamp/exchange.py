@@ -48,7 +48,7 @@ async def answer(lamp, stream, place) -> None:
         if not asked:
             return
         place.asked = True
-        reply = await borrow("routes").reply(lamp, asked)
+        reply = await lamp.http.lend("routes").reply(lamp, asked)
         status, kind, parts = reply if isinstance(reply, tuple) else (200, "application/json", reply)
     except HttpError as exc:
         status, why = exc.args[:2]

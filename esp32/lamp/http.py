@@ -63,7 +63,7 @@ class Place:
 
     async def _serve(self, server) -> None:
         try:
-            await server.exchange().answer(server.lamp, self._stream, self)
+            await server.lend("exchange").answer(server.lamp, self._stream, self)
         except (OSError, EOFError):
             # Gone in the middle; nobody waits for an answer.
             pass
@@ -92,7 +92,7 @@ class Server:
         self.leaving = ""
         self._socket = None
         self._places = []
-        self._exchange = None
+        self._lent = {}
         self._again_ms = 0
         self._may_open = True
 
@@ -111,18 +111,18 @@ class Server:
             if self.leaving and not self._places:
                 self.lamp.restart(self.leaving)
 
-    def exchange(self):
-        """Return what reads and answers."""
-        if not self._exchange:
-            self._exchange = borrow("exchange")
-        return self._exchange
+    def lend(self, name: str):
+        """Return a module that is borrowed once for all who are connected, until the last one is gone."""
+        if name not in self._lent:
+            self._lent[name] = borrow(name)
+        return self._lent[name]
 
     def leave(self, place) -> None:
         """Forget a connection that is closed."""
         if place in self._places:
             self._places.remove(place)
         if not self._places:
-            self._exchange = None
+            self._lent.clear()
 
     def stop(self) -> None:
         """Close everything; nothing runs any more."""

@@ -26,9 +26,9 @@ async def root(lamp) -> dict:
     }
 
 
-async def ui(_lamp) -> tuple:
+async def ui(lamp) -> tuple:
     """Return the page for people."""
-    return 200, "text/html; charset=utf-8", borrow("page").PARTS
+    return 200, "text/html; charset=utf-8", lamp.http.lend("page").PARTS
 
 
 async def state(lamp) -> dict:

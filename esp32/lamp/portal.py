@@ -81,7 +81,7 @@ class Portal:
         """Return the page, what there is in the air, or how it goes."""
         self.used()
         if name == "setup":
-            return 200, "text/html; charset=utf-8", borrow("portal_page").PARTS
+            return 200, "text/html; charset=utf-8", self._lamp.http.lend("portal_page").PARTS
         if name == "setup/networks":
             return {"networks": self._air.names(self._lamp.wifi.station)}
         settings = self._lamp.settings

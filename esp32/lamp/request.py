@@ -14,6 +14,8 @@ _HEAD_BYTES = const(2048)
 _BODY_BYTES = const(2048)
 _CHUNK = const(256)
 _FIELDS = const(32)
+# Brackets that a body may open: each takes memory while it is open.
+_BRACKETS = const(64)
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
@@ -47,6 +49,8 @@ class Request:
             raise HttpError(415, f"the body must be {_JSON} or {_FORM}")
         try:
             text = str(self.body, "utf-8")
+            if text.count("[") + text.count("{") > _BRACKETS:
+                raise ValueError
             values = json.loads(text) if kind == _JSON else form(text)
         except ValueError:
             # UnicodeError is one.

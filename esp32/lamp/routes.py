@@ -48,7 +48,7 @@ async def reply(lamp, asked):
         raise HttpError(405, f"{path} takes only {allowed}", f"Allow: {allowed}\r\n")
     name = path[1:] or "root"
     if method == "GET":
-        return await (portal.look_at(name) if own else getattr(borrow("looking"), name)(lamp))
+        return await (portal.look_at(name) if own else getattr(lamp.http.lend("looking"), name)(lamp))
     origin = asked.headers.get("origin")
     if origin is not None and (origin != "http://" + host or path == "/provision"):
         raise HttpError(403, "a web page from elsewhere cannot tell this lamp what to do")
@@ -56,7 +56,7 @@ async def reply(lamp, asked):
         # Not the header that makes browsers ask for name and password: the page has a field.
         raise HttpError(401, "this lamp is registered and wants its token: Authorization: Bearer TOKEN")
     values = asked.fields()
-    told = await (portal.begin(values) if own else getattr(borrow("telling"), name)(lamp, values))
+    told = await (portal.begin(values) if own else getattr(lamp.http.lend("telling"), name)(lamp, values))
     told["id"] = board.device_id()
     return told
 
