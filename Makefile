@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help setup run test check lint types bench lock clean
+.PHONY: help setup run test check lint types bench chaos soak lock clean
 
 help:  ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  %s %-6s ", $$1, $$2; $$1 = $$2 = ""; print }'
@@ -24,6 +24,12 @@ types: setup  ## Check types
 
 bench: setup  ## Measure every promise and store the results; BENCH="levels streams" only some
 	@$(PYTHON) -m bench.run $(BENCH)
+
+chaos: setup  ## Break a whole fleet at random; DURATION_S=3600 LAMPS=300 SEED=7
+	@$(PYTHON) -m tests.chaos.run --duration-s $(or $(DURATION_S),300) --lamps $(or $(LAMPS),300) $(if $(SEED),--seed $(SEED))
+
+soak: setup  ## Run a whole fleet for HOURS=8 and draw what it uses into build/soak
+	@$(PYTHON) -m tests.chaos.soak --hours $(or $(HOURS),8) --lamps $(or $(LAMPS),300)
 
 lock: setup  ## Write Pipfile.lock anew from the Pipfile
 	@.ci/lock

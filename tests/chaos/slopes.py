@@ -1,0 +1,90 @@
+"""Memory, open files and threads of processes over time, and how fast they grow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+FIGURES = ("memory MB", "files", "threads")
+#: A process settles first: caches fill, windows grow to their length.
+WARM_SHARE = 0.4
+
+
+@dataclass
+class Curve:
+    """What one process used: seconds since the start, and a value of each figure."""
+
+    times_s: list[float] = field(default_factory=list)
+    values: list[tuple[float, float, float]] = field(default_factory=list)
+
+    def slope(self, figure: int) -> float:
+        """Return the growth of a figure in units an hour, over the part after warming up."""
+        first = self.times_s[0] + WARM_SHARE * (self.times_s[-1] - self.times_s[0])
+        kept = [(at_s, row[figure]) for at_s, row in zip(self.times_s, self.values, strict=True) if at_s >= first]
+        if len(kept) < 8:
+            return 0.0
+        times, values = np.array(kept).T
+        return float(np.polyfit(times / 3_600, values, 1)[0])
+
+    def growth(self, figure: int) -> float:
+        """Return how much higher the last quarter is than the one after warming up."""
+        rows = [row[figure] for row in self.values]
+        first, quarter = int(len(rows) * WARM_SHARE), max(1, len(rows) // 4)
+        return median(rows[-quarter:]) - median(rows[first : first + quarter])
+
+
+def look(pid: int) -> tuple[float, float, float] | None:
+    """Return memory in MB, open files and threads of a process, or ``None`` if it has gone."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        pages = int((folder / "statm").read_text().split()[1])
+        threads = int((folder / "stat").read_text().rpartition(")")[2].split()[17])
+        return pages * PAGE_BYTES / 1e6, float(len(list((folder / "fd").iterdir()))), float(threads)
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def text(curves: Mapping[str, Curve]) -> str:
+    """Return a table of the slopes."""
+    lines = [f"{'process':<24}{'for':>8}" + "".join(f"{figure:>12}{'an hour':>10}" for figure in FIGURES)]
+    for name, curve in curves.items():
+        cells = "".join(f"{curve.values[-1][n]:>12.1f}{curve.slope(n):>+10.2f}" for n in range(len(FIGURES)))
+        lines.append(f"{name:<24}{curve.times_s[-1] - curve.times_s[0]:>6.0f} s{cells}")
+    return "\n".join(lines)
+
+
+def svg(curves: Mapping[str, Curve], width: int = 900, height: int = 220) -> str:
+    """Return one chart for each figure, a line for each process."""
+    until_s = max((curve.times_s[-1] for curve in curves.values()), default=1.0)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{len(FIGURES) * height}" '
+        'font-family="sans-serif" font-size="11">'
+    ]
+    for number, figure in enumerate(FIGURES):
+        top = number * height
+        most = max((row[number] for curve in curves.values() for row in curve.values), default=1.0) * 1.1 or 1.0
+        parts.append(f'<text x="8" y="{top + 14}">{figure}, up to {most:.0f}, over {until_s / 60:.0f} min</text>')
+        for index, (name, curve) in enumerate(curves.items()):
+            across, down = (width - 220) / until_s, (height - 45) / most
+            points = " ".join(
+                f"{60 + at_s * across:.1f},{top + height - 20 - row[number] * down:.1f}"
+                for at_s, row in _thinned(curve)
+            )
+            colour = f"hsl({index * 137 % 360} 60% 40%)"
+            parts.append(f'<polyline fill="none" stroke="{colour}" points="{points}"/>')
+            parts.append(
+                f'<text x="{width - 150}" y="{top + 30 + 13 * index}" fill="{colour}">{name} '
+                f"{curve.slope(number):+.2f}/h</text>"
+            )
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _thinned(curve: Curve, most: int = 300) -> Sequence[tuple[float, tuple[float, float, float]]]:
+    step = max(1, len(curve.times_s) // most)
+    return list(zip(curve.times_s, curve.values, strict=True))[::step]
