@@ -6,6 +6,7 @@ All are children of ``FleetError``; each carries its data as attributes and one 
      ├─ InvalidError            a value that cannot be used
      │   └─ SettingsError       … from the environment or ``.env``
      ├─ NotFoundError           nothing of that name
+     │   └─ CameraWantedError   … and no name at all, where there is not just one camera
      ├─ ConflictError           it clashes with what is there
      │   └─ NameTakenError      … the name is another one's
      ├─ RefusedError            understood, and not allowed now
@@ -41,6 +42,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_NAMES_TOLD = 10
+
 
 class FleetError(Exception):
     """Base of all expected failures. ``code`` is stable and meant for programs."""
@@ -75,6 +78,22 @@ class NotFoundError(FleetError):
         self.kind = kind
         self.name = name
         self.nearest = tuple(nearest)
+
+
+class CameraWantedError(NotFoundError):
+    """Raised when nobody says which camera is meant and there is not just one. ``names`` are those there are."""
+
+    code = "camera_wanted"
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__("camera", "", names)
+        self.names = tuple(names)
+
+    def __str__(self) -> str:
+        if not self.names:
+            return "no camera is registered: ./espcli register IP NAME --dialect hub"
+        more = ", …" if len(self.names) > _NAMES_TOLD else ""
+        return f"there are several cameras: add ?device= with one of {', '.join(self.names[:_NAMES_TOLD])}{more}"
 
 
 class ConflictError(FleetError):

@@ -15,7 +15,11 @@ from espfleet.store import commands, registry
 from espfleet.store.client import Store
 
 #: What a device can be told, as docs/protocol.md lists it.
-ACTIONS = ("identify", "gpio", "adc", "sensor", "brightness", "override", "reboot", "settings", "update")
+ACTIONS = (
+    *("identify", "gpio", "adc", "sensor", "brightness", "override", "reboot", "settings", "trust", "update"),
+    # Cameras only.
+    "video_interval",
+)
 TIMEOUT_MS = (100, 30_000)
 #: Devices told at once; each waits on a connection of its own.
 _AT_ONCE = 16

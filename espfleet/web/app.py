@@ -11,6 +11,9 @@ from espfleet.web import (
     fleet,
     groups,
     health,
+    hub,
+    hub_posts,
+    hub_video,
     jobs,
     problems,
     rooms,
@@ -76,8 +79,14 @@ def create_app(context: Context) -> FastAPI:
     app.include_router(guarded)
     app.include_router(fleet.open_router, prefix="/api", responses=_FAILURES)
     app.include_router(session.router, prefix="/api", responses=_FAILURES)
+    for part in (hub, hub_posts, hub_video):
+        app.include_router(part.router, responses=_FAILURES)
     app.include_router(health.router)
     files = read_files()
+
+    @app.get("/video", include_in_schema=False)
+    async def video(request: Request) -> Response:
+        return serve(files, "video.html", request)
 
     @app.get("/{path:path}", include_in_schema=False)
     async def page(request: Request, path: str) -> Response:

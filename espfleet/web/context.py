@@ -14,6 +14,7 @@ from espfleet.services.registering import REAL, Boards
 from espfleet.store.client import Store
 from espfleet.web.attempts import Attempts
 from espfleet.web.live import Live
+from espfleet.web.projector import Projector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +62,16 @@ class Context:
         clock: Returns ms since the epoch.
         boards: How devices are spoken to.
         attempts: Who has shown wrong tokens.
+        projector: Shows pictures of cameras.
+        started_ms: When this worker started, ms since the epoch.
     """
 
     store: Store
     live: Live
     settings: WebSettings
     clock: Callable[[], int]
+    projector: Projector
+    started_ms: int
     boards: Boards = REAL
     attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
 

@@ -11,13 +11,25 @@ from pydantic import BaseModel
 from espfleet.domain.video import INTERVAL_MS
 from espfleet.domain.visits import date_text, uptime_fields
 from espfleet.services import cameras
-from espfleet.store import pictures
+from espfleet.store import pictures, presence, registry
 from espfleet.web.access import OPERATOR, VIEWER
 from espfleet.web.context import Here
 
 Which = Annotated[str, Query(max_length=64, description="name or id of a camera; not needed where there is one only")]
 
 router = APIRouter(tags=["hub"], dependencies=[VIEWER])
+
+
+@router.get("/api/cameras")
+async def list_cameras(here: Here) -> list[dict[str, Any]]:
+    """List cameras, by name."""
+    current = await registry.latest(here.store)
+    known = cameras.cameras_of(current)
+    there = await presence.read_presence(here.store, [camera.id for camera in known])
+    return [
+        {"name": camera.name, "id": camera.id, "room": camera.room, "presence": there[camera.id].presence.value}
+        for camera in known
+    ]
 
 
 @router.get("/status")

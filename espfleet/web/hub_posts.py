@@ -1,5 +1,7 @@
-"""What devices post: AprilTags and pictures. The token is checked before the body is read, and each answer carries the
-present level, so that a device without a socket can be a lamp too.
+"""What devices post: AprilTags and pictures.
+
+The token is checked before the body is read. Each answer carries the present level, so that a device without a socket
+can be a lamp too.
 """
 
 from __future__ import annotations

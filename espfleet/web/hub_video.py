@@ -1,159 +1,71 @@
-"""Pictures of cameras: the newest, and a stream of them (MJPEG) in which only slow readers miss some.
-
-Each camera that somebody looks at is followed once in this process, and each picture is made into a part of the stream
-once for all readers. A reader gets the newest when it has taken the one before.
-"""
+"""Pictures of cameras over HTTP: the newest, and a stream of them."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
-from espfleet.errors import RefusedError
+from espfleet.errors import RefusedError, StoreError
 from espfleet.services import cameras
 from espfleet.store import pictures
-from espfleet.store.client import Store
-from espfleet.web.access import VIEWER
+from espfleet.web.access import VIEWER, role_of
 from espfleet.web.context import Here
+from espfleet.web.endless import STUCK_S, EndlessResponse, send_end, send_part
 from espfleet.web.hub import Which
+from espfleet.web.projector import BOUNDARY, Projector
 
 logger = logging.getLogger(__name__)
 
-BOUNDARY = "espfleet-picture"
-MOST_READERS = 200
-#: A reader that takes nothing for so long is cut.
-STUCK_S = 5.0
+#: So often it is looked at whether a reader's token is still good.
+CHECK_S = 5.0
 _NO_STORE = {"Cache-Control": "no-store, no-cache, must-revalidate, max-age=0", "Pragma": "no-cache"}
 
 router = APIRouter(tags=["hub"], dependencies=[VIEWER])
 
 
-@dataclass(slots=True, eq=False)
-class Reel:
-    """The newest picture of a camera that somebody looks at.
-
-    Attributes:
-        part: The picture as a part of the stream.
-        number: Counts the pictures.
-        readers: Wakes each who looks.
-        task: Follows the camera.
-    """
-
-    part: bytes = b""
-    number: int = 0
-    readers: set[asyncio.Event] = field(default_factory=set)
-    task: asyncio.Task[None] | None = None
-
-
-class Projector:
-    """Shows cameras to all who look in this process.
-
-    Attributes:
-        missed: Pictures that slow readers did not get.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self.missed = 0
-        self._store = store
-        self._reels: dict[str, Reel] = {}
-        self._closed = False
-
-    @property
-    def readers(self) -> int:
-        """How many are looking."""
-        return sum(len(reel.readers) for reel in self._reels.values())
-
-    async def read(self, device_id: str) -> AsyncGenerator[bytes, None]:
-        """Yield parts of the stream of a camera: each the newest there is."""
-        reel = self._reels.get(device_id)
-        if reel is None:
-            reel = self._reels[device_id] = Reel()
-            reel.task = asyncio.create_task(self._follow(device_id, reel), name=f"pictures of {device_id}")
-        waiting, seen = asyncio.Event(), 0
-        reel.readers.add(waiting)
-        try:
-            while not self._closed:
-                if reel.number == seen:
-                    waiting.clear()
-                    await waiting.wait()
-                    continue
-                self.missed += reel.number - seen - 1 if seen else 0
-                seen = reel.number
-                yield reel.part
-        finally:
-            reel.readers.discard(waiting)
-            if not reel.readers and self._reels.get(device_id) is reel:
-                del self._reels[device_id]
-                if reel.task is not None:
-                    reel.task.cancel()
-
-    async def run(self) -> None:
-        """Wait until cancelled; all streams end then."""
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self._closed = True
-            for reel in list(self._reels.values()):
-                if reel.task is not None:
-                    reel.task.cancel()
-                for reader in reel.readers:
-                    reader.set()
-
-    async def _follow(self, device_id: str, reel: Reel) -> None:
-        async for data in pictures.follow(self._store, device_id):
-            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-            reel.part = b"".join((head.encode(), data, b"\r\n"))
-            reel.number += 1
-            for reader in reel.readers:
-                reader.set()
-
-
-class VideoResponse(Response):
-    """Sends the stream of a camera until the reader goes or gets stuck."""
+class VideoResponse(EndlessResponse):
+    """Sends the stream of a camera until the reader goes, gets stuck, or may not look any more."""
 
     media_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 
-    def __init__(self, projector: Projector, device_id: str) -> None:
-        super().__init__(headers={**_NO_STORE, "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
+    def __init__(self, projector: Projector, device_id: str, check: Callable[[], Awaitable[object]]) -> None:
+        super().__init__({**_NO_STORE, "X-Accel-Buffering": "no"})
         self._projector = projector
         self._device_id = device_id
+        self._check = check
+        self._checked_s = time.monotonic()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request."""
-        del scope
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        sending = asyncio.create_task(self._send(send), name="video reader")
-        gone = asyncio.create_task(_until_gone(receive), name="video reader gone")
-        try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sending, gone):
-                task.cancel()
-            await asyncio.gather(sending, gone, return_exceptions=True)
-
-    async def _send(self, send: Send) -> None:
+    async def send_all(self, send: Send) -> None:
+        """Send pictures as they come."""
         stream = self._projector.read(self._device_id)
         try:
             async for part in stream:
-                async with asyncio.timeout(STUCK_S):
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                if not await self._may_look():
+                    break
+                await send_part(send, part)
+            await send_end(send)
         except TimeoutError:
             logger.info("a reader of video took nothing for %g s: it is cut", STUCK_S)
         finally:
             await stream.aclose()
 
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    async def _may_look(self) -> bool:
+        if time.monotonic() - self._checked_s >= CHECK_S:
+            self._checked_s = time.monotonic()
+            try:
+                await self._check()
+            except RefusedError:
+                logger.info("a reader of video is sent away: its token has ended")
+                return False
+            except StoreError:
+                # Looked at again in a while.
+                return True
+        return True
 
 
 @router.get(
@@ -176,9 +88,9 @@ async def newest_photo(here: Here, device: Which = "") -> Response:
     response_class=Response,
     responses={200: {"content": {"multipart/x-mixed-replace": {}}}},
 )
-async def video_stream(here: Here, device: Which = "") -> Response:
+async def video_stream(here: Here, request: Request, device: Which = "") -> Response:
     """Show the pictures of a camera as they come, for as long as the reader takes them."""
     camera = await cameras.find(here.store, name=device)
-    if here.projector.readers >= MOST_READERS:
+    if here.projector.full:
         raise RefusedError("too many are looking already")
-    return VideoResponse(here.projector, camera.id)
+    return VideoResponse(here.projector, camera.id, lambda: role_of(request, here))

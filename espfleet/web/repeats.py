@@ -14,6 +14,7 @@ from espfleet.errors import StoreError
 from espfleet.store import answers
 from espfleet.store.answers import Answer
 from espfleet.store.client import Store
+from espfleet.web.hub_posts import PATHS
 from espfleet.web.problems import of_error, problem
 
 BODY_BYTES = 65_536
@@ -31,7 +32,8 @@ class Repeats:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        # What devices post is read by those who have looked at their token, and may be bigger.
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS") or scope["path"] in PATHS:
             await self._app(scope, receive, send)
             return
         body = await _body(receive)

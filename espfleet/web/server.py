@@ -19,6 +19,7 @@ from espfleet.store.client import Store
 from espfleet.web.app import create_app
 from espfleet.web.context import Context, WebSettings
 from espfleet.web.live import Live
+from espfleet.web.projector import Projector
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,17 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         )
     listening = listen(settings)
     live = Live(store, now_ms)
-    app = create_app(Context(store=store, live=live, settings=settings, clock=now_ms, boards=boards))
+    projector = Projector(store)
+    context = Context(
+        store=store,
+        live=live,
+        settings=settings,
+        clock=now_ms,
+        projector=projector,
+        started_ms=now_ms(),
+        boards=boards,
+    )
+    app = create_app(context)
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -65,6 +76,7 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(live.run(), name="live")
+            tasks.create_task(projector.run(), name="projector")
             tasks.create_task(_beat(store, settings, live), name="beat")
             tasks.create_task(_serve(server, listening), name="http")
     finally:
