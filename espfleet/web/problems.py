@@ -94,7 +94,9 @@ def of_error(exc: FleetError) -> JSONResponse:
         more["nearest"] = list(exc.nearest)
     if isinstance(exc, NameTakenError):
         more["suggestion"] = exc.suggestion
-    answer = problem(status, exc.code, str(exc), **more)
+    # Where Redis is, is nobody's business who only looks; the log says it.
+    detail = "Redis cannot be used at the moment" if isinstance(exc, StoreError) else str(exc)
+    answer = problem(status, exc.code, detail, **more)
     if isinstance(exc, TooManyError):
         answer.headers["Retry-After"] = str(math.ceil(exc.wait_s))
     return answer

@@ -41,7 +41,7 @@ export function addPage() {
   choice("combine", "Its level is that of", fleet.choices.combine, "worst"));
   return {
     title: "Add",
-    element: h("div", {}, h("div.head", {}, h("h1", {}, "Add to the fleet")), h("div.two", {},
+    element: h("div", {}, h("div.head", {}, h("h1", {}, "Add to the fleet")), h("div.columns", {},
       h("section.card", { "aria-label": "Register a device" }, h("h2", {}, "Register a lamp or board"), register, done),
       h("section.card", { "aria-label": "Add a target" }, h("h2", {}, "Measure a target"), target),
       h("section.card", { "aria-label": "Add a room" }, h("h2", {}, "Make a room"), room),

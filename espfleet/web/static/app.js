@@ -1,7 +1,7 @@
 // Which page is shown, and what stays around it.
 
 import { h } from "./dom.js";
-import { call, connect, first, fleet, listen, may } from "./fleet.js";
+import { call, connect, first, fleet, listen, may, silent } from "./fleet.js";
 import { forget } from "./lamps.js";
 import { wallPage } from "./wall.js";
 
@@ -41,7 +41,8 @@ async function show() {
   leave.hidden = !fleet.token || fleet.role === null;
 }
 
-const trouble = (error) => view.replaceChildren(h("p.error", { role: "alert" }, `This page cannot be shown: ${error.message}`));
+const trouble = (error) => view.replaceChildren(h("div.card.empty", {}, h("h1", {}, "The fleet cannot be shown"),
+  h("p.error", { role: "alert" }, `${error.message[0].toUpperCase()}${error.message.slice(1)}.`), h("p.quiet", {}, "This page tries again by itself.")));
 
 addEventListener("hashchange", () => {
   if (!location.hash.startsWith("#/") && location.hash) return;
@@ -71,10 +72,10 @@ listen((what, detail) => {
 });
 
 function tellLink() {
-  const silent = performance.now() - fleet.heardMs > 3000;
-  const text = silent && fleet.loaded ? "no connection" : fleet.connected ? "live" : "connecting";
+  const gone = silent() && fleet.loaded;
+  const text = gone ? "no connection" : fleet.connected ? "live" : "connecting";
   if (link.textContent !== text) link.textContent = text;
-  link.classList.toggle("gone", silent && fleet.loaded);
+  link.classList.toggle("gone", gone);
 }
 
 setInterval(() => { tellLink(); page?.changed?.("second"); }, 500);
@@ -115,4 +116,4 @@ async function begin() {
   later(() => { for (const { file } of Object.values(PAGES)) if (file) import(`./${file}.js`).catch(() => {}); });
 }
 
-begin().catch((error) => { trouble(error); setTimeout(() => location.reload(), 5000); });
+begin().catch((error) => { trouble(error); setTimeout(() => location.reload(), 4000); });

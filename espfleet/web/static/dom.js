@@ -22,7 +22,7 @@ export function svg(what, attributes, ...children) {
   return element;
 }
 
-const SHAPES = { green: "●", orange: "▲", red: "■", unknown: "◌", paused: "❚❚", maintenance: "✚", live: "●", late: "▲", offline: "✕" };
+const SHAPES = { green: "●", orange: "▲", red: "■", unknown: "◌", stale: "◌", paused: "❚❚", maintenance: "✚", live: "●", late: "▲", offline: "✕" };
 export const shape = (word) => h("span.shape", { "aria-hidden": "true" }, SHAPES[word] ?? "◌");
 
 export const bandWord = (level) => (level?.state === "ok" ? level.band : level?.state) ?? "unknown";
@@ -51,6 +51,13 @@ export function ago(atMs, nowMs) {
 }
 
 export const clock = (atMs) => new Date(atMs).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+// Time of day, with the day unless it is today.
+export const moment = (atMs) => {
+  const at = new Date(atMs);
+  const today = at.toDateString() === new Date().toDateString();
+  return today ? clock(atMs) : at.toLocaleString([], { weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+};
 
 export function fact(name, value) {
   return [h("dt", {}, name), h("dd", {}, value ?? "–")];

@@ -1,6 +1,6 @@
 // What happened, newest first.
 
-import { clock, h, note, shape } from "./dom.js";
+import { h, moment, note, shape } from "./dom.js";
 import { call, fleet } from "./fleet.js";
 
 export const WORDS = {
@@ -12,7 +12,7 @@ export function eventRow(event) {
   const name = device ? h("a", { href: `#/device/${device.name}` }, device.name) : event.device ?? "";
   const what = WORDS[event.kind]?.(event) ?? event.name ?? event.kind;
   const band = event.kind === "presence" ? event.presence : "unknown";
-  return h("li", {}, h("time.quiet", { datetime: new Date(event.at_ms).toISOString() }, clock(event.at_ms)), h("span", {}, name),
+  return h("li", {}, h("time.quiet", { datetime: new Date(event.at_ms).toISOString() }, moment(event.at_ms)), h("span", {}, name),
     h("span", {}, h(`span.pill.is-${band}`, {}, shape(band), ` ${what}`)));
 }
 

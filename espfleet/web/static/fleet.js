@@ -6,7 +6,14 @@ export const fleet = {
   heardMs: -Infinity, // by performance.now(): when the server was heard last
   loaded: false, connected: false,
 };
+// A server that is silent for so long is gone, and what it said last is worth nothing.
+const SILENT_MS = 3000;
+const STALE = { state: "stale", reason: "no connection to the server" };
 const listeners = new Set();
+
+export const silent = () => performance.now() - fleet.heardMs >= SILENT_MS;
+// The level of a group as far as it may be shown: never an old one.
+export const levelOf = (group) => (silent() ? STALE : fleet.groups[group]);
 
 export const now = () => Date.now() + fleet.offsetMs;
 export const may = (role) => ["viewer", "operator", "admin"].indexOf(fleet.role) >= ["viewer", "operator", "admin"].indexOf(role);

@@ -48,9 +48,9 @@ export function jobsCard(path) {
 }
 
 function when(job) {
-  const days = job.days.length === 7 ? "every day" : job.days.join(", ");
+  const days = job.days.length === 7 ? "every day" : job.days.join() === "mon,tue,wed,thu,fri" ? "Monday to Friday" : job.days.join(", ");
   const time = job.duration_s === 86400 ? `all day, ${days}` : `from ${job.start.slice(0, 5)} for ${Number((job.duration_s / 3600).toFixed(2))} h, ${days} (${job.zone})`;
-  return job.kind === "timer" ? `On ${time}.` : `On while ${job.source} is ${job.side} ${job.border} ${job.unit}, ${time}.`;
+  return job.kind === "timer" ? `On ${time}.` : `On while ${job.source} is ${job.side} ${job.border} ${{ C: "°C", F: "°F" }[job.unit] ?? job.unit}, ${time}.`;
 }
 
 function adding(path, done) {

@@ -1,7 +1,7 @@
 // A wall for a screen that nobody touches: big, without forms, by a link that can be ended.
 
 import { clock, h, shape, bandWord } from "./dom.js";
-import { call, fleet, now } from "./fleet.js";
+import { call, fleet, levelOf, now, silent } from "./fleet.js";
 import { forget } from "./lamps.js";
 import { roomCard } from "./wall.js";
 
@@ -23,7 +23,7 @@ export async function enter(token) {
   }
 }
 
-const rank = (room) => ORDER.indexOf(bandWord(fleet.groups[room.group]));
+const rank = (room) => ORDER.indexOf(bandWord(levelOf(room.group)));
 
 export function kioskPage() {
   if (fleet.role === null) {
@@ -54,10 +54,10 @@ export function kioskPage() {
   }
 
   function count() {
-    const found = {};
-    for (const room of fleet.rooms) found[bandWord(fleet.groups[room.group])] = (found[bandWord(fleet.groups[room.group])] ?? 0) + 1;
-    for (const device of fleet.devices.values()) if (device.presence !== "live") found[device.presence] = (found[device.presence] ?? 0) + 1;
-    counts.replaceChildren(...[...ORDER, "late", "offline"].filter((word) => found[word]).map((word) => h(`span.pill.is-${word}`, {}, shape(word), ` ${found[word]} ${word}`)));
+    const found = silent() ? { stale: fleet.rooms.length } : {};
+    if (!silent()) for (const room of fleet.rooms) found[bandWord(levelOf(room.group))] = (found[bandWord(levelOf(room.group))] ?? 0) + 1;
+    if (!silent()) for (const device of fleet.devices.values()) if (device.presence !== "live") found[device.presence] = (found[device.presence] ?? 0) + 1;
+    counts.replaceChildren(...[...ORDER, "stale", "late", "offline"].filter((word) => found[word]).map((word) => h(`span.pill.is-${word}`, {}, shape(word), ` ${found[word]} ${word}`)));
   }
 
   draw();
@@ -78,8 +78,9 @@ export function kioskPage() {
       } else if (what === "presence") { for (const card of cards) card.presence(detail); count(); }
       else if (what === "second" || what === "connection") {
         time.textContent = clock(now()).slice(0, 5);
-        gone.hidden = performance.now() - fleet.heardMs < 3000;
+        gone.hidden = !silent();
         for (const card of cards) card.words();
+        count();
       }
     },
     gone() { removeEventListener("resize", size); document.removeEventListener("visibilitychange", wake); },

@@ -1,7 +1,7 @@
 // A room's page: its light, why it has that colour, and how it is arranged.
 
 import { h, note, pill } from "./dom.js";
-import { call, fleet, may } from "./fleet.js";
+import { call, fleet, levelOf, may } from "./fleet.js";
 import { choice, field, form } from "./forms.js";
 import { groupSituation, light } from "./lamps.js";
 import { identify } from "./wall.js";
@@ -15,7 +15,7 @@ export function roomPage(name) {
   const why = h("div", {}, h("p.quiet", {}, "Asking the samples …"));
   light(bulb, () => groupSituation(room.group), () => room.brightness);
   const inside = [...fleet.devices.values()].filter((device) => device.room === name);
-  const drawLevel = () => level.replaceChildren(pill(fleet.groups[room.group]));
+  const drawLevel = () => level.replaceChildren(pill(levelOf(room.group)));
   const read = () => call("GET", `why/${encodeURIComponent(name)}?kind=room`).then((told) => why.replaceChildren(whyView(told)), (error) => why.replaceChildren(h("p.quiet", {}, error.message)));
   let asked = performance.now();
   drawLevel();

@@ -1,12 +1,10 @@
 // When a device was there: the last day as a strip, and each time it came.
 
-import { h } from "./dom.js";
+import { h, moment } from "./dom.js";
 import { call, now } from "./fleet.js";
 
 const DAY_MS = 86400000;
 const SHOWN = 8;
-
-const moment = (atMs) => new Date(atMs).toLocaleString([], { weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 function lasted(ms) {
   const minutes = Math.floor(ms / 60000);

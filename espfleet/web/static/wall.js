@@ -1,7 +1,7 @@
 // The wall: every room, lit by what its lamps show.
 
 import { h, note, pill, presenceWord, shape, bandWord } from "./dom.js";
-import { call, fleet, may } from "./fleet.js";
+import { call, fleet, levelOf, may, silent } from "./fleet.js";
 import { deviceWord, forget, groupSituation, light, lightDevice } from "./lamps.js";
 
 // More lamps than this become small: a wall of a thousand must stay a wall.
@@ -37,7 +37,7 @@ export function wallPage() {
   function wanted(room, devices) {
     const text = chosen.text.toLowerCase();
     if (chosen.state && !devices.some((device) => device.presence === chosen.state)
-      && bandWord(fleet.groups[room.group]) !== chosen.state) return false;
+      && bandWord(levelOf(room.group)) !== chosen.state) return false;
     return !text || room.name.toLowerCase().includes(text) || devices.some((device) => device.name.toLowerCase().includes(text));
   }
 
@@ -48,10 +48,11 @@ export function wallPage() {
   }
 
   function count() {
-    const counts = {};
-    for (const room of fleet.rooms) counts[bandWord(fleet.groups[room.group])] = (counts[bandWord(fleet.groups[room.group])] ?? 0) + 1;
-    for (const device of fleet.devices.values()) counts[device.presence] = (counts[device.presence] ?? 0) + 1;
-    const chips = ["green", "orange", "red", "unknown", "paused", "live", "late", "offline"].filter((word) => counts[word] || chosen.state === word);
+    // Of old levels and presences only that they are old is worth a word.
+    const counts = silent() ? { stale: fleet.rooms.length } : {};
+    if (!silent()) for (const room of fleet.rooms) counts[bandWord(levelOf(room.group))] = (counts[bandWord(levelOf(room.group))] ?? 0) + 1;
+    if (!silent()) for (const device of fleet.devices.values()) counts[device.presence] = (counts[device.presence] ?? 0) + 1;
+    const chips = ["green", "orange", "red", "unknown", "paused", "maintenance", "stale", "live", "late", "offline"].filter((word) => counts[word] || chosen.state === word);
     const signature = chips.map((word) => `${word}${counts[word]}${chosen.state}`).join();
     if (summary.dataset.was === signature) return;
     const focused = document.activeElement?.dataset?.state;
@@ -70,7 +71,7 @@ export function wallPage() {
       if (what === "fleet") draw();
       else if (what === "levels") { for (const card of cards.values()) if (detail.includes(card.group)) card.level(); count(); }
       else if (what === "presence") { if (chosen.state) draw(); else { for (const card of cards.values()) card.presence(detail); count(); } }
-      else if (what === "second" || what === "connection") for (const card of cards.values()) card.words();
+      else if (what === "second" || what === "connection") { for (const card of cards.values()) card.words(); count(); }
     },
   };
 }
@@ -86,18 +87,20 @@ export function roomCard(room, devices, { plain = false } = {}) {
   const number = h("span.number");
   const word = h("span");
   const why = h("p.why");
-  const size = devices.length > MANY ? ".many" : devices.length <= FEW ? ".few" : "";
+  const size = devices.length > (plain ? FEW : MANY) ? ".many" : devices.length <= FEW ? ".few" : "";
   const lamps = devices.map((device) => lamp(device, room, plain));
   const list = h(`ul.lamps${size}`, { "aria-label": `Lamps of ${room.name || "no room"}` }, lamps.map((one) => h("li", {}, one.element)));
   const element = h("section.card.room", { "aria-label": `Room ${room.name || "none"}`, "data-room": room.name },
     h("div.top", {},
       h("div", {}, h("h2", {}, !room.name ? "In no room" : plain ? room.name : h("a", { href: `#/room/${room.name}` }, room.name)), word),
       h("div.level", {}, number), why),
-    devices.length ? list : h("p.why.lamps", {}, "No lamp here"));
+    devices.length ? list : h("p.none", {}, "No lamp here"));
   light(element, () => (room.group ? groupSituation(room.group) : null), () => room.brightness);
 
+  let old = false;
   function level() {
-    const now = fleet.groups[room.group];
+    old = silent();
+    const now = levelOf(room.group);
     word.replaceChildren(pill(now, false));
     number.className = `number is-${bandWord(now)}`;
     number.textContent = now?.state === "ok" ? now.level : "–";
@@ -109,7 +112,10 @@ export function roomCard(room, devices, { plain = false } = {}) {
   return {
     element, group: room.group, level,
     presence(id) { for (const one of lamps) if (one.id === id) one.refresh(); },
-    words() { for (const one of lamps) one.refresh(); },
+    words() {
+      for (const one of lamps) one.refresh();
+      if (silent() !== old) level();
+    },
   };
 }
 
