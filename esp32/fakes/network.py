@@ -69,7 +69,7 @@ class WLAN:
 
     def scan(self):
         _world.tell("wifi", "scan")
-        networks = list(_world.values("networks"))
+        networks = sorted(_world.values("networks"))
         return [(name.encode(), b"123456", 1, -50 - 10 * at, 3, False) for at, name in enumerate(networks)]
 
     def ifconfig(self):

@@ -41,8 +41,8 @@ class Portal:
         self.address = self._radio.ifconfig()[0]
         self._stage = "waiting"
         self._why = ""
+        self._now_ms = self._guests_ms = now_ms
         self._until_ms = now_ms + _OPEN_MS
-        self._guests_ms = now_ms
         self._task = self._names = None
         try:
             self._names = borrow("portal_names").Names(self.address)
@@ -52,6 +52,7 @@ class Portal:
 
     def look(self, now_ms: int) -> bool:
         """Answer who asks for names, and see whether it is time to close; return whether it is still open."""
+        self._now_ms = now_ms
         if self._names:
             self._names.look()
         wifi = self._lamp.wifi
@@ -75,7 +76,7 @@ class Portal:
     def used(self) -> None:
         """Stay open for a while more, unless all is done."""
         if self._stage != "saved":
-            self._until_ms = self._lamp.clock() + _OPEN_MS
+            self._until_ms = self._now_ms + _OPEN_MS
 
     async def look_at(self, name: str):
         """Return the page, what there is in the air, or how it goes."""
@@ -136,7 +137,7 @@ class Portal:
                 await self._ask(changed["gateway"], changed["dns"] or station.ifconfig()[3], sockets)
             borrow("settings").change(lamp.settings, changes, borrow("board.vault").Vault(), board)
             self._stage = "saved"
-            self._until_ms = lamp.clock() + _GOODBYE_MS
+            self._until_ms = self._now_ms + _GOODBYE_MS
             log("set-up", f"{network['ssid']} works")
         except (RefusedError, OSError) as exc:
             self._fail(str(exc))
@@ -155,13 +156,13 @@ class Portal:
         self.used()
 
     async def _join(self, network: dict) -> None:
-        wifi, station, clock = self._lamp.wifi, self._lamp.wifi.station, self._lamp.clock
+        wifi, station = self._lamp.wifi, self._lamp.wifi.station
         _quit(station)
         await asyncio.sleep_ms(_REST_MS)
         station.connect(network["ssid"], network["password"])
-        until_ms = clock() + _JOIN_MS
+        until_ms = self._now_ms + _JOIN_MS
         while not station.isconnected():
-            if clock() >= until_ms:
+            if self._now_ms >= until_ms:
                 raise RefusedError(wifi.reason(network["ssid"]))
             await asyncio.sleep_ms(_STEP_MS)
 
