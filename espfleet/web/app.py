@@ -26,6 +26,7 @@ from espfleet.web import (
 from espfleet.web.access import VIEWER
 from espfleet.web.context import Context
 from espfleet.web.etags import ETags
+from espfleet.web.guarding import Unambiguous
 from espfleet.web.pages import read_files, serve
 from espfleet.web.repeats import Repeats
 
@@ -94,4 +95,5 @@ def create_app(context: Context) -> FastAPI:
 
     app.add_middleware(Repeats, store=context.store)
     app.add_middleware(ETags)
+    app.add_middleware(Unambiguous)
     return app

@@ -19,6 +19,7 @@ from espfleet.store.client import Store
 from espfleet.web.app import create_app
 from espfleet.web.context import Context, WebSettings
 from espfleet.web.live import Live
+from espfleet.web.guarding import MOST_CONNECTIONS, GuardedProtocol
 from espfleet.web.projector import Projector
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,10 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
     config = uvicorn.Config(
         app,
         lifespan="off",
+        http=GuardedProtocol,
+        # There is none here; those of lamps and viewers are the gateway's.
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from espfleet.errors import StoreError
 
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 1.0
 
 
 class Forever:
