@@ -20,9 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.report import not_measured, report
 from espfleet.domain.devices import Device
@@ -71,10 +72,11 @@ def main() -> None:
     report(TAIL, tails, bound="ours <= 100", unit="ms", note=note)
 
 
-def open_sniffer() -> socket.socket:
-    """Return a socket that sees packets on loopback, with the kernel's stamps."""
+def open_sniffer(device: str = "lo") -> socket.socket:
+    """Return a socket that sees packets on a device, or with ``""`` on all, with the kernel's stamps."""
     sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
-    sniffer.bind(("lo", 0))
+    if device:
+        sniffer.bind((device, 0))
     sniffer.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     sniffer.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, SNIFFER_BYTES)
     sniffer.setblocking(False)
@@ -83,7 +85,7 @@ def open_sniffer() -> socket.socket:
 
 def one_run(sniffer: socket.socket) -> list[float]:
     """Return the delay of each level to each lamp, ms."""
-    with tempfile.TemporaryDirectory(prefix="ef") as home, fleet(Path(home)) as port:
+    with tempfile.TemporaryDirectory(prefix="ef") as home, fleet(Path(home), set_up) as (port, _):
         lamps = connect(port)
         try:
             return measure(sniffer, lamps, port)
@@ -93,8 +95,8 @@ def one_run(sniffer: socket.socket) -> list[float]:
 
 
 @contextmanager
-def fleet(home: Path) -> Iterator[int]:
-    """Run a fleet that is set up for this; yield its port."""
+def fleet(home: Path, set_up: Callable[[str], Coroutine[Any, Any, None]]) -> Iterator[tuple[int, int]]:
+    """Run a fleet in a folder, set up by a function that gets the URL of its Redis; yield port and process id."""
     port = free_port()
     environ = {**os.environ, "ESPFLEET_HOME": str(home), "SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
     environ.pop("REDIS_URL", None)
@@ -108,7 +110,7 @@ def fleet(home: Path) -> Iterator[int]:
         try:
             wait_for_port(port)
             asyncio.run(set_up(f"unix://{home}/.espfleet/redis.sock"))
-            yield port
+            yield port, up.pid
         finally:
             up.terminate()
 
@@ -205,7 +207,13 @@ def measure(sniffer: socket.socket, lamps: list[socket.socket], port: int) -> li
     return delays_ms(replies, [frame for frame in frames if frame[0] > begin])
 
 
-def sniff(sniffer: socket.socket, port: int, replies: list[float], frames: list[tuple[float, int, int]]) -> None:
+def sniff(
+    sniffer: socket.socket,
+    port: int,
+    replies: list[float],
+    frames: list[tuple[float, int, int]],
+    target: str = TARGET,
+) -> None:
     """Note the target's replies, and the level frames of the gateway with the lamp's port and the level's number."""
     while True:
         try:
@@ -216,7 +224,7 @@ def sniff(sniffer: socket.socket, port: int, replies: list[float], frames: list[
             continue  # each packet of loopback is seen twice: when it is sent, and when it comes
         seconds, nanoseconds = struct.unpack("qq", extra[0][2][:16])
         at_s = seconds + nanoseconds / 1e9
-        if packet[9] == ICMP and packet[12:16] == socket.inet_aton(TARGET) and packet[20] == ICMP_ECHO_REPLY:
+        if packet[9] == ICMP and packet[12:16] == socket.inet_aton(target) and packet[20] == ICMP_ECHO_REPLY:
             replies.append(at_s)
         elif packet[9] == TCP and int.from_bytes(packet[20:22], "big") == port:
             seq = newest_seq(packet[20:])
