@@ -12,6 +12,8 @@ from espfleet.cable.port import check_port
 from espfleet.errors import CableError
 
 BAUD = 460_800
+#: A chip that is not in its boot loader is asked so often, about a second each.
+ATTEMPTS = 7
 #: Erasing and writing 2 MB takes about a minute.
 _WRITE_S = 300.0
 
@@ -41,6 +43,7 @@ def write_image(port: str, image: Image, run: Run | None = None) -> None:
     """
     check_port(port)
     command = [sys.executable, "-m", "esptool", "--chip", image.chip, "--port", port, "--baud", str(BAUD)]
+    command += ["--connect-attempts", str(ATTEMPTS)]
     command += ["write-flash", "--erase-all", hex(image.offset), str(image.path)]
     code, said = (run or _run)(command, _WRITE_S)
     if code != 0:

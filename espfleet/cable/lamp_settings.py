@@ -48,7 +48,8 @@ class Seen:
 
     def knows(self, network: Network) -> bool:
         """Return whether it has this network, with this password, before all others."""
-        return self.settings["networks"][:1] == [{"ssid": network.ssid, "password": checksum(network.password)}]
+        first = {"ssid": network.ssid, "password": checksum(network.password)}
+        return bool(self.settings["networks"][:1] == [first])
 
 
 def checksum(text: str) -> str:

@@ -42,9 +42,8 @@ def compile_program() -> dict[str, bytes]:
             raise CableError(
                 f"the lamp's program cannot be compiled: {Path(exc.cmd[-1]).name} is not MicroPython"
             ) from None
-        return {
-            str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
-        }
+        found = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".mpy"))
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 def _builder() -> ModuleType:

@@ -19,6 +19,10 @@ from espfleet.errors import CableError, PortError, PromptError, RefusedError
 
 #: What a board may take for the next sign of life.
 SILENT_S = 10.0
+#: A board that has just started misses what it is told; it is asked again, for such shares of that time.
+_ATTEMPTS = (0.2, 0.3, 1.0)
+#: Nothing that is run takes so many times longer, however much the board says meanwhile.
+_PATIENCE = 3
 #: A single read or write at the port; the driver below may hang for ever without it.
 _STEP_S = 5.0
 _NEW = ".new"
@@ -28,8 +32,17 @@ _FAILURE = re.compile(r"(?:\w+\.)*(\w+)(?:: (.*))?")
 Advance = Callable[[int], None]
 
 
+class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote tells no types
+    """mpremote's, which would wait for ever for a word from a board that talks on and on, as one that restarted."""
+
+    def read_until(self, *what: Any, timeout: float = 0, timeout_overall: float | None = None, **how: Any) -> bytes:
+        del timeout
+        longest = timeout_overall or _PATIENCE * SILENT_S
+        return bytes(super().read_until(*what, timeout=SILENT_S, timeout_overall=longest, **how))
+
+
 @contextlib.contextmanager
-def open_prompt(port: str, silent_s: float = SILENT_S) -> Iterator[Prompt]:
+def open_prompt(port: str) -> Iterator[Prompt]:
     """Yield the prompt of the board at a port, whatever ran there before; afterwards the port is free again.
 
     Raises:
@@ -38,13 +51,13 @@ def open_prompt(port: str, silent_s: float = SILENT_S) -> Iterator[Prompt]:
     """
     check_port(port)
     try:
-        transport: Any = SerialTransport(port, timeout=_STEP_S)
+        transport: Any = _Transport(port, timeout=_STEP_S)
     except TransportError:
         raise PortError(f"{port} cannot be opened, or is in use by another program") from None
     try:
         transport.serial.write_timeout = _STEP_S
-        _enter(transport, port, silent_s)
-        prompt = Prompt(transport, port, silent_s)
+        _enter(transport, port)
+        prompt = Prompt(transport, port)
         yield prompt
         prompt.leave()
     finally:
@@ -52,15 +65,16 @@ def open_prompt(port: str, silent_s: float = SILENT_S) -> Iterator[Prompt]:
             transport.close()
 
 
-def _enter(transport: Any, port: str, silent_s: float) -> None:
+def _enter(transport: Any, port: str) -> None:
     # What arrives instead of a prompt is printed there, and nowhere else to be had.
     with contextlib.redirect_stdout(io.StringIO()) as heard:
-        try:
-            transport.enter_raw_repl(soft_reset=True, timeout_overall=silent_s)
-            return
-        except (TransportError, OSError):
-            pass
-    if heard.getvalue().strip() in ("", "b''"):
+        for share in _ATTEMPTS:
+            try:
+                transport.enter_raw_repl(soft_reset=True, timeout_overall=share * SILENT_S)
+                return
+            except (TransportError, OSError):
+                continue
+    if not heard.getvalue().replace("b''", "").strip():
         raise PromptError(
             f"nothing answers at {port}: is it the right port, and is MicroPython on the board? "
             "Unplug it, plug it in again, and try once more"
@@ -77,15 +91,14 @@ class Prompt:
     code fails; a ``RefusedError`` of the lamp's program comes out as one.
     """
 
-    def __init__(self, transport: Any, port: str, silent_s: float) -> None:
+    def __init__(self, transport: Any, port: str) -> None:
         self.port = port
         self._transport = transport
-        self._silent_s = silent_s
 
     def run(self, code: str) -> str:
         """Run code and return what it prints."""
         with self._explained():
-            out, failure = self._transport.exec_raw(code, timeout=self._silent_s)
+            out, failure = self._transport.exec_raw(code, timeout=SILENT_S)
             if failure:
                 raise TransportExecError(out, failure.decode(errors="replace"))
             return str(out.decode(errors="replace"))

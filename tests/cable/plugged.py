@@ -21,23 +21,50 @@ _RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 
 
 class Cable:
-    """A port with nothing behind it: whatever is written there, nothing answers."""
+    """A port with nothing behind it, or with something that is no MicroPython."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        #: What is there says this to whatever it hears.
+        self.answers = b""
         self._host, self._port = pty.openpty()
         tty.setraw(self._port)
+        os.set_blocking(self._host, False)
         # By a name of its own it is treated as a serial port is, and not as a pseudo-terminal.
         self.port = str(folder / "ttyUSB7")
         Path(self.port).symlink_to(os.ttyname(self._port))
-
-    def say(self, data: bytes) -> None:
-        """Let the other end say something."""
-        os.write(self._host, data)
+        self._wake, self._end = os.pipe()
+        self._thread = threading.Thread(target=self._relay, name="cable")
+        self._thread.start()
 
     def close(self) -> None:
-        os.close(self._host)
-        os.close(self._port)
+        os.close(self._end)
+        self._thread.join()
+        for one in (self._wake, self._host, self._port):
+            os.close(one)
+
+    def _relay(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._wake, self._host, *self._others()], [], [])
+            if self._wake in ready:
+                return
+            if self._host in ready:
+                self._hear(os.read(self._host, 4_096))
+            elif ready:
+                self._pass_on()
+
+    def _hear(self, data: bytes) -> None:
+        self._say(self.answers)
+
+    def _say(self, data: bytes) -> None:
+        # What nobody reads is lost, as on a serial line.
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._host, data)
+
+    def _others(self) -> list[int]:
+        return []
+
+    def _pass_on(self) -> None: ...
 
 
 class PluggedBoard(Cable):
@@ -50,7 +77,6 @@ class PluggedBoard(Cable):
     """
 
     def __init__(self, folder: Path, device_id: str = "3c71bff93720", flash_bytes: int = 0) -> None:
-        super().__init__(folder.with_name(folder.name + "-cable"))
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "id").write_text(device_id)
@@ -60,18 +86,24 @@ class PluggedBoard(Cable):
         self.soft_resets = 0
         #: It loses its power when it has heard this.
         self.cut_at = b""
+        self.powered = True
         self._flash_bytes = flash_bytes
-        self._wake, self._end = os.pipe()
         self._raw = False
         self._start(main=True)
-        self._thread = threading.Thread(target=self._relay, name="board on a cable")
-        self._thread.start()
+        super().__init__(folder.with_name(folder.name + "-cable"))
 
     def close(self) -> None:
-        os.close(self._end)
-        self._thread.join()
-        os.close(self._wake)
         super().close()
+        if self.powered:
+            self._process.kill()
+            self._process.wait()
+            os.close(self._board)
+
+    def power_on(self) -> None:
+        """Give it its power back."""
+        self._raw = False
+        self._start(main=True)
+        self.powered = True
 
     @property
     def files(self) -> set[str]:
@@ -97,51 +129,44 @@ class PluggedBoard(Cable):
         )
         os.close(inner)
 
-    def _stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        os.close(self._board)
+    def _others(self) -> list[int]:
+        return [self._board] if self.powered else []
 
-    def _relay(self) -> None:
-        while True:
-            ready, _, _ = select.select([self._wake, self._host, self._board], [], [])
-            if self._wake in ready:
-                break
-            if self._host in ready:
-                self._hear(os.read(self._host, 4_096))
-            if self._board in ready:
-                try:
-                    said = os.read(self._board, 4_096)
-                except OSError:
-                    said = b""
-                if said:
-                    os.write(self._host, said)
-                else:
-                    self._restart()
-        self._stop()
+    def _pass_on(self) -> None:
+        try:
+            said = os.read(self._board, 4_096)
+        except OSError:
+            said = b""
+        if said:
+            self._say(said)
+        else:
+            self._restart()
 
     def _hear(self, data: bytes) -> None:
         self.heard += data
         if self.cut_at and self.cut_at in self.heard:
             self.cut_at = b""
+            self.powered = False
             self._process.kill()
-            self._restart(power_cut=True)
+            self._process.wait()
+            os.close(self._board)
+        if not self.powered:
             return
         # The last of these decides: the raw prompt for programs, or the one for people.
         self._raw = data.rfind(b"\x01") > data.rfind(b"\x02") or (self._raw and b"\x02" not in data)
         with contextlib.suppress(OSError):
             os.write(self._board, data)
 
-    def _restart(self, power_cut: bool = False) -> None:
+    def _restart(self) -> None:
         code = self._process.wait()
         os.close(self._board)
-        if power_cut or code in (RESET, -9):
+        if code in (RESET, -9):
             self.resets += 1
             self._raw = False
             self._start(main=True)
             return
         self.soft_resets += 1
-        os.write(self._host, b"MPY: soft reboot\r\n")
+        self._say(b"MPY: soft reboot\r\n")
         self._start(main=not self._raw)
         if self._raw:
             self._back_to_raw_prompt()
@@ -154,4 +179,4 @@ class PluggedBoard(Cable):
             if not asked and said.endswith(b">>> "):
                 os.write(self._board, b"\x01")
                 asked = True
-        os.write(self._host, said[said.index(_RAW_PROMPT) :])
+        self._say(bytes(said[said.index(_RAW_PROMPT) :]))
