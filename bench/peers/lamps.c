@@ -44,7 +44,7 @@ struct lamp {
 static struct lamp *lamps;
 static int count, open_count, under_way, port, mqtt, poll_fd;
 static const char *path;
-static uint64_t frames, refused, told_when, attempts;
+static uint64_t frames, refused, told_when, untold, attempts;
 static struct { uint64_t seq, at_ns; } marks[MARKS];
 static uint64_t *arrived[MARKS];
 static int arrivals[MARKS], mark_count;
@@ -184,6 +184,7 @@ static int understand(struct lamp *lamp, uint8_t *data, int length) {
             *end = 0;
             char *found = strcasestr((char *)data, "retry-after:");
             if (found) come_back(lamp, (uint64_t)((atof(found + 12) + drand48() * 0.5) * 1e9));
+            else untold++;
             return -1;
         }
         opened(lamp);
@@ -217,6 +218,7 @@ static int understand(struct lamp *lamp, uint8_t *data, int length) {
             } else if (code == 8) {
                 char *found = memmem(head + header, size, "retry_after_ms=", 15);
                 if (found) come_back(lamp, strtoull(found + 15, NULL, 10) * 1000000ull);
+                else untold++;
                 return -1;
             }
         }
@@ -337,7 +339,7 @@ static void live(int every_ms, int for_ms) {
 
 static void storm(int for_ms) {
     uint64_t begun_ns = now_ns(), due = 0;
-    attempts = refused = told_when = 0;
+    attempts = refused = told_when = untold = 0;
     for (int i = 0; i < count; i++) lamps[i].fresh_ns = 0;
     int dropped = open_count < count;
     for (;;) {
@@ -361,8 +363,9 @@ static void storm(int for_ms) {
     for (int i = 0; i < count; i++)
         if (lamps[i].state == OPEN && lamps[i].fresh_ns) back[fresh++] = lamps[i].fresh_ns / 1e9;
     qsort(back, fresh, sizeof *back, rising);
-    printf("{\"fresh\": %d, \"p95_at_s\": %.4f, \"all_at_s\": %.4f, \"attempts\": %lu, \"refused\": %lu, \"told\": %lu}\n",
-        fresh, fresh ? back[(int)(fresh * 0.95)] : 0, fresh ? back[fresh - 1] : 0, attempts, refused, told_when);
+    printf("{\"fresh\": %d, \"p95_at_s\": %.4f, \"all_at_s\": %.4f, \"attempts\": %lu, \"refused\": %lu, "
+        "\"told\": %lu, \"untold\": %lu}\n",
+        fresh, fresh ? back[(int)(fresh * 0.95)] : 0, fresh ? back[fresh - 1] : 0, attempts, refused, told_when, untold);
     free(back);
 }
 
