@@ -18,7 +18,7 @@ from espfleet.errors import InvalidError, RefusedError
 from espfleet.services import boards as service
 from espfleet.services import devices
 from espfleet.services.boards import Visit
-from espfleet.store import boards, locks, registry
+from espfleet.store import boards, locks, readings, registry
 from espfleet.store.boards import BoardState
 from espfleet.store.client import Store
 
@@ -60,6 +60,8 @@ class RequestCommands:
     def set_gpio(self, pin: str, value: str) -> None:
         """Set a pin to 0 or 1. A job on the pin sets it as it wishes within one interval.
 
+        Example: ./espcli device porch requests set_gpio 22,23 1
+
         Args:
             pin: Number of the pin, or several: 22,23.
             value: 0 or 1.
@@ -71,6 +73,8 @@ class RequestCommands:
     def flip_gpio(self, pin: str) -> None:
         """Turn a pin round: 0 to 1, 1 to 0.
 
+        Example: ./espcli device porch requests flip_gpio 22
+
         Args:
             pin: Number of the pin, or several: 22,23.
         """
@@ -81,6 +85,8 @@ class RequestCommands:
     def get_dht22(self, pin: str) -> None:
         """Ask the DHT22 at a pin: °C, and percent of humidity.
 
+        Example: ./espcli device porch requests get_dht22 4
+
         Args:
             pin: Number of the pin.
         """
@@ -90,6 +96,8 @@ class RequestCommands:
 
     def read_adc(self, pin: str, power_pin: str = "", samples: str = "20") -> None:
         """Measure a voltage: 0 to 4095.
+
+        Example: ./espcli device porch requests read_adc 34 --power_pin 25
 
         Args:
             pin: Number of the pin.
@@ -104,6 +112,8 @@ class RequestCommands:
     def set_host(self, ip: str) -> None:
         """Tell the board the address of its fleet.
 
+        Example: ./espcli device porch requests set_host 192.0.2.1
+
         Args:
             ip: The address.
         """
@@ -111,7 +121,10 @@ class RequestCommands:
         output.say(f"{self._name} knows {ip} as its fleet now.", {"host": ip, "status": "OK"})
 
     def site_root(self) -> None:
-        """Print the address of the board's pages."""
+        """Print the address of the board's pages.
+
+        Example: ./espcli device porch requests site_root
+        """
         board = with_store(lambda store: _board(store, self._name))
         output.say(f"http://{board.address}/", {"site_root": f"http://{board.address}/"})
 
@@ -136,7 +149,10 @@ class BoardCommands:
 
     @property
     def requests(self) -> RequestCommands:
-        """Ask the board at once, past its lock."""
+        """Ask the board at once, past its lock.
+
+        Example: ./espcli device porch requests get_basic
+        """
         return RequestCommands(self._name)
 
     def update(self) -> BoardCommands:
@@ -148,38 +164,58 @@ class BoardCommands:
         return self
 
     def sync_job_state(self) -> None:
-        """Set the pins as the jobs wish, now."""
+        """Set the pins as the jobs wish, now.
+
+        Example: ./espcli device porch sync_job_state
+        """
         done = self._visit()
         changed = {str(pin): value for pin, value in done.switched.items()}
         what = ", ".join(f"pin {pin} to {value}" for pin, value in changed.items())
         output.say(f"{self._name}: set {what}." if changed else f"{self._name}: all pins are as wished.", changed)
 
     def get_f(self) -> None:
-        """Print the temperature of the chip in °F, as it was at the last visit."""
-        state = self._state()
-        output.say(f"{state.f} ({age(state.at_ms, now_ms())} ago)", state.f)
+        """Print the temperature of the chip in °F, as it was at the last visit, or as a lamp reported it.
+
+        Example: ./espcli device porch get_f
+        """
+        f, at_ms = with_store(self._f)
+        output.say(f"{f:g} ({age(at_ms, now_ms())} ago)", f)
 
     def get_gpio(self) -> None:
-        """Print the pins as they were at the last visit."""
+        """Print the pins as they were at the last visit.
+
+        Example: ./espcli device porch get_gpio
+        """
         tell({str(pin): value for pin, value in self._state().gpio.items()})
 
     def get_uid(self) -> None:
-        """Print the hardware id."""
+        """Print the hardware id.
+
+        Example: ./espcli device porch get_uid
+        """
         view = with_store(functools.partial(devices.view, name=self._name, now_ms=now_ms()))
         output.say(view.device.id, view.device.id)
 
     def ip(self) -> None:
-        """Print the address."""
+        """Print the address.
+
+        Example: ./espcli device porch ip
+        """
         view = with_store(functools.partial(devices.view, name=self._name, now_ms=now_ms()))
         output.say(view.device.address or "not known", view.device.address)
 
     def online(self) -> None:
-        """Say whether the device is there."""
+        """Say whether the device is there.
+
+        Example: ./espcli device porch online
+        """
         view = with_store(functools.partial(devices.view, name=self._name, now_ms=now_ms()))
         output.say(view.presence.value, view.presence is not Presence.OFFLINE)
 
     def lock(self, purpose: str = "request", ttl: str = "1000") -> None:
         """Keep everybody else from talking to the board for a while.
+
+        Example: ./espcli device porch lock request 60000
 
         Args:
             purpose: request, or any word of your own.
@@ -197,6 +233,8 @@ class BoardCommands:
 
     def unlock(self, purpose: str = "request") -> None:
         """Open a lock, whoever holds it; whoever does may then not store what it was told.
+
+        Example: ./espcli device porch unlock
 
         Args:
             purpose: request, or the word that was given to lock.
@@ -249,8 +287,18 @@ class BoardCommands:
         _moved("status", f"./espcli device {self._name}")
 
     def keys(self) -> None:
-        """Not here any more: docs/redis.md lists the keys."""
-        _moved("keys", "the list in docs/redis.md")
+        """List what Redis holds about the device: key, type, size and lifetime.
+
+        Example: ./espcli device porch keys
+        """
+        from espfleet.cli.raw import keys
+
+        view = with_store(functools.partial(devices.view, name=self._name, now_ms=now_ms()))
+        keys(view.device.id)
+
+    def r(self, *_: str) -> None:
+        """Not here: it is the same for all devices. Use: ./espcli r COMMAND."""
+        _moved("r", "./espcli r COMMAND")
 
     def _visit(self) -> Visit:
         token = settings().board_token or ""
@@ -260,6 +308,16 @@ class BoardCommands:
             return await service.set_right(store, current, current.device(self._name), now_ms=now_ms(), token=token)
 
         return with_store(visit)
+
+    async def _f(self, store: Store) -> tuple[float, int]:
+        device = (await registry.load(store)).device(self._name)
+        reported = (await readings.get(store, device.id)).get("temperature_c")
+        state = await boards.get(store, device.id)
+        if reported is not None and (state is None or state.at_ms < reported.at_ms):
+            return round(reported.value * 9 / 5 + 32, 1), reported.at_ms
+        if state is None or not state.at_ms:
+            raise RefusedError(f"{self._name} has not been visited yet: ./espcli device {self._name} update")
+        return state.f, state.at_ms
 
     def _state(self) -> BoardState:
         async def read(store: Store) -> BoardState | None:

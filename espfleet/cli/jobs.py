@@ -93,17 +93,26 @@ class JobCommands:
         return output.rendered(to_json(found[0]), lambda: job_table(found))
 
     def pause(self) -> None:
-        """Leave the pin alone until 'resume'."""
+        """Leave the pin alone until 'resume'.
+
+        Example: ./espcli device porch job lights pause
+        """
         with_store(functools.partial(service.pause, device=self._device, name=self._name, yes=True))
         output.say(f"{self._name} of {self._device} is paused.")
 
     def resume(self) -> None:
-        """Go on after 'pause'."""
+        """Go on after 'pause'.
+
+        Example: ./espcli device porch job lights resume
+        """
         with_store(functools.partial(service.pause, device=self._device, name=self._name, yes=False))
         output.say(f"{self._name} of {self._device} goes on.")
 
     def remove(self) -> None:
-        """Remove the job; its pin stays as it is."""
+        """Remove the job; its pin stays as it is.
+
+        Example: ./espcli device porch job lights remove
+        """
         with_store(functools.partial(service.remove, device=self._device, name=self._name))
         output.say(f"{self._name} of {self._device} is removed.")
 
@@ -112,7 +121,10 @@ class PinCommands(BoardCommands):
     """Jobs and sensors of a device."""
 
     def jobs(self) -> None:
-        """List the device's jobs: what each wishes, and why."""
+        """List the device's jobs: what each wishes, and why.
+
+        Example: ./espcli device porch jobs
+        """
         list_jobs(self._name)
 
     def job(self, name: str) -> JobCommands:
@@ -211,7 +223,10 @@ class PinCommands(BoardCommands):
         output.say(f"{sensor.name} of {self._name} is read every {sensor.interval_s:g} s.", sensor.to_dict())
 
     def sensors(self) -> None:
-        """List the sensors of the device."""
+        """List the sensors of the device.
+
+        Example: ./espcli device porch sensors
+        """
         found = with_store(functools.partial(service.sensors, device=self._name))
         output.show(
             [sensor.to_dict() for sensor in found],
@@ -225,6 +240,8 @@ class PinCommands(BoardCommands):
     def remove_sensor(self, name: str) -> None:
         """Do not read a sensor any more.
 
+        Example: ./espcli device porch remove_sensor soil
+
         Args:
             name: Its name.
         """
@@ -232,7 +249,10 @@ class PinCommands(BoardCommands):
         output.say(f"{name} of {self._name} is removed.")
 
     def readings(self) -> None:
-        """List the last value of each reading, with its age: °C unless the name says f."""
+        """List the last value of each reading, with its age: °C unless the name says f.
+
+        Example: ./espcli device porch readings
+        """
         at_ms = now_ms()
         found = with_store(self._readings)
         output.show(
@@ -246,6 +266,8 @@ class PinCommands(BoardCommands):
 
     def history(self, reading: str) -> None:
         """List what a reading was during the last day, at most once a minute.
+
+        Example: ./espcli device porch history air.temp
 
         Args:
             reading: Such as f or air.temp.
@@ -267,6 +289,8 @@ class PinCommands(BoardCommands):
     def add_dht22(self, name: str, pin: str) -> None:
         """Add a DHT22, as 'add_sensor NAME dht22 PIN' does.
 
+        Example: ./espcli device porch add_dht22 air 4
+
         Args:
             name: Name of the sensor.
             pin: Number of the pin.
@@ -274,17 +298,26 @@ class PinCommands(BoardCommands):
         self.add_sensor(name, SensorKind.DHT22, pin)
 
     def list_dht22(self) -> None:
-        """Print the pin of each DHT22."""
+        """Print the pin of each DHT22.
+
+        Example: ./espcli device porch list_dht22
+        """
         found = with_store(functools.partial(service.sensors, device=self._name))
         tell({sensor.name: sensor.pin for sensor in found if sensor.kind is SensorKind.DHT22})
 
     def get_dht22(self) -> None:
-        """Print what each DHT22 measured last, in °C and percent."""
+        """Print what each DHT22 measured last, in °C and percent.
+
+        Example: ./espcli device porch get_dht22
+        """
         found = with_store(self._readings)
         tell({name: one.value for name, one in found.items() if name.endswith((".temp", ".humidity"))})
 
     def update_dht22(self) -> None:
-        """Read the DHT22s now and print what they measure."""
+        """Read the DHT22s now and print what they measure.
+
+        Example: ./espcli device porch update_dht22
+        """
         done = self._visit()
         if done.trouble:
             raise RefusedError("; ".join(f"{name}: {why}" for name, why in done.trouble.items()))

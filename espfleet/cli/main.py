@@ -59,7 +59,7 @@ def _fire(words: list[str]) -> None:
     # shows up in help texts as a group, so the guess itself is replaced.
     fire.parser.DefaultParseValue = str
     if words and not words[0].startswith("-") and not hasattr(Cli, words[0]):
-        close = nearest(words[0], [name for name in vars(Cli) if not name.startswith("_")])
+        close = nearest(words[0], [name for name in dir(Cli) if not name.startswith("_")])
         hint = f"did you mean {' or '.join(close)}?" if close else "'./espcli --help' lists them"
         print(f"espfleet: there is no command {shown(words[0])}; {hint}", file=sys.stderr)
         raise SystemExit(WRONG_USAGE)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from espfleet.cli.tree import StreamTree
+
 if TYPE_CHECKING:
     from espfleet.cli.devices import DeviceCommands
     from espfleet.cli.groups import GroupCommands
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from espfleet.cli.tokens import TokenCommands
 
 
-class Cli:
+class Cli(StreamTree):
     """Lamps that glow with the latency of your network.
 
     Begin with './espcli up'; then './espcli watch' in a second terminal. Every command prints JSON with --json or into
@@ -291,12 +293,6 @@ class Cli:
 
         why(name)
 
-    def init_consumers(self) -> None:
-        """Create the consumer groups of the streams; workers do so themselves, and doing it twice is harmless."""
-        from espfleet.cli.stream import init_consumers
-
-        init_consumers()
-
     def tokens(self) -> None:
         """List who has a token for the web and for watching, and what it lets them do."""
         from espfleet.cli.tokens import tokens
@@ -335,79 +331,6 @@ class Cli:
         from espfleet.cli.backups import restore
 
         restore(file, force == "True")
-
-    def metrics(self) -> None:
-        """List the figures of this moment, as Datadog and Prometheus get them."""
-        from espfleet.cli.stream import metrics
-
-        metrics()
-
-    def upload_queued_metrics(self) -> None:
-        """Send the metrics that wait, now; the steward does so by itself."""
-        from espfleet.cli.stream import upload_queued_metrics
-
-        upload_queued_metrics()
-
-    def process_backlog(self, ms: str) -> None:
-        """Send metrics that somebody took and did not get rid of.
-
-        Args:
-            ms: Only those that were taken so many ms ago or longer.
-        """
-        from espfleet.cli.stream import process_backlog
-
-        process_backlog(ms)
-
-    def xinfo(self) -> None:
-        """Show the outbox of metrics: how much waits, for how long, and what nobody takes."""
-        from espfleet.cli.stream import xinfo
-
-        xinfo()
-
-    def xpending(self) -> None:
-        """List the entries of the outbox that are being sent: by whom, since when, how often."""
-        from espfleet.cli.stream import xpending
-
-        xpending()
-
-    def xclaim(self, idle: str, id: str) -> None:
-        """Take one entry of the outbox over and show its metrics.
-
-        Args:
-            idle: Only if it was taken so many ms ago or longer.
-            id: As xpending lists it.
-        """
-        from espfleet.cli.stream import xclaim
-
-        xclaim(idle, id)
-
-    def xack(self, ids: str) -> None:
-        """Give entries of the outbox up: their metrics are not sent.
-
-        Args:
-            ids: As xpending lists them, with commas between.
-        """
-        from espfleet.cli.stream import xack
-
-        xack(ids)
-
-    def xreadg(self) -> None:
-        """Not here: it took metrics and never sent them. Use: xinfo, or upload_queued_metrics."""
-        from espfleet.cli.stream import gone
-
-        gone("xreadg", "./espcli xinfo to look, ./espcli upload_queued_metrics to send")
-
-    def xreadgall(self) -> None:
-        """Not here: it took metrics and never sent them. Use: xinfo, or upload_queued_metrics."""
-        from espfleet.cli.stream import gone
-
-        gone("xreadgall", "./espcli xpending to look, ./espcli process_backlog MS to send")
-
-    def send_to_datadog(self, *_: str) -> None:
-        """Not here: it sent metrics past the outbox. Use: upload_queued_metrics."""
-        from espfleet.cli.stream import gone
-
-        gone("send_to_datadog", "./espcli upload_queued_metrics")
 
     def settings(self) -> None:
         """List every setting with its value and where it comes from; secrets are masked."""

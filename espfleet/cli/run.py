@@ -131,6 +131,12 @@ def run(worker: str, processes: str = "1", drain: str = "0", share_port: str = "
         InvalidError: If there is no such worker, or an option cannot be used.
         StoreError: If Redis cannot be used at the start; later it is waited for.
     """
+    if worker.isdigit():
+        raise InvalidError(
+            f"run {worker} of EspNet is './espcli run steward' here; how often boards are visited is the setting "
+            f"POLL_S, in seconds",
+            field="worker",
+        )
     if worker not in WORKERS:
         close = nearest(worker, WORKERS)
         hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(WORKERS)}"

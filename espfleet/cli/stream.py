@@ -81,6 +81,20 @@ def xpending() -> None:
     )
 
 
+def xdead() -> None:
+    """Print what was given up."""
+    found = with_store(points.dead)
+    output.show(
+        [{"why": why, "points": [_told(point) for point in dead]} for why, dead in found],
+        lambda: output.table(
+            ("metrics", "the first of them", "why"),
+            [(str(len(dead)), _named(dead), why) for why, dead in found],
+            "No metric was given up.",
+            folded=("why",),
+        ),
+    )
+
+
 def xack(ids: str) -> None:
     """Give entries up."""
     acked = with_store(functools.partial(points.ack, entry_ids=ids.replace(",", " ").split()))
@@ -142,6 +156,10 @@ def _uploaded(entries: int, trouble: str) -> None:
     if trouble:
         raise RefusedError(f"{entries} entries are sent, the others wait: {trouble}")
     output.say(f"{entries} entries are sent." if entries else "There was nothing to send.", entries)
+
+
+def _named(found: list[Point]) -> str:
+    return " ".join((found[0].name, *found[0].tags)) if found else "–"
 
 
 def _told(point: Point) -> dict[str, Any]:

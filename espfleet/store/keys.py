@@ -213,10 +213,6 @@ class Keys:
         """Stream, cut at about 1,000: metrics that nobody takes, and why."""
         return f"{self.prefix}{{metrics}}:dead"
 
-    def metrics_tries(self) -> str:
-        """Hash, 2 h: how often each pending entry was sent in vain."""
-        return f"{self.prefix}{{metrics}}:tries"
-
     # --- workers
 
     def worker(self, role: str, name: str) -> str:

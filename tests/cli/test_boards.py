@@ -9,7 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from espfleet.cli.boards import BoardCommands, RequestCommands
+from espfleet.cli.jobs import JobCommands, PinCommands
+from espfleet.cli.tree import StreamTree
 from espfleet.simulator.boards import BoardSimulator, SimulatedBoard, new_boards
+from espfleet.store import readings
+from espfleet.store.client import open_store
 from tests.cli.conftest import Type
 
 
@@ -142,14 +147,64 @@ def test_what_cannot_stand_in_a_header_is_no_token(
     assert (refused.code, "cannot be the token of a board" in refused.err) == (1, True)
 
 
-@pytest.mark.parametrize("name", ["set_gpio", "set_f", "set_lc", "commit_metric", "status", "keys"])
+@pytest.mark.parametrize("name", ["set_gpio", "set_f", "set_lc", "commit_metric", "status", "r"])
 def test_a_name_that_was_a_trap_points_to_the_right_one(type_: Type, porch: SimulatedBoard, name: str) -> None:
     refused = type_("device", "porch", name)
     assert (refused.code, "; use " in refused.err) == (1, True)
 
 
-def test_every_verb_has_a_help_text(type_: Type, porch: SimulatedBoard) -> None:
+def test_what_redis_holds_about_a_device_is_listed(type_: Type, porch: SimulatedBoard) -> None:
+    assert type_("device", "porch", "update").code == 0
+    listed = type_("device", "porch", "keys").json
+    assert {key["key"].split(":")[1] for key in listed} >= {"board", "readings"}
+    assert all(porch.id in key["key"] and key["bytes"] > 0 for key in listed)
+
+
+def test_where_the_beat_of_espnet_is_set_now_is_said(type_: Type) -> None:
+    refused = type_("run", "10")
+    assert (refused.code, "./espcli run steward" in refused.err, "POLL_S" in refused.err) == (1, True, True)
+
+
+VERBS = {
+    ("device", "porch"): (BoardCommands, PinCommands),
+    ("device", "porch", "requests"): (RequestCommands,),
+    ("device", "porch", "job", "lights"): (JobCommands,),
+    (): (StreamTree,),
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*words, name)
+        for words, classes in VERBS.items()
+        for one in classes
+        for name, verb in vars(one).items()
+        if not name.startswith("_") and not isinstance(verb, property)
+    ],
+    ids=" ".join,
+)
+def test_every_verb_has_a_help_text_with_an_example(type_: Type, words: tuple[str, ...]) -> None:
+    told = type_(*words, "--help")
+    assert told.code == 0
+    about = " ".join(told.out.split())
+    assert "Not here" in about or f"Example: ./espcli {' '.join(words)}" in about
+
+
+def test_the_help_of_a_device_lists_its_verbs(type_: Type, porch: SimulatedBoard) -> None:
     told = type_("device", "porch", "--help").out
     for verb in ("update", "jobs", "add_timer_job", "requests", "readings"):
         assert verb in told
-    assert "bypass" in told or "past its lock" in told
+    assert "past its lock" in told
+
+
+def test_what_a_lamp_reports_of_its_chip_is_told_in_fahrenheit_too(type_: Type, redis_url: str) -> None:
+    lamp = "3c71bff93720"
+    assert type_("register", "192.0.2.7", "lamp", "--id", lamp).code == 0
+
+    async def report() -> None:
+        async with open_store(redis_url, name="test") as store:
+            await readings.put(store, lamp, {"temperature_c": 44.5}, 1_800_000_000_000)
+
+    asyncio.run(report())
+    assert type_("device", "lamp", "get_f").json == 112.1

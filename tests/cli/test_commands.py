@@ -134,7 +134,7 @@ def test_help_lists_everything_without_redis_and_quickly(monkeypatch: pytest.Mon
         times.append(time.monotonic() - began)
     from espfleet.cli.root import Cli
 
-    commands = [name for name in vars(Cli) if not name.startswith("_")]
+    commands = [name for name in dir(Cli) if not name.startswith("_")]
     assert len(commands) > 20
     assert all(f"     {name}\n" in told.stdout for name in commands)
     assert not told.stderr

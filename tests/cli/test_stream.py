@@ -90,3 +90,38 @@ def test_keys_are_never_shown(type_: Type, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_figures_can_be_seen_without_sending_any(type_: Type) -> None:
     assert isinstance(type_("metrics").json, list)
+
+
+def test_what_was_given_up_is_listed_with_its_reason(
+    type_: Type, queued: None, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert type_("xdead").json == []
+    monkeypatch.setenv("DATADOG_API_KEY", "k3y")
+    monkeypatch.setenv("DATADOG_URL", sink.url)
+    sink.poison = {"m1"}
+    assert type_("upload_queued_metrics").json == 1
+    [dead] = type_("xdead").json
+    assert (dead["why"], [point["name"] for point in dead["points"]]) == ("HTTP 400", ["m1"])
+
+
+def test_any_key_can_be_read_and_set(type_: Type, home: Path) -> None:
+    assert type_("r", "set", "outside", "12.5", "ex", "600").json is True
+    assert type_("r", "get", "outside").json == "12.5"
+    assert type_("r", "get", "nothing").json is None
+    assert type_("r", "hgetall", "espfleet:{reg}:settings").json["schema"]
+    wrong = type_("r", "get")
+    assert (wrong.code, "wrong number of arguments" in wrong.err) == (1, True)
+    assert type_("r").code == 1
+    for word in ("flushall", "SUBSCRIBE", "blpop"):
+        refused = type_("r", word, "x")
+        assert (refused.code, "is not for here" in refused.err) == (1, True)
+
+
+def test_keys_of_the_fleet_are_listed_and_no_others(type_: Type, queued: None) -> None:
+    type_("r", "set", "outside", "1")
+    listed = {key["key"]: key for key in type_("keys").json}
+    assert {"{reg}:settings", "{metrics}:outbox"} <= set(listed)
+    assert "outside" not in " ".join(listed)
+    assert listed["{reg}:settings"]["ttl_ms"] is None
+    assert [key["key"] for key in type_("keys", "out*x").json] == ["{metrics}:outbox"]
+    assert type_("r", "del", "outside").json == 1
