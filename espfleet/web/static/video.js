@@ -48,7 +48,7 @@ function begin(cameras) {
         h("img", { alt: "", "data-thumb": one.name }), h("span", {}, one.name))))),
     h("div.stage", {},
       h("figure.screen", { id: "screen" }, h("img", { id: "picture", alt: "" }), h("figcaption", { id: "caption" }, "")),
-      h("div", {},
+      h("div.beside", {},
         h("section.card", {}, h("h2", {}, "How it arrives"), h("dl.figures", { id: "figures" })),
         h("section.card", {}, h("h2", {}, "Time between two pictures"),
           h("div.pace", {}, PACES_MS.map((ms) => h("button", { type: "button", disabled: !may, onclick: () => setPace(ms) }, `${ms} ms`)),
