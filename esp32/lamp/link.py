@@ -65,6 +65,10 @@ class Link:
         """Tell that something happened; return whether there was a connection to tell it on."""
         return await self.say(speech.write("event", name=name, **fields))
 
+    def forget(self, what: str) -> None:
+        """Find something out anew for the next connection: ``tls``, or the address of a name."""
+        self._memory.pop(what, None)
+
     def stop(self) -> None:
         """Close what is open, at once; nothing runs any more."""
         if self._ws:

@@ -3,7 +3,7 @@
 from lamp import VERSION, RefusedError, board, borrow, readings, speech
 
 # What ``commands`` and ``update`` know.
-CAPABILITIES = ("adc", "brightness", "gpio", "identify", "override", "reboot", "sensor", "settings", "update")
+CAPABILITIES = ("adc", "brightness", "gpio", "identify", "override", "reboot", "sensor", "settings", "trust", "update")
 
 
 class Session:

@@ -13,9 +13,10 @@ from enum import StrEnum
 from typing import Any
 
 from espfleet.cli import output
+from espfleet.cli.encryption import folder_of, is_open, now
 from espfleet.cli.opening import fleet_url, home
 from espfleet.cli.opening import settings as read
-from espfleet.errors import FleetError, StoreError
+from espfleet.errors import FleetError, StartError, StoreError
 from espfleet.probes.permission import find_out
 from espfleet.probes.wire import Family
 from espfleet.settings import Settings, sources
@@ -67,7 +68,7 @@ def settings() -> None:
 def doctor() -> None:
     """Check what espfleet needs; leave with 1 if something is bad."""
     given = read()
-    findings = [*_disk(given), *_icmp(), *_port(given), *_redis(given)]
+    findings = [*_disk(given), *_icmp(), *_port(given), *_certificates(given), *_redis(given)]
 
     def page() -> object:
         from rich.text import Text
@@ -128,6 +129,39 @@ def _port(given: Settings) -> Iterator[Finding]:
             )
             return
     yield Finding("gateway", Verdict.FINE, f"{where} is free")
+
+
+def _certificates(given: Settings) -> Iterator[Finding]:
+    exposed = [host for host in (given.server_host, given.web_host) if is_open(host)]
+    if not given.tls:
+        if exposed:
+            fix = "set TLS=on; lamps need the fleet's certificate then (docs/security.md)"
+            yield Finding("TLS", Verdict.NOTE, f"off, and {exposed[0]} is open to others: tokens can be read", fix)
+        return
+    if given.tls_cert is not None:
+        yield Finding("TLS", Verdict.FINE, f"on, with {given.tls_cert}")
+        return
+    from espfleet.certificates.folder import RENEW_DAYS
+
+    folder = folder_of(given)
+    if not folder.exists:
+        yield Finding("TLS", Verdict.FINE, "on; './espcli up' makes the certificates")
+        return
+    try:
+        found = folder.read()
+    except StartError as exc:
+        yield Finding("TLS", Verdict.BAD, str(exc), "mend the file, or restore it from a backup of the data folder")
+        return
+    days = found.days_left(now())
+    if days < 0:
+        yield Finding("TLS", Verdict.BAD, f"the certificate ended {-days} days ago", "./espcli certs renew, or rotate")
+    elif days < RENEW_DAYS:
+        yield Finding("TLS", Verdict.NOTE, f"a certificate ends in {days} days", "./espcli certs renew, or rotate")
+    else:
+        yield Finding("TLS", Verdict.FINE, f"on; valid for {days} days")
+    if found.rotating:
+        fix = "./espcli certs rotate, then rotate --finish"
+        yield Finding("TLS authorities", Verdict.NOTE, "two are trusted: a rotation is not finished", fix)
 
 
 def _redis(given: Settings) -> Iterator[Finding]:

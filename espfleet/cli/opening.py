@@ -35,14 +35,17 @@ def settings() -> Settings:
 
 def gateway_url(given: Settings) -> str:
     """Return the URL by which a lamp on this machine reaches the gateway of these settings."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.server_host, given.server_host)
-    return f"ws://[{host}]:{given.server_port}/lamp" if ":" in host else f"ws://{host}:{given.server_port}/lamp"
+    return _url("wss" if given.tls else "ws", given.server_host, given.server_port) + "lamp"
 
 
 def web_url(given: Settings) -> str:
     """Return the URL of the dashboard of these settings, for a browser on this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.web_host, given.web_host)
-    return f"http://[{host}]:{given.web_port}/" if ":" in host else f"http://{host}:{given.web_port}/"
+    return _url("https" if given.tls else "http", given.web_host, given.web_port)
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
 
 
 def datadog(given: Settings) -> Datadog | None:

@@ -154,7 +154,7 @@ def _gateway_url(given: Settings, wanted: str) -> str:
             "network (or 0.0.0.0) and start the fleet again, or add --gateway ws://HOST:PORT",
             field="gateway",
         )
-    return f"ws://{host}:{given.server_port}"
+    return f"{'wss' if given.tls else 'ws'}://{host}:{given.server_port}"
 
 
 def _is_this_machine_only(host: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from espfleet.cli.tree import StreamTree
 
 if TYPE_CHECKING:
+    from espfleet.cli.certs import CertsCommands
     from espfleet.cli.devices import DeviceCommands
     from espfleet.cli.groups import GroupCommands
     from espfleet.cli.rooms import RoomCommands
@@ -47,8 +48,10 @@ class Cli(StreamTree):
 
         demo(action)
 
-    def simulate(self, count: str = "0", room: str = "", dialect: str = "v1", boards: str = "0") -> None:
-        """Run COUNT simulated lamps, or --boards N boards without a link, until Ctrl-C.
+    def simulate(
+        self, count: str = "0", room: str = "", dialect: str = "v1", boards: str = "0", ca: str = "", cameras: str = "0"
+    ) -> None:
+        """Run COUNT simulated lamps, --boards N boards without a link, or --cameras N cameras, until Ctrl-C.
 
         Without --room they wait to be registered: ./espcli register 127.0.0.1:PORT NAME. With it they register
         themselves, marked as simulated; './espcli demo remove' removes them.
@@ -58,7 +61,15 @@ class Cli(StreamTree):
             room: Room to register them in; it is made when missing.
             dialect: v1, or pinglamp for lamps that speak as PING_LAMP clients do.
             boards: How many boards instead, 1 to 1000: pins, DHT22 at pin 4, ADC, as EspNet's firmware answers.
+            ca: File with the authorities that lamps trust, PEM, for a gateway with TLS that has no certificate of this
+                fleet.
+            cameras: How many cameras instead, 1 to 16; they register themselves, without --room in the room 'cameras'.
         """
+        if cameras != "0":
+            from espfleet.cli.simulated_cameras import simulate_cameras
+
+            simulate_cameras(cameras, room, ca)
+            return
         if boards != "0":
             from espfleet.cli.simulated_boards import simulate_boards
 
@@ -66,7 +77,7 @@ class Cli(StreamTree):
             return
         from espfleet.cli.simulate import simulate
 
-        simulate(count, room, dialect)
+        simulate(count, room, dialect, ca)
 
     def run(self, worker: str, processes: str = "1", drain: str = "0", share_port: str = "0") -> None:
         """Run one worker until Ctrl-C; any number of each may run, on any machine with the same REDIS_URL.
@@ -95,8 +106,8 @@ class Cli(StreamTree):
             name: Name for it, such as porch.
             room: Room to put it into; without, a new device goes to the room 'default'.
             id: Hardware id of a device that cannot be reached yet; it is then not asked.
-            dialect: What a device speaks that is not espfleet's and cannot be asked: pinglamp, boards or relay, known by
-                its IP; hub for a camera, known by its token (docs/hub.md).
+            dialect: What a device speaks that cannot be asked who it is: pinglamp, boards or relay, known by its IP;
+                hub for a camera, known by its token (docs/hub.md).
             new_token: --new_token gives it another token; the old one ends at once.
         """
         from espfleet.cli.devices import register
@@ -331,6 +342,12 @@ class Cli(StreamTree):
         from espfleet.cli.backups import restore
 
         restore(file, force == "True")
+
+    def certs(self) -> CertsCommands:
+        """Make, show, renew or replace the certificates for TLS (./espcli certs show)."""
+        from espfleet.cli.certs import CertsCommands
+
+        return CertsCommands()
 
     def settings(self) -> None:
         """List every setting with its value and where it comes from; secrets are masked."""

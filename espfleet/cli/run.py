@@ -7,8 +7,11 @@ import functools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from espfleet import logs
+from espfleet.cli.encryption import server_side
+from espfleet.cli.first_admin import ensure_admin
 from espfleet.cli.opening import datadog, fleet_url, gateway_url, settings
 from espfleet.cli.reviving import keep_server
 from espfleet.cli.stopping import run_until_told
@@ -17,6 +20,9 @@ from espfleet.errors import InvalidError
 from espfleet.settings import Settings
 from espfleet.store.client import Store, open_store
 from espfleet.workers.membership import worker_name
+
+if TYPE_CHECKING:
+    from espfleet.certificates.contexts import ServerSide
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +55,11 @@ async def _leveler(store: Store, given: Settings) -> None:
 async def _gateway(store: Store, given: Settings, share_port: int = 0, drain_s: float = 0.0) -> None:
     from espfleet.gateway.server import GatewaySettings, run_gateway
 
-    await run_gateway(
+    tls = server_side(given)
+    serving = run_gateway(
         store,
         GatewaySettings(
+            tls=tls.context if tls else None,
             name=worker_name(),
             host=given.server_host,
             port=share_port or given.server_port,
@@ -65,13 +73,16 @@ async def _gateway(store: Store, given: Settings, share_port: int = 0, drain_s: 
             relay_ping_ms=given.relay_ping_ms,
         ),
     )
+    await _with_certificate(serving, tls)
 
 
 async def _web(store: Store, given: Settings) -> None:
     from espfleet.web.context import WebSettings
     from espfleet.web.server import run_web
 
-    await run_web(
+    tls = server_side(given)
+    await ensure_admin(store, given)
+    serving = run_web(
         store,
         WebSettings(
             name=worker_name(),
@@ -79,8 +90,20 @@ async def _web(store: Store, given: Settings) -> None:
             port=given.web_port,
             gateway_url=gateway_url(given),
             board_token=given.board_token or "",
+            tls=tls.context if tls else None,
         ),
     )
+    await _with_certificate(serving, tls)
+
+
+async def _with_certificate(serving: Awaitable[None], tls: ServerSide | None) -> None:
+    """Serve, and take a renewed certificate meanwhile."""
+    watching = asyncio.create_task(tls.watch(), name="certificate") if tls else None
+    try:
+        await serving
+    finally:
+        if watching is not None:
+            watching.cancel()
 
 
 async def _steward(store: Store, given: Settings) -> None:

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from ssl import SSLContext
 
 from espfleet import logs
 from espfleet.cli import output
+from espfleet.cli.encryption import lamp_side
 from espfleet.cli.opening import fleet_url, gateway_url, settings, with_store
 from espfleet.cli.stopping import run_until_told
 from espfleet.cli.words import now_ms
@@ -106,12 +108,18 @@ async def run_enlisted(store: Store, given: Settings) -> None:
     specs = load(given)
     if not specs:
         raise StartError("there is no simulated lamp here; './espcli demo add' makes three")
-    simulator = Simulator(specs, gateway_url(given))
+    trust = lamp_side(given)
+    simulator = Simulator(specs, gateway_url(given), tls=trust.context if trust else None)
 
     async def tell() -> None:
         await service.tell_addresses(store, {look.id: look.address for look in simulator.looks()})
 
-    await _run(simulator, tell)
+    watching = asyncio.create_task(trust.watch(), name="certificates") if trust else None
+    try:
+        await _run(simulator, tell)
+    finally:
+        if watching is not None:
+            watching.cancel()
 
 
 async def _run(simulator: Simulator, when_started: Callable[[], Awaitable[None]]) -> None:
@@ -126,11 +134,13 @@ async def _run(simulator: Simulator, when_started: Callable[[], Awaitable[None]]
         await when_started()
 
 
-def simulate(count: str, room: str, dialect: str) -> None:
+def simulate(count: str, room: str, dialect: str, ca: str = "") -> None:
     """Run simulated lamps until Ctrl-C."""
     number = check_whole(count, "count", 1, MOST_LAMPS)
-    if dialect not in tuple(Dialect):
-        raise InvalidError(f"{shown(dialect)} is not a dialect: use one of {', '.join(Dialect)}", field="dialect")
+    if dialect not in (Dialect.V1, Dialect.PINGLAMP):
+        raise InvalidError(
+            f"{shown(dialect)} cannot be simulated: use {Dialect.V1} or {Dialect.PINGLAMP}", field="dialect"
+        )
     if room:
         check_name(room, "room")
     given = settings()
@@ -140,14 +150,18 @@ def simulate(count: str, room: str, dialect: str) -> None:
         specs = [replace(spec, name=f"sim-{spec.id[-6:]}", token=new_token()) for spec in specs]
     if not room and dialect == Dialect.PINGLAMP:
         raise InvalidError("PING_LAMP clients cannot wait to be registered: add --room ROOM", field="room")
+    trust = lamp_side(given, ca)
+    tls = trust.context if trust else None
     if room:
         with fleet_url(given) as url:
-            run_until_told(lambda: _in_room(url, given, specs, room, Dialect(dialect)))
+            run_until_told(lambda: _in_room(url, given, specs, room, Dialect(dialect), tls))
     else:
-        run_until_told(lambda: _waiting(given, specs))
+        run_until_told(lambda: _waiting(given, specs, tls))
 
 
-async def _in_room(url: str, given: Settings, specs: Sequence[LampSpec], room: str, dialect: Dialect) -> None:
+async def _in_room(
+    url: str, given: Settings, specs: Sequence[LampSpec], room: str, dialect: Dialect, tls: SSLContext | None
+) -> None:
     async with open_store(url, name="simulate", shards=given.shards) as store:
         await service.ensure_room(store, room)
         await service.enlist(store, [_device(spec, room, dialect) for spec in specs])
@@ -155,13 +169,13 @@ async def _in_room(url: str, given: Settings, specs: Sequence[LampSpec], room: s
     if dialect is Dialect.PINGLAMP:
         from espfleet.simulator.pinglamp import run_pinglamps
 
-        await run_pinglamps(gateway_url(given), [str(spec.token) for spec in specs])
+        await run_pinglamps(gateway_url(given), [str(spec.token) for spec in specs], tls=tls)
     else:
-        await Simulator(specs, gateway_url(given)).run()
+        await Simulator(specs, gateway_url(given), tls=tls).run()
 
 
-async def _waiting(given: Settings, specs: Sequence[LampSpec]) -> None:
-    simulator = Simulator(specs, gateway_url(given))
+async def _waiting(given: Settings, specs: Sequence[LampSpec], tls: SSLContext | None) -> None:
+    simulator = Simulator(specs, gateway_url(given), tls=tls)
 
     async def introduce() -> None:
         for look in simulator.looks():

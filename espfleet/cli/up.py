@@ -14,7 +14,9 @@ from pathlib import Path
 
 from espfleet import logs
 from espfleet.cli.children import WATCH_S, Child, end
-from espfleet.cli.opening import fleet_url, settings, web_url
+from espfleet.cli.encryption import ensure
+from espfleet.cli.first_admin import ensure_admin
+from espfleet.cli.opening import fleet_url, gateway_url, settings, web_url
 from espfleet.cli.reviving import keep_server
 from espfleet.cli.simulate import add_demo, load
 from espfleet.cli.stopping import run_until_told
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 WORKERS = ("prober", "leveler", "gateway", "steward", "web")
 REPORT_S = 60.0
+RENEW_S = 6 * 3_600.0
 
 
 def up(demo: bool | None) -> None:
@@ -43,6 +46,7 @@ def up(demo: bool | None) -> None:
     with fleet_url(given) as url, _only_one(given.data):
         _check_port("gateway", given.server_host, given.server_port, "SERVER")
         _check_port("web", given.web_host, given.web_port, "WEB")
+        ensure(given)
         run_until_told(lambda: _up(url, given, demo))
 
 
@@ -88,6 +92,7 @@ def _check_port(what: str, host: str, port: int, setting: str) -> None:
 
 async def _up(url: str, given: Settings, demo: bool | None) -> None:
     async with open_store(url, name="up", shards=given.shards) as store:
+        await ensure_admin(store, given)
         await _offer_demo(store, given, demo)
         children = [Child(worker) for worker in WORKERS]
         try:
@@ -95,6 +100,7 @@ async def _up(url: str, given: Settings, demo: bool | None) -> None:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_watch(children, given), name="children")
                 tasks.create_task(_report(store), name="report")
+                tasks.create_task(_renew(given), name="certificates")
                 if given.redis_url is None:
                     tasks.create_task(keep_server(given), name="embedded server")
         finally:
@@ -112,7 +118,7 @@ async def _offer_demo(store: Store, given: Settings, demo: bool | None) -> None:
 
 def _introduce(store: Store, given: Settings, children: list[Child]) -> None:
     redis = "embedded Redis" if given.redis_url is None else "Redis"
-    _say(f"{redis} at {store.url}; gateway at ws://{given.server_host}:{given.server_port}")
+    _say(f"{redis} at {store.url}; gateway at {gateway_url(given).removesuffix('/lamp')}")
     workers = ", ".join([*(child.worker for child in children), *(["simulated lamps"] if load(given) else [])])
     _say(f"Dashboard: {web_url(given)}")
     _say(f"Running: {workers}. Look: './espcli watch'. Ctrl-C stops everything.")
@@ -142,6 +148,16 @@ async def _report(store: Store) -> None:
         except StoreError as exc:
             logger.warning("%s", exc)
         await asyncio.sleep(REPORT_S)
+
+
+async def _renew(given: Settings) -> None:
+    """Renew the certificates in time; gateway and web take them while they run."""
+    while True:
+        await asyncio.sleep(RENEW_S)
+        try:
+            ensure(given)
+        except StartError as exc:
+            logger.warning("%s", exc)
 
 
 async def _summary(store: Store) -> str:

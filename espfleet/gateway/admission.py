@@ -82,6 +82,10 @@ class Admission:
         """Tell whether a client that sent so many messages in this second may send one more."""
         return taken <= self._limits.messages_per_s
 
+    def may_come(self, host: str) -> bool:
+        """Tell whether a client with this address may begin a TLS handshake."""
+        return len(self._open) <= self._limits.connections
+
     # What connections ask.
 
     def arrived(self, connection: Connection) -> None:

@@ -6,38 +6,51 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from espfleet.errors import StartError
+from espfleet.gateway.doors import ACCEPTS_A_TURN, MayCome, TlsDoor
 from espfleet.gateway.settings import GatewaySettings
 
 #: Connections that may wait in the kernel while others are served.
 BACKLOG = 4_096
-#: Connections taken from there in one turn of the loop, so that levels stay on time meanwhile.
-ACCEPTS_A_TURN = 32
 #: What the kernel may hold for one client: a lamp that stops reading must not find many old levels afterwards.
 SEND_BYTES = 16_384
 UNSENT_BYTES = 2_048
 
 
-async def listen(settings: GatewaySettings, factory: Callable[[], asyncio.Protocol]) -> list[asyncio.Server]:
+class Server(Protocol):
+    """What listens."""
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """Where it listens."""
+
+    def close(self) -> None:
+        """Take no more connections; those that are open stay."""
+
+
+async def listen(settings: GatewaySettings, factory: Callable[[], asyncio.Protocol], may_come: MayCome) -> list[Server]:
     """Listen on every address that the host stands for.
+
+    Args:
+        settings: Where.
+        factory: Makes the protocol of a connection.
+        may_come: Tells whether a client may begin a TLS handshake, by its address.
 
     Raises:
         StartError: If that is not possible; the text says what to do.
     """
     loop = asyncio.get_running_loop()
-    servers: list[asyncio.Server] = []
+    servers: list[Server] = []
     try:
         for listener in await _sockets(settings):
-            server = await loop.create_server(
-                factory,
-                sock=listener,
-                backlog=ACCEPTS_A_TURN,
-                ssl=settings.tls,
-                ssl_handshake_timeout=settings.limits.handshake_ms / 1_000 if settings.tls else None,
-            )
-            servers.append(server)
+            if settings.tls is not None:
+                servers.append(TlsDoor(listener, factory, settings.tls, settings.limits, may_come))
+                listener.listen(BACKLOG)
+                continue
+            servers.append(await loop.create_server(factory, sock=listener, backlog=ACCEPTS_A_TURN))
             # asyncio takes as many connections in one turn as its backlog is long; the kernel may hold more.
             listener.listen(BACKLOG)
     except BaseException:
@@ -47,7 +60,7 @@ async def listen(settings: GatewaySettings, factory: Callable[[], asyncio.Protoc
     return servers
 
 
-def port_of(servers: list[asyncio.Server]) -> int:
+def port_of(servers: Sequence[Server]) -> int:
     """Return the port that was chosen."""
     port: int = servers[0].sockets[0].getsockname()[1]
     return port

@@ -22,7 +22,7 @@ from espfleet.gateway.hub import CONNECTS_PER_S, RETRY_FROM_MS, Hub
 from espfleet.gateway.hub_viewers import HubViewers
 from espfleet.gateway.journal import FleetJournal
 from espfleet.gateway.levels import LevelBoard
-from espfleet.gateway.listening import listen, port_of
+from espfleet.gateway.listening import Server, listen, port_of
 from espfleet.gateway.pictures import Pictures
 from espfleet.gateway.presence import Attendance
 from espfleet.gateway.reports import Reports
@@ -72,7 +72,7 @@ class Gateway:
     def __init__(self, store: Store, settings: GatewaySettings) -> None:
         self._store = store
         self._settings = settings
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Server] = []
         self._attendance = Attendance(store, settings)
         self._reports = Reports(store)
         self._viewers = Viewers(settings, self._level_of, partial(presence.read_presence, store))
@@ -135,7 +135,9 @@ class Gateway:
     async def _serve(self, started: Callable[[int], None] | None) -> None:
         """Listen as soon as there is something to tell, and say each second that this gateway lives."""
         await self._follower.ready.wait()
-        self._servers = await listen(self._settings, lambda: Connection(self._admission))
+        self._servers = await listen(
+            self._settings, lambda: Connection(self._admission), self._admission.may_come
+        )
         try:
             port = port_of(self._servers)
             logger.info("the gateway listens on %s, port %d", self._settings.host, port)

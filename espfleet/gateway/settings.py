@@ -23,7 +23,8 @@ class Limits:
         connections: Open connections, of lamps and viewers together.
         viewers: Open connections of viewers.
         messages_per_s: Messages from one client in a second.
-        handshake_ms: From the TCP connection to the end of the handshake.
+        handshakes: TLS handshakes that are under way; who comes then waits in the kernel.
+        handshake_ms: From the TCP connection to the end of the handshake; with TLS, of each of the two.
         hello_ms: From there to the hello, or the watch.
         ping_ms: For the answer to a ping when a second session of the same device comes.
         blocked_ms: How long a client may take nothing of what waits for it.
@@ -33,6 +34,7 @@ class Limits:
     connections: int = 50_000
     viewers: int = 500
     messages_per_s: int = 200
+    handshakes: int = 512
     handshake_ms: int = 10_000
     hello_ms: int = HELLO_MS
     ping_ms: int = 1_000

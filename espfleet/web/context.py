@@ -6,6 +6,7 @@ import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -26,6 +27,7 @@ class WebSettings:
         host: Address to listen on.
         port: Port to listen on.
         gateway_url: Where devices that are registered here shall connect to.
+        tls: Certificate and key, or ``None`` for plain connections.
         board_token: What boards want to see, or ``""``.
     """
 
@@ -34,6 +36,7 @@ class WebSettings:
     port: int = 8000
     gateway_url: str = "ws://127.0.0.1:5678/lamp"
     board_token: str = field(default="", repr=False)
+    tls: SSLContext | None = field(default=None, repr=False)
 
     @property
     def loopback(self) -> bool:

@@ -7,7 +7,8 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from ssl import SSLContext
 
 import uvicorn
 
@@ -18,8 +19,8 @@ from espfleet.store import workers
 from espfleet.store.client import Store
 from espfleet.web.app import create_app
 from espfleet.web.context import Context, WebSettings
-from espfleet.web.live import Live
 from espfleet.web.guarding import MOST_CONNECTIONS, GuardedProtocol
+from espfleet.web.live import Live
 from espfleet.web.projector import Projector
 
 logger = logging.getLogger(__name__)
@@ -64,17 +65,18 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
     app = create_app(context)
     config = uvicorn.Config(
         app,
-        lifespan="off",
         http=GuardedProtocol,
         # There is none here; those of lamps and viewers are the gateway's.
         ws="none",
         limit_concurrency=MOST_CONNECTIONS,
+        lifespan="off",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=STOP_S,
         backlog=BACKLOG,
+        ssl_context_factory=_always(settings.tls) if settings.tls else None,
     )
     server = _Server(config)
     logger.info("dashboard at %s", url_of(settings))
@@ -89,6 +91,10 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         with contextlib.suppress(Exception):
             async with asyncio.timeout(0.5):
                 await workers.leave(store, ROLE, settings.name)
+
+
+def _always(context: SSLContext) -> Callable[..., SSLContext]:
+    return lambda *_: context
 
 
 async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
@@ -141,7 +147,8 @@ def listen(settings: WebSettings) -> socket.socket:
 def url_of(settings: WebSettings) -> str:
     """Return the URL by which a browser on this machine reaches the dashboard."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    return f"http://[{host}]:{settings.port}/" if ":" in host else f"http://{host}:{settings.port}/"
+    scheme = "https" if settings.tls else "http"
+    return f"{scheme}://[{host}]:{settings.port}/" if ":" in host else f"{scheme}://{host}:{settings.port}/"
 
 
 def now_ms() -> int:

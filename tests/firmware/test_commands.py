@@ -184,7 +184,7 @@ async def test_settings_are_shown_without_secrets_and_changed_for_the_next_start
 async def test_an_unknown_command_is_answered_with_the_known_ones(boards: Boards) -> None:
     async with lamp(boards) as told:
         assert await told.refused("levitate") == (
-            "this lamp knows adc, brightness, gpio, identify, override, reboot, sensor, settings"
+            "this lamp knows adc, brightness, gpio, identify, override, reboot, sensor, settings, trust"
         )
 
 

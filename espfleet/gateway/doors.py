@@ -1,0 +1,153 @@
+"""The door where TLS is spoken: it looks at what a client sends first, and lets nobody in who does not begin TLS.
+
+asyncio's own would begin the handshake with anybody, as many at once as come, and hang up on plain clients without a
+word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from asyncio import sslproto
+from collections.abc import Callable, Sequence
+
+from espfleet.gateway.settings import Limits
+
+logger = logging.getLogger(__name__)
+
+MayCome = Callable[[str], bool]
+
+#: Connections taken from the kernel in one turn of the loop, so that levels stay on time meanwhile.
+ACCEPTS_A_TURN = 32
+#: Without files or memory for more, the kernel is left alone for so long.
+PAUSE_S = 1.0
+#: asyncio keeps a buffer of 256 KiB for each connection; one for the largest record does, and lamps send small ones.
+TLS_BUFFER_BYTES = 16_384
+#: First byte of a TLS handshake (RFC 8446, 5.1).
+_HANDSHAKE = b"\x16"
+_SORRY = b"this gateway speaks TLS only: connect with wss:// instead of ws://\n"
+_PLAIN = (
+    b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: TLS/1.2, HTTP/1.1\r\nConnection: Upgrade, close\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(_SORRY), _SORRY)
+)
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class TlsDoor:
+    """Takes connections of one listening socket.
+
+    Args:
+        listener: It listens already, and does not block.
+        factory: Makes the protocol of a connection whose handshake is done.
+        tls: The server's side.
+        limits: How much is taken.
+        may_come: Tells whether a client may begin a handshake, by its address.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        factory: Callable[[], asyncio.Protocol],
+        tls: ssl.SSLContext,
+        limits: Limits,
+        may_come: MayCome,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._factory = factory
+        self._tls = tls
+        self._limits = limits
+        self._may_come = may_come
+        self._greetings: set[asyncio.Task[None]] = set()
+        self._open = True
+        self._taking = False
+        sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
+        self._take()
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """Where it listens."""
+        return (self._listener,)
+
+    def close(self) -> None:
+        """Take no more connections, and end the handshakes."""
+        if self._open:
+            self._open = False
+            self._rest()
+            self._listener.close()
+            for greeting in self._greetings:
+                greeting.cancel()
+
+    def _take(self) -> None:
+        if self._open and not self._taking:
+            self._taking = True
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _rest(self) -> None:
+        if self._taking:
+            self._taking = False
+            self._loop.remove_reader(self._listener.fileno())
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            if len(self._greetings) >= self._limits.handshakes:
+                # Who comes now waits in the kernel.
+                self._rest()
+                return
+            try:
+                connection, address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as exc:
+                if exc.errno not in _SCARCE:
+                    raise
+                logger.warning("no more connections can be taken for now: %s", exc.strerror)
+                self._rest()
+                self._loop.call_later(PAUSE_S, self._take)
+                return
+            connection.setblocking(False)
+            if not self._may_come(str(address[0])):
+                connection.close()
+                continue
+            greeting = self._loop.create_task(self._greet(connection), name="TLS handshake")
+            self._greetings.add(greeting)
+            greeting.add_done_callback(self._greeted)
+
+    def _greeted(self, greeting: asyncio.Task[None]) -> None:
+        self._greetings.discard(greeting)
+        self._take()
+        if not greeting.cancelled() and (exc := greeting.exception()) is not None:
+            logger.debug("a client did not come in: %s", exc)
+
+    async def _greet(self, connection: socket.socket) -> None:
+        """Let a client in that speaks TLS; tell others to."""
+        given_away = False
+        try:
+            async with asyncio.timeout(self._limits.handshake_ms / 1_000):
+                if await self._first_byte(connection) == _HANDSHAKE:
+                    given_away = True
+                    await self._loop.connect_accepted_socket(self._factory, connection, ssl=self._tls)
+                else:
+                    await self._loop.sock_sendall(connection, _PLAIN)
+                    connection.shutdown(socket.SHUT_WR)
+                    # Closed with something unread, the answer would be lost.
+                    while await self._loop.sock_recv(connection, 4_096):
+                        pass
+        except (OSError, TimeoutError) as exc:
+            logger.debug("a client did not come in: %s", exc)
+        finally:
+            if not given_away:
+                connection.close()
+
+    async def _first_byte(self, connection: socket.socket) -> bytes:
+        """Return the first byte that comes, or ``b""``, and leave it there."""
+        ready = asyncio.Event()
+        self._loop.add_reader(connection.fileno(), ready.set)
+        try:
+            await ready.wait()
+        finally:
+            self._loop.remove_reader(connection.fileno())
+        return connection.recv(1, socket.MSG_PEEK)
