@@ -24,6 +24,7 @@ button{background:#35507a;cursor:pointer}
 button[aria-pressed=true]{background:#3d7a46}
 input[type=range]{width:100%;padding:0}
 label{display:block;margin:.5rem 0}
+[hidden]{display:none!important}
 label input,label select{width:100%}
 .row{display:flex;gap:.5rem;flex-wrap:wrap;align-items:center}
 .row input,.row select{flex:1;min-width:5rem}
@@ -42,7 +43,7 @@ _BODY = b"""<h1 id="name">Lamp</h1>
 <p>This lamp is registered: changing something takes its token.</p>
 <label>Token <input id="token" type="password" autocomplete="off"></label></section>
 <section><h2>Light</h2>
-<label>Try a level: <output id="tried">50</output>
+<label>Try a level: <span id="tried">50</span>
 <input id="level" type="range" min="0" max="100" value="50"></label>
 <p class="row"><button id="stop">Show the real one</button><button id="identify">Which lamp is it? Blink</button></p>
 <small>A tried level goes away after 10 seconds.</small></section>
@@ -91,7 +92,7 @@ async function attempt(level) {
   while (next !== null) { const now = next; next = null; await act("/level", {level: now, for_ms: 10000}); }
   trying = false;
 }
-at("level").oninput = () => { at("tried").value = at("level").value; attempt(+at("level").value); };
+at("level").oninput = () => { at("tried").textContent = at("level").value; attempt(+at("level").value); };
 at("stop").onclick = () => act("/level", {off: true});
 at("identify").onclick = () => act("/identify", {}, () => "It blinks for 10 seconds.");
 const pin = () => ({read_pin: +at("pin").value});
@@ -104,11 +105,12 @@ at("reboot").onclick = () => act("/reboot", {}, () => "It starts again.");
 _SETTINGS = b"""
 let known = {};
 const outputs = ["leds", "rgb", "led", "strip"], texts = ["name", "gateway", "token", "dns"];
+const order = ["name", "networks", "gateway", "token", "output"];
 function network(one) {
   return make("p", {className: "row"},
     make("input", {className: "ssid", value: one.ssid, placeholder: "Wi-Fi", ariaLabel: "Wi-Fi", maxLength: 32}),
     make("input", {className: "password", type: "password", autocomplete: "off", ariaLabel: "password",
-      placeholder: one.password ? "password unchanged" : "password", maxLength: 64}));
+      placeholder: one.password ? "unchanged" : "password", maxLength: 64}));
 }
 function field(key, value) {
   if (key === "networks") return make("div", {id: "networks"}, ...[...value, {ssid: ""}].slice(0, 4).map(network));
@@ -121,7 +123,8 @@ function field(key, value) {
 }
 async function settings() {
   known = await ask("/settings");
-  at("form").replaceChildren(...Object.entries(known).map(([key, value]) => field(key, value)));
+  const keys = [...order, ...Object.keys(known).filter(key => !order.includes(key)).sort()];
+  at("form").replaceChildren(...keys.map(key => field(key, known[key])));
 }
 function changes() {
   const changed = {};

@@ -13,6 +13,7 @@ _BODY = b"""<!doctype html>
 body{margin:0 auto;max-width:26rem;padding:1rem;background:#16181d;color:#e8eaed;font:17px/1.45 system-ui,sans-serif}
 h1{font-size:1.3rem}
 label{display:block;margin:.7rem 0}
+[hidden]{display:none!important}
 input,button{font:inherit;width:100%;padding:.5rem .7rem;border-radius:.5rem;border:1px solid #666;background:#111318;
 color:inherit;box-sizing:border-box;min-height:2.75rem}
 input[type=checkbox]{width:auto;min-height:0}
@@ -67,7 +68,10 @@ async function follow() {
       if (now.stage === "saved") return tell("It works and is kept. This network closes now; the lamp is at http://"
         + now.address + "/ui in your own.");
       tell(WORDS[now.stage] || "");
-    } catch { silent++; }
+    } catch (error) {
+      if (error.told) return tell("Set-up is over: the lamp has joined your network.");
+      silent++;
+    }
   }
   tell("The lamp is gone. If its light no longer breathes white, it has joined your network.");
 }
