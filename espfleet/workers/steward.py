@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from espfleet.errors import StoreError
@@ -60,11 +62,24 @@ class Steward:
     Its duties: the sweep, which tells once that a device is offline whose gateway died with it, the outages that many
     devices share, the history, the boards with their jobs, and metrics.
 
+    Args:
+        store: Where the fleet is kept.
+        name: Of this worker.
+        settings: What it is told.
+        clock: Seconds since the epoch, by which jobs and metrics go.
+
     Raises:
         StartError: If the port of ``/metrics`` is taken, or the host of DogStatsD is not known.
     """
 
-    def __init__(self, store: Store, name: str, settings: StewardSettings | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        settings: StewardSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         settings = settings or StewardSettings()
         self._store = store
         self._name = name
@@ -76,10 +91,15 @@ class Steward:
         shown = Prometheus(settings.prometheus_host, settings.prometheus_port) if settings.prometheus_port else None
         told = DogStatsd(settings.dogstatsd_host, settings.dogstatsd_port) if settings.dogstatsd_port else None
         self._exporter = Exporter(
-            store, name, datadog=settings.datadog, prometheus=shown, dogstatsd=told, host=settings.host
+            store, name, datadog=settings.datadog, prometheus=shown, dogstatsd=told, host=settings.host, clock=clock
         )
         self._keeper = Keeper(
-            store, name, interval_s=settings.poll_s, token=settings.board_token, tell=self._exporter.tell
+            store,
+            name,
+            interval_s=settings.poll_s,
+            token=settings.board_token,
+            tell=self._exporter.tell,
+            clock=clock,
         )
 
     async def run(self) -> None:
