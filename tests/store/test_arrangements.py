@@ -16,9 +16,10 @@ from redis import Redis
 from espfleet.domain.devices import Presence, Reason
 from espfleet.domain.rooms import new_room
 from espfleet.domain.samples import Layout
+from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
-from espfleet.errors import StoreUnavailableError
-from espfleet.store import commands, events, levels, presence, readings, registry, samples, workers
+from espfleet.errors import LockLostError, StoreUnavailableError
+from espfleet.store import boards, commands, events, levels, locks, presence, readings, registry, samples, workers
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.store.feed import CommandSent, EventSent, Feed, LevelsChanged, RegistryChanged, Resync, Topic
@@ -92,6 +93,40 @@ async def test_a_cluster_carries_samples_and_levels(cluster: Store) -> None:
         await levels.publish(cluster, shard, lease.fence, [level], 1)
     snapshot = await levels.read_levels(cluster)
     assert (len(snapshot.levels), snapshot.fresh_shards) == (8, set(range(8)))
+
+
+async def test_a_cluster_keeps_locks_of_devices_one_at_a_time_and_in_order(cluster: Store) -> None:
+    inside: dict[str, int] = dict.fromkeys(IDS[:6], 0)
+    fences: dict[str, list[int]] = {device_id: [] for device_id in inside}
+
+    async def work(device_id: str) -> None:
+        async with locks.locked(cluster, device_id, wait_ms=20_000) as lock:
+            inside[device_id] += 1
+            assert inside[device_id] == 1
+            fences[device_id].append(lock.fence)
+            await asyncio.sleep(0.001)
+            inside[device_id] -= 1
+
+    await asyncio.gather(*(work(device_id) for device_id in inside for _ in range(8)))
+    # Who came later got a larger number, on each server.
+    assert all(len(some) == 8 and some == sorted(set(some)) for some in fences.values())
+    assert len({shard_of(device_id, cluster.shards) for device_id in inside}) > 2
+
+
+async def test_on_a_cluster_a_dead_holder_frees_a_lock_in_time_and_stores_nothing_late(cluster: Store) -> None:
+    for device_id in IDS[:4]:
+        dead = await locks.take(cluster, device_id, ttl_ms=150)
+        assert dead is not None
+        assert await locks.take(cluster, device_id, wait_ms=0) is None
+        heir = await locks.take(cluster, device_id, wait_ms=20_000)
+        assert heir is not None
+        await boards.put(cluster, heir, f=100.0, gpio={22: 1}, at_ms=2)
+        with pytest.raises(LockLostError):
+            await boards.put(cluster, dead, f=90.0, gpio={22: 0}, at_ms=1)
+        state = await boards.get(cluster, device_id)
+        assert state is not None
+        assert state.gpio == {22: 1}
+        assert await heir.release()
 
 
 async def test_a_cluster_knows_who_is_there(cluster: Store) -> None:
