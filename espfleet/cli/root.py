@@ -49,9 +49,18 @@ class Cli(StreamTree):
         demo(action)
 
     def simulate(
-        self, count: str = "0", room: str = "", dialect: str = "v1", boards: str = "0", ca: str = "", cameras: str = "0"
+        self,
+        count: str = "0",
+        room: str = "",
+        dialect: str = "v1",
+        boards: str = "0",
+        ca: str = "",
+        cameras: str = "0",
+        firmware: str = "0",
     ) -> None:
         """Run COUNT simulated lamps, --boards N boards without a link, or --cameras N cameras, until Ctrl-C.
+
+        --firmware N runs the program of real lamps instead, in a MicroPython for this machine.
 
         Without --room they wait to be registered: ./espcli register 127.0.0.1:PORT NAME. With it they register
         themselves, marked as simulated; './espcli demo remove' removes them.
@@ -63,21 +72,12 @@ class Cli(StreamTree):
             boards: How many boards instead, 1 to 1000: pins, DHT22 at pin 4, ADC, as EspNet's firmware answers.
             ca: File with the authorities that lamps trust, PEM, for a gateway with TLS that has no certificate of this
                 fleet.
+            firmware: How many lamps with the real program instead, 1 to 32.
             cameras: How many cameras instead, 1 to 16; they register themselves, without --room in the room 'cameras'.
         """
-        if cameras != "0":
-            from espfleet.cli.simulated_cameras import simulate_cameras
+        from espfleet.cli.simulate import simulate_kind
 
-            simulate_cameras(cameras, room, ca)
-            return
-        if boards != "0":
-            from espfleet.cli.simulated_boards import simulate_boards
-
-            simulate_boards(boards, room)
-            return
-        from espfleet.cli.simulate import simulate
-
-        simulate(count, room, dialect, ca)
+        simulate_kind(count, room, dialect, ca, boards=boards, firmware=firmware, cameras=cameras)
 
     def run(self, worker: str, processes: str = "1", drain: str = "0", share_port: str = "0") -> None:
         """Run one worker until Ctrl-C; any number of each may run, on any machine with the same REDIS_URL.

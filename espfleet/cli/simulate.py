@@ -55,11 +55,12 @@ async def add_demo(store: Store, given: Settings) -> None:
         replace(spec, name=name, token=new_token()) for spec, (name, _) in zip(specs, service.DEMO_LAMPS, strict=True)
     ]
     places = [room for _, room in service.DEMO_LAMPS]
-    await service.enlist(store, [_device(spec, room) for spec, room in zip(named, places, strict=True)])
+    await service.enlist(store, [device_of(spec, room) for spec, room in zip(named, places, strict=True)])
     save(given, named)
 
 
-def _device(spec: LampSpec, room: str, dialect: Dialect = Dialect.V1) -> Device:
+def device_of(spec: LampSpec, room: str, dialect: Dialect = Dialect.V1) -> Device:
+    """Return how a simulated lamp that has a token is registered."""
     assert spec.token is not None
     return Device(
         id=spec.id,
@@ -134,7 +135,25 @@ async def _run(simulator: Simulator, when_started: Callable[[], Awaitable[None]]
         await when_started()
 
 
-def simulate(count: str, room: str, dialect: str, ca: str = "") -> None:
+def simulate_kind(count: str, room: str, dialect: str, ca: str, *, boards: str, firmware: str, cameras: str) -> None:
+    """Run simulated devices of the one kind that is wanted, until Ctrl-C."""
+    if firmware != "0":
+        from espfleet.cli.simulated_firmware import simulate_firmware
+
+        simulate_firmware(firmware, room)
+    elif cameras != "0":
+        from espfleet.cli.simulated_cameras import simulate_cameras
+
+        simulate_cameras(cameras, room, ca)
+    elif boards != "0":
+        from espfleet.cli.simulated_boards import simulate_boards
+
+        simulate_boards(boards, room)
+    else:
+        simulate(count, room, dialect, ca)
+
+
+def simulate(count: str, room: str, dialect: str, ca: str) -> None:
     """Run simulated lamps until Ctrl-C."""
     number = check_whole(count, "count", 1, MOST_LAMPS)
     if dialect not in (Dialect.V1, Dialect.PINGLAMP):
@@ -164,7 +183,7 @@ async def _in_room(
 ) -> None:
     async with open_store(url, name="simulate", shards=given.shards) as store:
         await service.ensure_room(store, room)
-        await service.enlist(store, [_device(spec, room, dialect) for spec in specs])
+        await service.enlist(store, [device_of(spec, room, dialect) for spec in specs])
     _say(f"{len(specs)} simulated lamps in room {room}; Ctrl-C stops them.")
     if dialect is Dialect.PINGLAMP:
         from espfleet.simulator.pinglamp import run_pinglamps
