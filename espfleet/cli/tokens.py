@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from espfleet.cli import output
-from espfleet.cli.opening import with_store
+from espfleet.cli.opening import settings, web_url, with_store
 from espfleet.cli.words import age, now_ms
 from espfleet.services import tokens as service
 
@@ -31,7 +31,7 @@ class TokenCommands:
         self._name = name
 
     def __str__(self) -> str:
-        return f"Say what to do with it: ./espcli token {self._name} add, or remove."
+        return f"Say what to do with it: ./espcli token {self._name} add, kiosk, or remove."
 
     def add(self, role: str = "viewer") -> None:
         """Make the token and show it, this once.
@@ -41,6 +41,15 @@ class TokenCommands:
         """
         token = with_store(functools.partial(service.add, name=self._name, role=role, now_ms=now_ms()))
         output.say(f"The token of {self._name}, shown this once: {token}", {"name": self._name, "token": token})
+
+    def kiosk(self) -> None:
+        """Make a token for a screen and show the link that opens the wall there: it shows that and nothing else.
+
+        './espcli token NAME remove' ends it.
+        """
+        token = with_store(functools.partial(service.add, name=self._name, role="viewer", now_ms=now_ms()))
+        link = f"{web_url(settings())}#/kiosk/{token}"
+        output.say(f"Open this on {self._name}; it is shown this once: {link}", {"name": self._name, "link": link})
 
     def remove(self) -> None:
         """End the token."""

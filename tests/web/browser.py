@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -20,6 +21,8 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Nothing but this machine has an address.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 PATIENCE_MS = 15_000
 
@@ -60,10 +63,15 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def opened(
-    running: Browser, url: str, *, size: tuple[int, int] = (1280, 800), picture: Path | None = None
+    running: Browser,
+    url: str,
+    *,
+    size: tuple[int, int] = (1280, 800),
+    scheme: Literal["dark", "light"] = "dark",
+    picture: Path | None = None,
 ) -> Iterator[tuple[Page, Seen]]:
     """Open a page; afterwards nothing may have gone wrong on it, and nothing may have left this machine."""
-    context = running.new_context(viewport={"width": size[0], "height": size[1]})
+    context = running.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
     context.set_default_timeout(PATIENCE_MS)
     page, seen = context.new_page(), Seen()
     seen.watch(page)

@@ -1,0 +1,270 @@
+"""The dashboard as different people meet it: by keyboard, with a screen reader, on a phone, on a television."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+import pytest
+import requests
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from espfleet.domain.smoke import POINT
+from espfleet.store import history
+from espfleet.store.client import open_store
+from tests.web.browser import Seen, browser, opened
+from tests.whole.fleet import Fleet, wait_for
+
+pytestmark = [pytest.mark.package("chromium"), pytest.mark.slow, pytest.mark.timeout(180)]
+
+PAGES = (
+    "", "#/targets", "#/target/demo-busy", "#/devices", "#/device/demo-desk", "#/room/demo-office", "#/events", "#/add",
+    "#/access", "#/login", "#/kiosk", "#/nowhere",
+)  # fmt: skip
+#: Beside its usual rules: what is pressed must be big enough for a finger.
+AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+#: All that differs between dark and light.
+CONTRAST = {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}
+DESK = "#/device/demo-desk"
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    one = Fleet(tmp_path_factory.mktemp("web"))
+    with one.up() as up:
+        wait_for(lambda: ready(one), 40, up.said)
+        yield one
+
+
+def ready(fleet: Fleet) -> bool:
+    """Return whether the dashboard answers and the demo's lamps have come."""
+    try:
+        rows = requests.get(f"http://127.0.0.1:{fleet.web_port}/api/devices?state=live", timeout=5).json()
+    except requests.RequestException:
+        return False
+    return int(rows.get("total", 0)) >= 3
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture
+def url(fleet: Fleet) -> str:
+    return f"http://127.0.0.1:{fleet.web_port}/"
+
+
+def faults(page: Page, options: Mapping[str, object] = AXE) -> list[str]:
+    """Return what axe finds wrong with a page."""
+    told = Axe().run(page, options=dict(options)).response
+    return [f"{one['id']} ({one['impact']}): {one['nodes'][0]['html']}" for one in told["violations"]]
+
+
+@pytest.mark.parametrize(("scheme", "options"), [("dark", AXE), ("light", CONTRAST)])
+def test_no_page_keeps_anybody_out(
+    chromium: Browser, url: str, scheme: Literal["dark", "light"], options: Mapping[str, object]
+) -> None:
+    with opened(chromium, url, scheme=scheme) as (page, _):
+        for path in PAGES:
+            page.goto(url + path)
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            # What fades in has too little contrast until it is there.
+            page.wait_for_timeout(400)
+            assert faults(page, options) == [], path
+
+
+def test_a_page_that_keeps_somebody_out_is_noticed(chromium: Browser, url: str) -> None:
+    with opened(chromium, url) as (page, _):
+        page.evaluate("() => { document.querySelector('main').innerHTML = '<button></button>'; }")
+        assert "button-name" in str(faults(page))
+
+
+def press_until(page: Page, key: str, reached: str) -> None:
+    """Press a key until what is focused matches a selector."""
+    for _ in range(80):
+        page.keyboard.press(key)
+        if page.evaluate("selector => document.activeElement.matches(selector)", reached):
+            return
+    raise AssertionError(f"{reached} is not reached by {key}")
+
+
+def test_a_lamp_is_registered_and_arranged_by_keyboard_alone(chromium: Browser, fleet: Fleet, url: str) -> None:
+    with opened(chromium, url) as (page, _):
+        expect(page.get_by_role("region", name="Room demo-office")).to_be_visible()
+        press_until(page, "Tab", "a[href='#/add']")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Add to the fleet")
+        press_until(page, "Tab", "[name=name]")
+        page.keyboard.type("cellar")
+        press_until(page, "Tab", "[name=id]")
+        page.keyboard.type("3c71bff93755")
+        page.keyboard.press("Enter")
+        expect(page.locator(".secret")).to_be_visible()
+        press_until(page, "Tab", "a[href='#/device/cellar']")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("cellar")
+        press_until(page, "Tab", "[aria-label=Arrange] [name=room]")
+        page.keyboard.type("demo-k")
+        press_until(page, "Tab", "[aria-label=Arrange] button.main")
+        page.keyboard.press("Enter")
+        expect(page.locator("#note")).to_have_text("cellar is arranged")
+    assert fleet.devices()["cellar"]["room"] == "demo-kitchen"
+
+
+def test_a_phone_shows_the_wall_and_lets_a_lamp_blink(chromium: Browser, url: str) -> None:
+    with opened(chromium, url, size=(360, 740)) as (page, _):
+        expect(page.get_by_role("region", name="Room demo-office")).to_be_visible()
+        for place in page.locator(".room .lamp").all():
+            box = place.bounding_box()
+            assert box is not None
+            assert box["width"] >= 44
+            assert box["height"] >= 44
+        page.locator("[data-device=demo-shelf]").click()
+        page.get_by_role("button", name="Let it blink").click()
+        expect(page.locator("#note")).to_have_text("demo-shelf blinks for 10 seconds")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_readings_come_by_themselves(chromium: Browser, url: str) -> None:
+    with opened(chromium, url + DESK) as (page, _):
+        uptime = page.get_by_role("region", name="Readings").get_by_role("row", name="uptime").locator(".num").first
+        expect(uptime).to_be_visible()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        before = uptime.inner_text()
+        expect(uptime).not_to_have_text(before, timeout=20_000)
+        assert not [one for one in asked if "/readings" in one]
+        expect(page.get_by_role("region", name="Came and went").get_by_role("img")).to_have_attribute(
+            "aria-label", re.compile("^Connected for .* of the last 24 hours$")
+        )
+
+
+def test_a_job_is_added_explained_paused_and_removed(chromium: Browser, url: str) -> None:
+    with opened(chromium, url + DESK) as (page, _):
+        jobs = page.get_by_role("region", name="Jobs")
+        jobs.get_by_text("Add a job").click()
+        jobs.get_by_label("Name of the job").fill("heat")
+        jobs.get_by_label("Pin", exact=True).fill("22")
+        jobs.get_by_label("Goes by").select_option("a value")
+        jobs.locator("[name=source]").fill("demo-desk/temperature_c")
+        jobs.get_by_label("Border").fill("5")
+        jobs.get_by_label("Begins at").fill("00:00")
+        jobs.get_by_label("For how many hours").fill("24")
+        jobs.get_by_role("button", name="Add the job").click()
+        expect(jobs).to_contain_text("On while demo-desk/temperature_c is below 5 °C, all day, every day.")
+        requests.post(f"{url}api/devices/demo-desk/visit", timeout=10).raise_for_status()
+        expect(jobs).to_contain_text("beyond 5", timeout=20_000)
+        jobs.get_by_role("button", name="Pause heat").click()
+        expect(jobs.locator(".pill").first).to_contain_text("paused")
+        page.on("dialog", lambda dialog: dialog.accept())
+        jobs.get_by_role("button", name="Remove heat").click()
+        expect(jobs).to_contain_text("It has no jobs")
+
+
+def test_brightness_is_moved_and_something_else_is_shown_for_a_while(chromium: Browser, url: str) -> None:
+    with opened(chromium, url + DESK) as (page, _):
+        light = page.get_by_role("region", name="Its light")
+        light.get_by_role("slider").fill("40")
+        expect(page.locator("#note")).to_have_text("demo-desk stays at 40 percent")
+        row = requests.get(f"{url}api/devices/demo-desk", timeout=5).json()
+        assert row["own_brightness"] == 40
+        light.get_by_role("button", name="As its room").click()
+        expect(page.locator("#note")).to_contain_text("as bright as its room again")
+        light.get_by_role("button", name="Red").click()
+        expect(light).to_contain_text("It shows what it was told, not its level.")
+        light.get_by_role("button", name="Its level").click()
+        expect(light).to_contain_text("It shows its level.")
+
+
+def test_a_day_of_a_target_is_drawn(chromium: Browser, fleet: Fleet, url: str) -> None:
+    # The thread of the tests belongs to the browser's loop.
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, remember_a_day(fleet)).result()
+    with opened(chromium, f"{url}#/target/demo-calm") as (page, _):
+        with page.expect_response(re.compile("seconds=86400")) as answer:
+            page.get_by_role("button", name="24 h").click()
+        told = answer.value.json()
+        assert told["step_ms"] >= 60_000
+        assert len(told["at_ms"]) > 100
+        expect(page.get_by_role("region", name="Heartbeat")).to_contain_text("up;")
+        page.wait_for_function("() => document.querySelectorAll('.beats .ok, .beats .some, .beats .all').length >= 55")
+        assert page.locator(".beats .all").count() > 0
+
+
+async def remember_a_day(fleet: Fleet) -> None:
+    """Store a day of minutes: calm, but for the last hour but six, when all was lost."""
+    resolution = next(one for one in history.RESOLUTIONS if one.name == "1m")
+    async with open_store(f"unix://{fleet.home}/.espfleet/redis.sock", name="test") as store:
+        now_ms = int(time.time() * 1_000)
+        for run in range((now_ms - 86_400_000) // resolution.run_ms, now_ms // resolution.run_ms + 1):
+            table = np.zeros((1, resolution.run), POINT)
+            at_ms = run * resolution.run_ms + np.arange(resolution.run) * resolution.step_ms
+            past = (at_ms > now_ms - 86_400_000) & (at_ms < now_ms - 120_000)
+            dead = past & (at_ms > now_ms - 7 * 3_600_000) & (at_ms < now_ms - 6 * 3_600_000)
+            table["count"][0, past] = 60
+            table["lost"][0, dead] = 60
+            for name in set(POINT.names or ()) - {"count", "lost"}:
+                table[name][0, past & ~dead] = 20_000
+            await history.write(store, resolution, run * resolution.run_ms, ["demo-calm"], table)
+
+
+def test_a_link_opens_the_wall_on_a_screen_until_it_is_ended(chromium: Browser, fleet: Fleet, url: str) -> None:
+    link = fleet.ask("token", "hall-tv", "kiosk")["link"]
+    context = chromium.new_context(viewport={"width": 1280, "height": 720})
+    page, seen = context.new_page(), Seen(expected=("401",))
+    seen.watch(page)
+    page.goto(link)
+    expect(page.get_by_role("region", name="Room demo-office")).to_contain_text("demo-desk")
+    # The token is neither in the address nor where scripts can read it.
+    assert page.evaluate("location.hash + document.cookie") == "#/kiosk"
+    for kind in ("a", "button", "input", "select", "nav"):
+        assert page.locator(f"{kind}:visible").count() == 0, kind
+    bottoms = page.eval_on_selector_all(".room", "rooms => rooms.map((room) => room.getBoundingClientRect().bottom)")
+    assert max(bottoms) <= 720
+    expect(page.locator(".kiosk .time")).to_have_text(re.compile(r"^\d\d:\d\d$"))
+    # Whoever gets hold of the screen may look, and nothing else.
+    page.goto(f"{url}#/device/demo-desk")
+    expect(page.get_by_role("heading", level=1)).to_have_text("demo-desk")
+    expect(page.get_by_role("button", name="Let it blink")).to_have_count(0)
+    assert page.evaluate("fetch('/api/rooms', {method: 'POST', body: '{}'}).then((one) => one.status)") in (403, 422)
+    page.goto(f"{url}#/kiosk")
+    expect(page.get_by_role("region", name="Room demo-office")).to_be_visible()
+    fleet.ask("token", "hall-tv", "remove")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This link has ended")
+    assert not seen.strangers
+    context.close()
+
+
+# The last one, for from here on a token is wanted.
+def test_an_admin_lets_people_in_and_out(chromium: Browser, url: str) -> None:
+    with opened(chromium, f"{url}#/access") as (page, seen):
+        seen.expected = ("401",)
+        page.on("dialog", lambda dialog: dialog.accept())
+        form = page.get_by_role("region", name="Make a token")
+        form.get_by_label("Name").fill("laptop")
+        form.get_by_label("May").select_option("admin")
+        form.get_by_role("button", name="Make a token").click()
+        token = form.locator(".secret").inner_text()
+        # Who made it is in; nobody else is.
+        expect(page.get_by_role("region", name="Tokens")).to_contain_text("laptop")
+        assert requests.get(f"{url}api/rooms", timeout=5).status_code == 401
+        page.reload()
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+        page.get_by_label("Token").fill("wrong")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("alert").first).to_contain_text("this token is not known")
+        page.get_by_label("Token").fill(token)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("region", name="Room demo-office")).to_be_visible()
+        page.goto(f"{url}#/access")
+        page.get_by_role("button", name="End the token laptop").click()
+        expect(page.get_by_role("region", name="Tokens")).to_contain_text("Nobody")
