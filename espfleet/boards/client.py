@@ -202,15 +202,17 @@ def provision(address: str, token: str, gateway_url: str, timeout_s: float = TIM
     """Hand a token to the device at ``address``, which must be on this machine: the token goes in the clear.
 
     Raises:
-        InvalidError: If ``address`` is not ``IP`` or ``IP:PORT`` of this machine.
+        InvalidError: If ``address`` is not ``IP`` or ``IP:PORT``.
+        BoardRefusedError: If it is not one of this machine.
         RefusedError: If the device has another token.
         BoardUnreachableError: If it cannot be reached, or not within ``timeout_s``.
         BoardAnswerError: If it does not take the token.
     """
     host, _ = split_address(address)
     if not ipaddress.ip_address(host).is_loopback:
-        raise InvalidError(
-            f"{address} is not on this machine: a token is not sent in the clear over a network", field="address"
+        raise BoardRefusedError(
+            f"{address} is not on this machine, and a token is not sent in the clear over a network: "
+            f"enter it at http://{address}/ui, or put it on by cable with ./espcli provision"
         )
     body = json.dumps({"token": token, "gateway_url": gateway_url}).encode()
     status, answer = exchange("POST", address, "/provision", timeout_s, body, {"Content-Type": "application/json"})

@@ -11,10 +11,10 @@ from espfleet.cli.jobs import PinCommands
 from espfleet.cli.opening import gateway_url, settings, with_store
 from espfleet.cli.words import age, level_text, marked, now_ms, presence_text, presence_word, starred
 from espfleet.domain.devices import Dialect, Kind, Presence, check_device_address
-from espfleet.domain.names import SIMULATED
-from espfleet.errors import RefusedError
+from espfleet.errors import BoardError, RefusedError
 from espfleet.services import devices as service
 from espfleet.services.devices import DeviceView, Registered
+from espfleet.services.registering import labels_for
 from espfleet.store import commands
 from espfleet.store.client import Store
 
@@ -112,26 +112,30 @@ def register(ip: str, name: str, room: str, device_id: str, dialect: str, new_to
             now_ms=now_ms(),
             address=address,
             room=room or None,
-            labels=(SIMULATED,) if info and info.chip == SIMULATED else (),
+            labels=() if info is None else labels_for(info, address),
             dialect=dialect or None,
             token_wanted=new_token or bool(info and info.provision),
             # EspNet's boards do not say what they are.
             kinds=None if info is None else (Kind.LAMP,) if info.kind == Kind.LAMP else (Kind.BOARD,),
         )
     )
-    handed_over = _hand_over(address, info, done)
+    handed_over, refusal = _hand_over(address, info, done)
     data = {"name": done.device.name, "id": done.device.id, "room": done.device.room, "new": done.new}
     if done.token and not handed_over:
         data["token"] = done.token
-    output.say(_sentence(done, handed_over), data)
+    output.say(_sentence(done, handed_over) + (f"\nIt has not got it yet: {refusal}" if refusal else ""), data)
 
 
-def _hand_over(address: str, info: BoardInfo | None, done: Registered) -> bool:
-    """Give a device that waits for it its token and the gateway's address; return whether it took them."""
+def _hand_over(address: str, info: BoardInfo | None, done: Registered) -> tuple[bool, str]:
+    """Give a device that waits for it its token and the gateway's address; return whether it took them, or why not."""
     if info is None or not info.provision or done.token is None:
-        return False
-    provision(address, done.token, gateway_url(settings()))
-    return True
+        return False, ""
+    try:
+        provision(address, done.token, gateway_url(settings()))
+    except BoardError as exc:
+        # The token is shown once, and that is now.
+        return False, str(exc)
+    return True, ""
 
 
 def _sentence(done: Registered, handed_over: bool) -> str:

@@ -212,7 +212,7 @@ def test_a_device_that_takes_no_token_says_why() -> None:
 
 
 def test_a_token_is_never_sent_in_the_clear_over_a_network() -> None:
-    with pytest.raises(InvalidError, match="not on this machine"):
+    with pytest.raises(BoardRefusedError, match="not on this machine"):
         provision("192.0.2.1", "secret", "ws://127.0.0.1:5678")
 
 

@@ -32,7 +32,7 @@ async def visit(url: str, act: Callable[[Browser, str], None]) -> None:
     await asyncio.to_thread(work)
 
 
-async def lamp(boards: Boards, **settings: object) -> Pages:
+async def lamp(boards: Boards, **settings: Any) -> Pages:
     board = boards(**settings)
     board.power_on()
     return await Pages(board).ready()
