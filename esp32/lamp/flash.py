@@ -1,7 +1,9 @@
 """Files of a slot: room for them, folders, and what they hold. Borrowed by updates."""
 
+import binascii
 import errno
 import hashlib
+import json
 import os
 
 from lamp import RefusedError
@@ -10,22 +12,33 @@ from lamp import RefusedError
 _SPARE_BYTES = 24_576
 
 
-def make_room(slot: str, files: list) -> None:
-    """Remove from a slot what the release does not have, or has in another size; refuse it if it will not fit.
+def listed(manifest: str):
+    """Yield name, size and SHA-256 of each file that a manifest lists, which has been checked."""
+    with open(manifest, "rb") as file:
+        file.readline()
+        while line := file.readline():
+            name, size, digest = json.loads(line)
+            yield name, size, binascii.unhexlify(digest)
+
+
+def make_room(slot: str, manifest: str) -> None:
+    """Remove from a slot what a release does not have, or has in another size; refuse the release if it will not fit.
 
     Raises:
         RefusedError: If there is too little room.
     """
-    wanted = {slot + "/" + name: size for name, size, _ in files}
+    # Their paths would take much of a lamp's memory. Should two have the same number, something needless stays.
+    wanted = {hash((slot + "/" + name, size)) for name, size, _ in listed(manifest)}
     make_folders(slot + "/lamp/")
-    for path, size in walk(slot):
-        if wanted.get(path) == size:
-            del wanted[path]
-        else:
+    for path, size in walk(slot + "/lamp"):
+        if hash((path, size)) not in wanted:
             os.remove(path)
     found = os.statvfs(".")
     block, free = found[0], found[0] * found[4]
-    need = _SPARE_BYTES + sum([(size + block - 1) // block * block for size in wanted.values()])
+    need = _SPARE_BYTES
+    for name, size, _ in listed(manifest):
+        if size_of(slot + "/" + name) != size:
+            need += (size + block - 1) // block * block
     if need > free:
         raise RefusedError(f"the release needs {need} bytes of flash and {free} are free")
 
@@ -58,13 +71,28 @@ def make_folders(path: str) -> None:
         at = path.find("/", at + 1)
 
 
-def digest_of(path: str) -> bytes:
-    """Return the SHA-256 of a file as it is read back from the flash, or ``b""`` if there is none."""
-    digest, piece = hashlib.sha256(), bytearray(512)
+def size_of(path: str) -> int:
+    """Return the size of a file, or -1 if there is none."""
     try:
-        with open(path, "rb") as file:
-            while size := file.readinto(piece):
-                digest.update(memoryview(piece)[:size])
+        return os.stat(path)[6]
+    except OSError:
+        return -1
+
+
+def pieces(path: str):
+    """Yield what is in a file, as it is read back from the flash."""
+    piece = bytearray(512)
+    with open(path, "rb") as file:
+        while size := file.readinto(piece):
+            yield memoryview(piece)[:size]
+
+
+def digest_of(path: str) -> bytes:
+    """Return the SHA-256 of a file, or ``b""`` if there is none."""
+    digest = hashlib.sha256()
+    try:
+        for piece in pieces(path):
+            digest.update(piece)
     except OSError:
         return b""
     return digest.digest()

@@ -10,47 +10,48 @@ import json
 
 from lamp import VERSION, RefusedError, borrow
 
-checks = borrow("checks")
+checks, flash = borrow("checks"), borrow("flash")
 
 MOST_BYTES = 262_144
 _PURPOSE = b"espfleet update 1"
 _CHARS = "abcdefghijklmnopqrstuvwxyz0123456789_."
 
 
-def read(manifest: bytes, token: str, told: str) -> tuple:
-    """Return version and files of a manifest, each file with name, size and SHA-256.
+def check(path: str, token: str, told: str) -> tuple:
+    """Return the version that a manifest promises, and how many bytes its files have together.
 
     Args:
-        manifest: As it came.
+        path: File with the manifest: beside the lamp's own program there is little memory for it.
         token: The lamp's.
         told: HMAC of the manifest, as it came.
 
     Raises:
         RefusedError: If the lamp must not run what it lists.
     """
-    if not same(seal(token, manifest), told):
+    if not same(seal(token, path), told):
         raise RefusedError("the manifest is not sealed with the key of this lamp")
-    first, *lines = manifest.strip().split(b"\n")
-    version = checked_version(first)
-    files = [checked_file(line) for line in lines]
-    total = sum([size for _, size, _ in files])
+    with open(path, "rb") as file:
+        version, total = checked_version(file.readline()), 0
+        while line := file.readline():
+            total += checked_file(line)
     if total > MOST_BYTES:
         raise RefusedError(f"the release has {total} bytes, more than {MOST_BYTES}")
-    return version, files
+    return version, total
 
 
-def seal(token: str, manifest: bytes) -> str:
-    """Return what proves that whoever made ``manifest`` knows the lamp's token, 64 hex digits."""
-    return binascii.hexlify(hmac(hmac(token.encode(), _PURPOSE), manifest)).decode()
+def seal(token: str, path: str) -> str:
+    """Return what proves that whoever made a manifest knows the lamp's token, 64 hex digits."""
+    return binascii.hexlify(hmac(hmac(token.encode(), [_PURPOSE]), flash.pieces(path))).decode()
 
 
-def hmac(key: bytes, data: bytes) -> bytes:
+def hmac(key: bytes, pieces) -> bytes:
     """Return HMAC-SHA256 (RFC 2104)."""
     if len(key) > 64:
         key = hashlib.sha256(key).digest()
     key += bytes(64 - len(key))
     inner = hashlib.sha256(bytes([byte ^ 0x36 for byte in key]))
-    inner.update(data)
+    for piece in pieces:
+        inner.update(piece)
     return hashlib.sha256(bytes([byte ^ 0x5C for byte in key]) + inner.digest()).digest()
 
 
@@ -82,8 +83,8 @@ def checked_version(line: bytes) -> str:
     return checks.text(version, "version", 32)
 
 
-def checked_file(line: bytes) -> tuple:
-    """Return name, size and SHA-256 of a file, as a further line of a manifest lists it."""
+def checked_file(line: bytes) -> int:
+    """Return the size of a file, if what a further line of a manifest lists may be one."""
     try:
         name, size, digest = json.loads(line)
         digest = binascii.unhexlify(digest)
@@ -95,4 +96,4 @@ def checked_file(line: bytes) -> tuple:
         raise RefusedError(f"{name[:64]} is no place for a file of a release")
     if len(digest) != 32:
         raise RefusedError(f"{name} has no SHA-256")
-    return name, checks.whole(size, "the size of " + name, 0, MOST_BYTES), digest
+    return checks.whole(size, "the size of " + name, 0, MOST_BYTES)

@@ -36,7 +36,7 @@ class Supervisor:
         def beat() -> None:
             pulse[1] = self._clock()
 
-        pulse.append(asyncio.create_task(self._run(name, work, beat)))
+        pulse.append(asyncio.create_task(self._run(pulse, work, beat)))
         self._tasks.append(pulse)
 
     async def watch(self) -> None:
@@ -56,16 +56,16 @@ class Supervisor:
                 well = True
                 self._healthy()
 
-    async def _run(self, name: str, work, beat) -> None:
+    async def _run(self, pulse: list, work, beat) -> None:
         try:
             if await work(beat):
-                self._tasks = [pulse for pulse in self._tasks if pulse[0] != name]
+                self._tasks = [one for one in self._tasks if one is not pulse]
                 return
             why = "ended"
         except (Exception, asyncio.CancelledError) as exc:
             sys.print_exception(exc)
             why = told(exc)
-        self._fail(f"{name}: {why}")
+        self._fail(f"{pulse[0]}: {why}")
 
 
 def told(exc: Exception) -> str:

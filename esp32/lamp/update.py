@@ -5,16 +5,19 @@ on whatever connection it has. Nothing that the lamp runs is touched before ever
 """
 
 import asyncio
-import errno
+import gc
 
 from micropython import const
 
 import lamp as program
 from lamp import VERSION, RefusedError, borrow, speech
 
-checks, flash = borrow("checks"), borrow("flash")
+flash = borrow("flash")
 
-_PIECE = const(1024)
+# Larger ones would want a hole in the heap that a lamp may not have: what runs leaves little of it, in small pieces.
+_PIECE = const(512)
+# MicroPython's errno does not name it.
+_FULL = const(28)
 _MANIFEST_BYTES = const(8192)
 _ASK_MS = const(2_000)
 _PATIENCE_MS = const(120_000)
@@ -30,6 +33,7 @@ def begin(lamp, command_id: str, arguments: dict) -> None:
         raise RefusedError("an update is under way")
     if "back" in lamp.slot:
         raise RefusedError(f"version {VERSION} is still on trial")
+    checks = borrow("checks")
     offer = (
         command_id,
         checks.text(arguments.get("release"), "release", 64),
@@ -37,12 +41,13 @@ def begin(lamp, command_id: str, arguments: dict) -> None:
         checks.text(arguments.get("hmac"), "hmac", 64),
     )
     try:
-        update = Update(lamp, borrow("slots", ""), offer)
+        slots = borrow("slots", "")
     except ImportError:
         raise RefusedError("this lamp has no slots.py: put it beside main.py by cable first") from None
-    lamp.update = update
+    here = slots.place(program.__file__)
+    lamp.update = Update(lamp, here, slots.PLACES[here == slots.PLACES[0]], offer)
     lamp.situation.updating = True
-    lamp.supervisor.start("update", update.run, 30_000)
+    lamp.supervisor.start("update", lamp.update.run, 30_000)
 
 
 class Update:
@@ -52,10 +57,11 @@ class Update:
         version: What it will be, or ``""`` while that is unknown.
     """
 
-    def __init__(self, lamp, slots, offer: tuple) -> None:
+    def __init__(self, lamp, here: str, slot: str, offer: tuple) -> None:
         self.version = ""
         self._lamp = lamp
-        self._slots = slots
+        self._here = here
+        self._slot = slot
         self._command_id, self._release, self._manifest_bytes, self._hmac = offer
         self._at = self._data = None
         self._came = asyncio.Event()
@@ -70,16 +76,13 @@ class Update:
         """Take the release; the task is done then."""
         lamp = self._lamp
         try:
-            here = self._slots.place(program.__file__)
-            slot = self._slots.PLACES[here == self._slots.PLACES[0]]
-            await self._install(slot, beat)
+            await self._install(self._slot, beat)
             # Whatever happens from here on, what runs next is whole.
-            self._slots.flip(slot, self.version, here)
+            borrow("slots", "").flip(self._slot, self.version, self._here)
         except RefusedError as exc:
             why = str(exc)
         except OSError as exc:
-            full = exc.errno == errno.ENOSPC
-            why = "the flash is full" if full else f"the flash cannot be used ({exc})"
+            why = "the flash is full" if exc.errno == _FULL else f"the flash cannot be used ({exc})"
         else:
             await self._tell("starting")
             lamp.restart("update to " + self.version)
@@ -90,14 +93,14 @@ class Update:
         return True
 
     async def _install(self, slot: str, beat) -> None:
-        manifest = await self._fetch(0, self._manifest_bytes, beat)
-        self.version, files = borrow("release").read(manifest, self._lamp.settings["token"], self._hmac)
-        manifest = None
-        total = sum([size for _, size, _ in files])
-        flash.make_room(slot, files)
+        manifest = slot + "/manifest"
+        await self._write(manifest, self._manifest_bytes, 0, beat)
+        # None of its modules is held for longer than it is needed: memory is short now.
+        self.version, total = borrow("release").check(manifest, self._lamp.settings["token"], self._hmac)
+        flash.make_room(slot, manifest)
         await self._answer(ok=True, data={"version": self.version, "total_bytes": total})
         done, tenth = 0, -1
-        for name, size, digest in files:
+        for name, size, digest in flash.listed(manifest):
             path = slot + "/" + name
             if flash.digest_of(path) != digest:
                 await self._write(path, size, self._manifest_bytes + done, beat)
@@ -109,31 +112,30 @@ class Update:
                 await self._tell("writing", done_bytes=done, total_bytes=total)
 
     async def _write(self, path: str, size: int, at: int, beat) -> None:
+        gc.collect()
         with flash.created(path) as file:
             for done in range(0, size, _PIECE):
                 file.write(await self._fetch(at + done, min(_PIECE, size - done), beat))
 
     async def _fetch(self, at: int, size: int, beat) -> bytes:
-        """Return bytes of the release, asked for piece by piece and again until they come."""
-        clock, pieces = self._lamp.clock, b""
+        """Return a piece of the release, asked for again and again until it comes."""
+        clock = self._lamp.clock
         until_ms = clock() + _PATIENCE_MS
-        while len(pieces) < size:
+        self._at, self._data = at, None
+        while self._data is None:
             beat()
-            want = min(_PIECE, size - len(pieces))
-            self._at = at + len(pieces)
+            if clock() >= until_ms:
+                raise RefusedError(f"nothing came for {_PATIENCE_MS // 1000} s")
             self._came.clear()
-            await self._lamp.link.say(speech.write("fetch", release=self._release, at=self._at, bytes=want))
+            await self._lamp.link.say(speech.write("fetch", release=self._release, at=at, bytes=size))
             try:
                 await asyncio.wait_for_ms(self._came.wait(), _ASK_MS)
             except asyncio.TimeoutError:
-                if clock() >= until_ms:
-                    raise RefusedError(f"nothing came for {_PATIENCE_MS // 1000} s") from None
-                continue
-            if len(self._data) != want:
-                raise RefusedError("the gateway does not have this release any more")
-            pieces += self._data
-            until_ms = clock() + _PATIENCE_MS
-        return pieces
+                # It is asked for again, perhaps on another connection.
+                pass
+        if len(self._data) != size:
+            raise RefusedError("the gateway does not have this release any more")
+        return self._data
 
     async def _answer(self, **fields) -> None:
         await self._lamp.link.say(speech.write("result", id=self._command_id, **fields))

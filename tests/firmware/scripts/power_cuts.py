@@ -1,10 +1,10 @@
 """Cut the power at every single write of a change of settings, on a real LittleFS and a store of two places."""
 
 import json
-import os
 import sys
 
 import vfs
+from flash_that_fails import Flash, mounted, unmounted
 
 from lamp import settings
 
@@ -19,46 +19,6 @@ class Chip:
     LIGHT = bytes([18, 19, 4])
 
 
-class Flash:
-    """A flash that loses power after so many writes; what NVS writes counts too."""
-
-    BLOCKS, SIZE = 32, 4096
-
-    def __init__(self, data=None, left=-1):
-        self.data = bytearray(data or self.BLOCKS * self.SIZE)
-        self.left = left
-
-    def tick(self):
-        if self.left == 0:
-            raise OSError(5)
-        self.left -= 1
-
-    def put(self, at, data):
-        if self.left == 0:
-            # The power goes in the middle of the write.
-            data = data[: len(data) // 2]
-            self.data[at : at + len(data)] = data
-        self.tick()
-        self.data[at : at + len(data)] = data
-
-    def readblocks(self, block, buffer, offset=0):
-        at = block * self.SIZE + offset
-        buffer[:] = self.data[at : at + len(buffer)]
-
-    def writeblocks(self, block, buffer, offset=0):
-        self.put(block * self.SIZE + offset, buffer)
-
-    def ioctl(self, op, block):
-        if op == 4:
-            return self.BLOCKS
-        if op == 5:
-            return self.SIZE
-        if op == 6:
-            self.put(block * self.SIZE, b"\xff" * self.SIZE)
-            return 0
-        return None
-
-
 class Vault:
     def __init__(self, places, flash):
         self.places = places
@@ -70,19 +30,6 @@ class Vault:
     def write(self, place, data):
         self.flash.tick()
         self.places[place] = data
-
-
-def mounted(flash):
-    vfs.mount(vfs.VfsLfs2(flash), "/flash")
-    os.chdir("/flash")
-
-
-def unmounted():
-    os.chdir("/")
-    try:
-        vfs.umount("/flash")
-    except OSError:
-        pass
 
 
 def chosen(values):
