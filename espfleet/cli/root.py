@@ -75,7 +75,7 @@ class Cli(StreamTree):
             firmware: How many lamps with the real program instead, 1 to 32.
             cameras: How many cameras instead, 1 to 16; they register themselves, without --room in the room 'cameras'.
         """
-        from espfleet.cli.simulate import simulate_kind
+        from espfleet.cli.simulating import simulate_kind
 
         simulate_kind(count, room, dialect, ca, boards=boards, firmware=firmware, cameras=cameras)
 
