@@ -102,7 +102,8 @@ class Follower:
                 await asyncio.sleep(RETRY_S)
                 self._news.set()
             else:
-                await asyncio.sleep(REST * (loop.time() - begun_s))
+                # Time that a stalled Redis took is no work of ours.
+                await asyncio.sleep(min(REST * (loop.time() - begun_s), POLL_S))
 
     def expire(self, now_s: float) -> None:
         """Show that nothing is known of groups whose shard nobody keeps fresh."""
