@@ -123,7 +123,7 @@ def parse_summary(blob: bytes) -> Summary:
     """Return the summary that ``pack`` wrote.
 
     Raises:
-        InvalidError: If the bytes are of another version or cut short.
+        InvalidError: If the bytes are of another version, cut short, or mean nothing.
     """
     if len(blob) < _HEADER.size or blob[0] != VERSION:
         raise InvalidError(f"a summary of {len(blob)} bytes is not of version {VERSION}")
@@ -131,9 +131,12 @@ def parse_summary(blob: bytes) -> Summary:
     start = _HEADER.size + names_bytes
     if len(blob) != start + count * _TABLE.itemsize:
         raise InvalidError(f"a summary of {len(blob)} bytes contradicts its header")
-    names = blob[_HEADER.size : start].decode().split("\n") if count else []
     table = np.frombuffer(blob, _TABLE, count, start)
-    return Summary(at_ms, {name: _summary(name, *row) for name, row in zip(names, table.tolist(), strict=True)})
+    try:
+        names = blob[_HEADER.size : start].decode().split("\n") if count else []
+        return Summary(at_ms, {name: _summary(name, *row) for name, row in zip(names, table.tolist(), strict=True)})
+    except (ValueError, IndexError):
+        raise InvalidError(f"a summary of {len(blob)} bytes holds values that mean nothing") from None
 
 
 def _summary(

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from espfleet.domain.names import shown
 from espfleet.errors import SettingsError
 
 PORT = 6379
@@ -78,7 +79,7 @@ def parse_url(url: str) -> Location:
         parts = urlsplit(url.strip())
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
         if set(options) - _OPTIONS:
-            raise _bad(f"it has an unknown option {', '.join(sorted(set(options) - _OPTIONS))!r}")
+            raise _bad(f"it has an unknown option {shown(min(set(options) - _OPTIONS))}")
         return _location(parts, options)
     except ValueError:
         raise _bad("") from None
