@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from espfleet.boards.client import Board, is_number
-from espfleet.domain.devices import Device, Dialect, Presence
+from espfleet.domain.devices import Device, Dialect, Kind, Presence
 from espfleet.domain.jobs import Job, pins_wished
 from espfleet.domain.registry import Registry
 from espfleet.domain.sensors import Sensor, SensorKind
@@ -16,11 +16,14 @@ from espfleet.errors import BoardError, InvalidError, RefusedError
 from espfleet.services import jobs as job_service
 from espfleet.store import boards, commands, locks, presence, readings, wishes
 from espfleet.store.client import Store
+from espfleet.store.presence import PresenceInfo, Session
 
 #: Name under which boards that are asked over HTTP are present; no gateway is called so.
 HTTP = "http"
 #: How long a device on the link may take to answer; a DHT22 takes a quarter of a second.
 LINK_MS = 2_000
+#: How long a board counts as there after somebody visited it by hand.
+LASTS_MS = 15_000
 Answer = TypeVar("Answer")
 Ask = Callable[[Callable[[], Answer]], Awaitable[Answer]]
 
@@ -204,6 +207,24 @@ async def _told_by_link(store: Store, device: Device, action: str, arguments: Ma
     return told
 
 
+async def answered(
+    store: Store, device_ids: Iterable[str], known: Mapping[str, PresenceInfo], *, lasts_ms: int
+) -> None:
+    """Say that boards are there, for they answered over HTTP.
+
+    Args:
+        store: Where the fleet is kept.
+        device_ids: Which.
+        known: What was known of them before.
+        lasts_ms: How long they count as there unless they answer again.
+    """
+    seen = list(device_ids)
+    new = [one for one in seen if known[one].presence is Presence.OFFLINE or known[one].gateway != HTTP]
+    sessions = {one: Session(session_id=f"{HTTP}-{one}", gateway=HTTP, watchdog_ms=lasts_ms) for one in new}
+    await presence.came_all(store, sessions)
+    await presence.refresh(store, HTTP, dict.fromkeys(seen, lasts_ms))
+
+
 async def set_right(store: Store, current: Registry, device: Device, *, now_ms: int, token: str = "") -> Visit:
     """Visit a device by its link if it is there, over HTTP otherwise, or if its link does neither pins nor sensors.
 
@@ -218,7 +239,13 @@ async def set_right(store: Store, current: Registry, device: Device, *, now_ms: 
         except RefusedError:
             if not device.address:
                 raise
-    return await visit(store, current, device, now_ms=now_ms, sensors=sensors, token=token)
+    done = await visit(store, current, device, now_ms=now_ms, sensors=sensors, token=token)
+    if Kind.BOARD in device.kinds:
+        known = await presence.read_presence(store, [device.id])
+        # Else a link or a steward knows better how long it is there.
+        if known[device.id].presence is Presence.OFFLINE:
+            await answered(store, [device.id], known, lasts_ms=LASTS_MS)
+    return done
 
 
 async def on_link(store: Store, device: Device) -> bool:

@@ -25,7 +25,6 @@ from espfleet.services.boards import Visit
 from espfleet.store import presence, registry
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
-from espfleet.store.presence import Session
 
 logger = logging.getLogger(__name__)
 
@@ -170,13 +169,7 @@ class Keeper:
             if info.presence is not Presence.OFFLINE and info.gateway != boards.HTTP
         }
         seen, self._seen = self._seen - self._linked, set()
-        lasts_ms = round(self._interval_s * MISSED * 1_000)
-        new = [one for one in seen if known[one].presence is Presence.OFFLINE or known[one].gateway != boards.HTTP]
-        sessions = {
-            one: Session(session_id=f"{boards.HTTP}-{one}", gateway=boards.HTTP, watchdog_ms=lasts_ms) for one in new
-        }
-        await presence.came_all(self._store, sessions)
-        await presence.refresh(self._store, boards.HTTP, dict.fromkeys(seen, lasts_ms))
+        await boards.answered(self._store, seen, known, lasts_ms=round(self._interval_s * MISSED * 1_000))
 
     async def _visit(self, device: Device, due_s: float) -> None:
         current = self._current

@@ -65,7 +65,9 @@ def test_requests_ask_the_board_itself(type_: Type, porch: SimulatedBoard) -> No
 def test_what_a_visit_found_is_kept(type_: Type, porch: SimulatedBoard) -> None:
     refused = type_("device", "porch", "get_f")
     assert (refused.code, "has not been visited yet" in refused.err) == (1, True)
+    assert type_("is_online", "porch").code == 1
     assert type_("device", "porch", "update").json["name"] == "porch"
+    assert type_("is_online", "porch").json is True
     f = type_("device", "porch", "get_f").json
     assert 90 < f < 130
     assert type_("device", "porch", "update", "-", "get_f").json == f
