@@ -31,6 +31,11 @@ def run(words: list[str]) -> int:
     """Run one command and return its exit code."""
     output.use_json("--json" in words)
     words = [word for word in words if word != "--json"]
+    refused = next((word for word in words if word == "--" or word.startswith("_")), None)
+    if refused is not None:
+        # Behind these Fire has ways out of the commands: a Python prompt, and the inner side of every object.
+        print(f"espfleet: {shown(refused)} is not used here; write a file of such a name as ./NAME", file=sys.stderr)
+        return WRONG_USAGE
     try:
         _fire(words)
     except FleetError as exc:

@@ -16,6 +16,10 @@ from espfleet.errors import InvalidError
 _TOKEN = re.compile(r"[!-~]+")
 
 
+#: Where machines in clouds ask for their own settings and passwords.
+_CLOUDS = (ipaddress.ip_address("169.254.169.254"), ipaddress.ip_address("fd00:ec2::254"))
+
+
 class Kind(StrEnum):
     """What a device is; it may be several things."""
 
@@ -189,7 +193,7 @@ def split_address(address: str) -> tuple[str, int]:
         ip = ipaddress.ip_address(host)
     except ValueError:
         ip = None
-    if ip is None or ip.is_multicast or ip.is_unspecified or not (port.isascii() and port.isdigit()):
+    if ip is None or not _may_be_a_device(ip) or not (port.isascii() and port.isdigit()):
         raise InvalidError(f"{shown(address)} is not the address of a device: use IP or IP:PORT", field="address")
     return host, check_whole(port, "port", 1, 65_535)
 
@@ -206,6 +210,12 @@ def check_board_token(token: object) -> str:
     raise InvalidError(
         "that cannot be the token of a board: use 1 to 128 letters, digits and signs, no spaces", field="token"
     )
+
+
+def _may_be_a_device(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether a device can have this address; clouds answer at some with secrets of the machine that asks."""
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return not (ip.is_multicast or ip.is_unspecified or (ip.version == 4 and ip.is_reserved) or ip in _CLOUDS)
 
 
 def check_device_address(address: object) -> str:
