@@ -83,13 +83,15 @@ class Update:
             why = str(exc)
         except OSError as exc:
             why = "the flash is full" if exc.errno == _FULL else f"the flash cannot be used ({exc})"
+        except MemoryError:
+            why = "the lamp has too little memory left for it: restart it first"
         else:
             await self._tell("starting")
             lamp.restart("update to " + self.version)
         lamp.update, lamp.situation.updating = None, False
+        await self._tell("failed", error=why)
         if self._command_id:
             await self._answer(ok=False, error=why)
-        await self._tell("failed", error=why)
         return True
 
     async def _install(self, slot: str, beat) -> None:

@@ -41,7 +41,7 @@ async def refusal(depot: Depot, release: Release, **other: Any) -> str:
     """Return why a lamp does not take a release."""
     count = len(depot.results)
     await depot.offer(release, f"c-{count}", **other)
-    await wait_until(lambda: len(depot.results) > count)
+    await wait_until(lambda: len(depot.results) > count, 20)
     answer = depot.results[-1]
     assert (answer["id"], answer["ok"]) == (f"c-{count}", False)
     return str(answer["error"])
@@ -53,7 +53,7 @@ async def test_a_good_update_runs_from_the_other_slot_and_stays(boards: Boards) 
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos)
+        await wait_until(lambda: depot.hellos, 20)
         assert depot.hellos[0]["firmware"] == OLD
         assert "update" not in depot.hellos[0]
         assert "update" in depot.hellos[0]["capabilities"]
@@ -85,7 +85,7 @@ async def test_what_a_lamp_must_not_run_is_refused_with_a_sentence(boards: Board
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos)
+        await wait_until(lambda: depot.hellos, 20)
         whole = with_lines(good, ["lamp/app.mpy", 0, NOTHING])
         assert await refusal(depot, whole, hmac="0" * 64) == "the manifest is not sealed with the key of this lamp"
         assert await refusal(depot, whole, hmac=7) == "hmac must be a text of at most 64 characters"
@@ -130,7 +130,7 @@ async def test_an_older_version_is_taken_where_the_manifest_says_so(boards: Boar
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos)
+        await wait_until(lambda: depot.hellos, 20)
         await depot.offer()
         await wait_until(lambda: len(depot.hellos) == 2, 20)
     assert depot.hellos[1]["firmware"] == "0.0.9"
@@ -144,9 +144,9 @@ async def test_a_file_that_is_not_what_it_must_be_ends_the_update(boards: Boards
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos)
+        await wait_until(lambda: depot.hellos, 20)
         await depot.offer()
-        await wait_until(lambda: told(depot, "failed"))
+        await wait_until(lambda: told(depot, "failed"), 20)
         assert told(depot, "failed")[0]["error"].endswith(".mpy is not what it must be (SHA-256)")
         assert depot.results[0]["ok"] is True
         await board.line("light: level", board.at)
@@ -166,7 +166,7 @@ async def test_a_gateway_that_dies_in_the_middle_is_asked_for_the_rest_when_it_i
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos)
+        await wait_until(lambda: depot.hellos, 20)
         await depot.offer()
         await wait_until(lambda: len(depot.hellos) == 3, 30)
     assert [hello["firmware"] for hello in depot.hellos] == [OLD, OLD, NEW]
@@ -181,12 +181,12 @@ async def test_a_release_that_is_gone_ends_the_update(boards: Boards) -> None:
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos)
+        await wait_until(lambda: depot.hellos, 20)
         await depot.offer()
-        await wait_until(lambda: told(depot, "failed"))
+        await wait_until(lambda: told(depot, "failed"), 20)
         assert told(depot, "failed")[0]["error"] == "the gateway does not have this release any more"
         await depot.offer(command_id="c-2")
-        await wait_until(lambda: len(told(depot, "failed")) == 2)
+        await wait_until(lambda: len(told(depot, "failed")) == 2, 20)
     assert pointer(board) == {}
 
 
@@ -197,10 +197,10 @@ async def test_one_update_at_a_time(boards: Boards) -> None:
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos)
+        await wait_until(lambda: depot.hellos, 20)
         await depot.offer()
         await depot.offer(command_id="c-2")
-        await wait_until(lambda: len(depot.results) == 2)
+        await wait_until(lambda: len(depot.results) == 2, 20)
     assert {"type": "result", "id": "c-2", "ok": False, "error": "an update is under way"} in depot.results
 
 
@@ -213,7 +213,7 @@ async def bad_version(boards: Boards, script: Path | None = None, **sources: str
     async with serving(depot) as gateway:
         board = boards(script, gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos)
+        await wait_until(lambda: depot.hellos, 20)
         await depot.offer()
         await board.line("@reset")
         await wait_until(lambda: depot.hellos[-1].get("update", {}).get("state") == "returned", 40)
@@ -256,7 +256,7 @@ async def test_a_version_that_hangs_meets_the_watchdog(boards: Boards) -> None:
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos)
+        await wait_until(lambda: depot.hellos, 20)
         await depot.offer()
         for _ in range(3):
             await board.line("@watchdog 120000", board.at, 20)
@@ -275,7 +275,7 @@ async def test_a_lamp_whose_main_does_not_know_slots_notices_that_nothing_has_ch
     async with serving(depot) as gateway:
         board = boards(script, gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos)
+        await wait_until(lambda: depot.hellos, 20)
         await depot.offer()
         await wait_until(lambda: pointer(board).get("why"), 20)
     assert pointer(board) == {"slot": "", "bad": NEW, "why": "the main.py of this lamp does not start slots"}
