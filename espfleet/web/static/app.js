@@ -13,6 +13,7 @@ const PAGES = {
   add: { file: "add", name: "addPage" }, access: { file: "access", name: "accessPage" },
   login: { file: "login", name: "loginPage" }, kiosk: { file: "kiosk", name: "kioskPage" },
 };
+const PREFETCH_MS = 2000;
 const view = document.getElementById("view");
 const link = document.getElementById("link");
 const spoken = document.getElementById("spoken");
@@ -112,8 +113,7 @@ async function begin() {
     connect();
   }
   await show();
-  const later = globalThis.requestIdleCallback ?? ((act) => setTimeout(act, 500));
-  later(() => { for (const { file } of Object.values(PAGES)) if (file) import(`./${file}.js`).catch(() => {}); });
+  setTimeout(() => { for (const { file } of Object.values(PAGES)) if (file) import(`./${file}.js`).catch(() => {}); }, PREFETCH_MS);
 }
 
 begin().catch((error) => { trouble(error); setTimeout(() => location.reload(), 4000); });

@@ -57,7 +57,8 @@ export function kioskPage() {
     const found = silent() ? { stale: fleet.rooms.length } : {};
     if (!silent()) for (const room of fleet.rooms) found[bandWord(levelOf(room.group))] = (found[bandWord(levelOf(room.group))] ?? 0) + 1;
     if (!silent()) for (const device of fleet.devices.values()) if (device.presence !== "live") found[device.presence] = (found[device.presence] ?? 0) + 1;
-    counts.replaceChildren(...[...ORDER, "stale", "late", "offline"].filter((word) => found[word]).map((word) => h(`span.pill.is-${word}`, {}, shape(word), ` ${found[word]} ${word}`)));
+    counts.replaceChildren(...[...ORDER, "stale", "late", "offline"].filter((word) => found[word]).map((word) => h(`span.pill.is-${word}`, {}, shape(word), ` ${found[word]} ${word}`)),
+      fleet.rooms.length > MOST ? h("span.quiet", {}, `the worst ${MOST} of ${fleet.rooms.length} rooms`) : "");
   }
 
   draw();

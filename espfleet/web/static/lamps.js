@@ -9,6 +9,13 @@ const LEASE_MS = 3000;
 const FRAME_MS = 33;
 
 const lights = new Map(); // element → {situation: () => situation or null when dark, glow, shown}
+// What nobody sees needs no colour, frame by frame.
+const eyes = new IntersectionObserver((changes) => {
+  for (const { target, isIntersecting } of changes) {
+    const lit = lights.get(target);
+    if (lit) lit.seen = isIntersecting;
+  }
+}, { rootMargin: "300px" });
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export function groupSituation(group) {
@@ -39,7 +46,8 @@ export function deviceWord(device, nowMs = performance.now()) {
 
 export function light(element, situation, brightness = () => 100) {
   const before = lights.get(element);
-  lights.set(element, { situation, brightness, glow: before?.glow ?? new Glow(undefined, performance.now()), css: "" });
+  lights.set(element, { situation, brightness, glow: before?.glow ?? new Glow(undefined, performance.now()), css: "", seen: before?.seen ?? false });
+  eyes.observe(element);
 }
 
 // The lamp of a device, as it is known at each moment.
@@ -49,7 +57,7 @@ export function lightDevice(element, device) {
 }
 
 export function forget() {
-  for (const element of lights.keys()) if (!element.isConnected) lights.delete(element);
+  for (const element of lights.keys()) if (!element.isConnected) { lights.delete(element); eyes.unobserve(element); }
 }
 
 let drawnMs = 0;
@@ -59,6 +67,7 @@ function frame(nowMs) {
   if (nowMs - drawnMs < FRAME_MS) return;
   drawnMs = nowMs;
   for (const [element, lit] of lights) {
+    if (!lit.seen) continue;
     const situation = lit.situation();
     let target = DARK;
     let afterglow = true;

@@ -119,10 +119,17 @@ export function roomCard(room, devices, { plain = false } = {}) {
   };
 }
 
+// A wall has thousands: copying one is quicker than making each.
+const mould = (tag) => h(`${tag}.lamp`, {}, h("span.bulb"), h("span.name"), h("span.state"));
+const LINK = mould("a");
+const PLAIN = mould("span");
+
 function lamp(device, room, plain) {
-  const bulb = h("span.bulb");
-  const state = h("span.state");
-  const element = h(plain ? "span.lamp" : "a.lamp", { href: plain ? null : `#/device/${device.name}`, "data-device": device.name }, bulb, h("span.name", {}, device.name), state);
+  const element = (plain ? PLAIN : LINK).cloneNode(true);
+  const [bulb, name, state] = element.children;
+  name.textContent = device.name;
+  element.dataset.device = device.name;
+  if (!plain) element.href = `#/device/${device.name}`;
   function refresh() {
     const now = fleet.devices.get(device.id) ?? device;
     const shows = deviceWord(now);
@@ -133,7 +140,7 @@ function lamp(device, room, plain) {
     }
     element.classList.toggle("gone", now.presence === "offline");
     // The colour of the room is inherited; what differs from it gets its own.
-    const own = now.presence !== "live" || now.told > performance.now() || now.override || now.group !== room.group || now.brightness !== room.brightness;
+    const own = now.presence === "late" || now.told > performance.now() || now.override || now.group !== room.group || now.brightness !== room.brightness;
     if (own && !element.lit) { element.lit = true; lightDevice(bulb, device); }
   }
   refresh();
