@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ FOLDERS = ("lamp", "a", "b")
 #: Says which update runs; without it runs what came by cable.
 POINTER = "slot"
 MAIN = "main.py"
+#: Starts the program where there is no chip.
+STARTER = "_start.py"
 
 
 def compile_program() -> dict[str, bytes]:
@@ -30,20 +33,37 @@ def compile_program() -> dict[str, bytes]:
     Raises:
         CableError: If the compiler is missing.
     """
+    with tempfile.TemporaryDirectory(prefix="espfleet-") as name:
+        folder = Path(name)
+        _build(folder)
+        found = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".mpy"))
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def build_with_fakes(folder: Path) -> None:
+    """Compile the program into a folder, and beside it the fakes of a chip, for a MicroPython of this machine.
+
+    Raises:
+        CableError: If the compiler is missing.
+    """
+    builder = _build(folder)
+    for source in sorted((SOURCES / "fakes").glob("*.py")):
+        builder.compiled(source, folder / "fakes" / f"{source.stem}.mpy")
+    # MicroPython starts with this one, and starts nothing that is compiled.
+    shutil.copy2(SOURCES / "fakes" / STARTER, folder / STARTER)
+
+
+def _build(folder: Path) -> ModuleType:
     try:
         builder = _builder()
     except ModuleNotFoundError as exc:
         raise CableError(f"{exc.name} is missing, which compiles the lamp's program: run './espcli setup'") from None
-    with tempfile.TemporaryDirectory(prefix="espfleet-") as name:
-        folder = Path(name)
-        try:
-            builder.build(folder)
-        except subprocess.CalledProcessError as exc:
-            raise CableError(
-                f"the lamp's program cannot be compiled: {Path(exc.cmd[-1]).name} is not MicroPython"
-            ) from None
-        found = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".mpy"))
-        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    try:
+        builder.build(folder)
+    except subprocess.CalledProcessError as exc:
+        name = Path(exc.cmd[-1]).name
+        raise CableError(f"the lamp's program cannot be compiled: {name} is not MicroPython") from None
+    return builder
 
 
 def _builder() -> ModuleType:

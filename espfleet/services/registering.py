@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from espfleet.boards.client import BoardInfo, identify, provision
-from espfleet.domain.devices import Dialect, check_device_address
+from espfleet.domain.devices import Dialect, check_device_address, split_address
 from espfleet.domain.names import SIMULATED
 from espfleet.errors import BoardError
 from espfleet.services import devices
@@ -47,6 +48,18 @@ class AtAddress:
     done: Registered
     handed_over: bool
     refusal: str = ""
+
+
+def labels_for(info: BoardInfo, address: str) -> tuple[str, ...]:
+    """Return the labels of a device by what it says of itself: whether it is only a program on this machine.
+
+    A simulated lamp says so. One that runs the program of real ones does not know; it has a hardware id that no maker
+    of chips gives (IEEE 802: locally administered), and nothing but this machine is at its address.
+    """
+    host, _ = split_address(address)
+    made_up = int(info.id[:2], 16) & 0x02 != 0
+    here = ipaddress.ip_address(host).is_loopback
+    return (SIMULATED,) if info.chip == SIMULATED or (made_up and here) else ()
 
 
 async def register_at(
@@ -93,7 +106,7 @@ async def register_at(
         now_ms=now_ms,
         address=address,
         room=room,
-        labels=(SIMULATED,) if info and info.chip == SIMULATED else (),
+        labels=() if info is None else labels_for(info, address),
         dialect=dialect,
         token_wanted=token_wanted or waits,
     )
