@@ -24,7 +24,8 @@ _AGAIN_MS = const(10_000)
 # So long after its start a lamp without a network opens one of its own.
 _ALONE_MS = const(12_000)
 
-_LATE = b'HTTP/1.1 408 Too Late\r\nConnection: close\r\n\r\n{"error":"the request did not arrive in time"}'
+_LATE = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+_TOO_LATE = b'{"error":"the request did not arrive in time"}'
 
 
 class HttpError(Exception):
@@ -55,10 +56,14 @@ class Place:
         self._task.cancel()
         if not self.asked:
             try:
-                self._socket.send(_LATE)
+                self._socket.send(_LATE + _TOO_LATE)
             except OSError:
                 # Nobody is there to be told.
                 pass
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; nothing runs any more."""
         self._socket.close()
 
     async def _serve(self, server) -> None:
@@ -103,11 +108,16 @@ class Server:
             beat()
             await asyncio.sleep_ms(_LOOK_MS)
             now_ms = clock()
-            if self._socket:
-                self._look(now_ms)
-            elif port and now_ms >= self._again_ms:
-                self._listen(port, now_ms)
-            self._set_up(now_ms)
+            try:
+                if self._socket:
+                    self._look(now_ms)
+                elif port and now_ms >= self._again_ms:
+                    self._listen(port, now_ms)
+                self._set_up(now_ms)
+            except (OSError, MemoryError) as exc:
+                # The lamp can do without those who ask, but not without its light.
+                log("http", told(exc))
+                gc.collect()
             if self.leaving and not self._places:
                 self.lamp.restart(self.leaving)
 
@@ -127,7 +137,7 @@ class Server:
     def stop(self) -> None:
         """Close everything; nothing runs any more."""
         for place in self._places:
-            place.drop()
+            place.close()
         if self._socket:
             self._socket.close()
         if self.portal:

@@ -101,8 +101,8 @@ class Portal:
         """Begin to try a network and a fleet.
 
         Args:
-            values: ``ssid`` and ``password``, and perhaps ``gateway``, ``name``, and ``anyway`` to keep them even if no
-                gateway answers.
+            values: ``ssid`` and ``password``, and perhaps ``gateway``, ``name``, ``token``, and ``anyway`` to keep them
+                even if no gateway answers.
 
         Raises:
             HttpError: If something is being tried.
@@ -114,8 +114,9 @@ class Portal:
         new = {"ssid": values.get("ssid"), "password": values.get("password", "")}
         others = [one for one in known if one["ssid"] != new["ssid"]]
         changes = {"networks": [new] + others[: _NETWORKS - 1]}
-        for key in ("gateway", "name"):
-            if values.get(key):
+        for key in ("gateway", "name", "token"):
+            # A token that a registered lamp comes with has been shown by now, and stays.
+            if values.get(key) and (key != "token" or not self._lamp.settings["token"]):
                 changes[key] = values[key]
         changed = borrow("settings").checked(self._lamp.settings, changes, board)
         self.used()

@@ -31,8 +31,8 @@ small,.dim{color:#a8adb5}
 <label>Password <input id="password" type="password" maxlength="64" autocomplete="off"></label>
 <label>Address of the fleet <input id="gateway" placeholder="ws://192.168.1.10:5678" autocomplete="off"></label>
 <label>Name of the lamp <input id="lamp" maxlength="32" autocomplete="off"></label>
-<label id="locked" hidden>Token of the lamp, for it is registered
-<input id="token" type="password" autocomplete="off"></label>
+<label>Token <input id="token" type="password" autocomplete="off" maxlength="128"></label>
+<p><small id="locked" hidden>This lamp is registered: changing something takes its token.</small></p>
 <label><input id="anyway" type="checkbox"> Keep it even if the fleet does not answer now</label>
 <button>Try and keep</button>
 </form>
@@ -78,7 +78,7 @@ async function follow() {
 at("form").onsubmit = async event => {
   event.preventDefault();
   const wish = {ssid: at("ssid").value, anyway: at("anyway").checked};
-  for (const key of ["password", "gateway"]) if (at(key).value) wish[key] = at(key).value;
+  for (const key of ["password", "gateway", "token"]) if (at(key).value) wish[key] = at(key).value;
   if (at("lamp").value) wish.name = at("lamp").value;
   try { await ask("/setup", wish); await follow(); }
   catch (error) { tell(error.told ? error.message : "The lamp does not answer."); }
@@ -98,6 +98,7 @@ at("scan").onclick = async () => {
   at("gateway").value = now.gateway;
   at("lamp").value = now.name;
   at("locked").hidden = !now.registered;
+  if (!now.registered) at("token").placeholder = "of ./espcli register, if there is one";
 })();
 </script>
 </html>

@@ -4,10 +4,12 @@ HTTP/1.0 or 1.1; a body comes with its length and is JSON or a form. Of the head
 something, and each of them may stand once.
 """
 
+import hashlib
 import json
 
 from micropython import const
 
+from lamp import borrow
 from lamp.http import HttpError
 
 _HEAD_BYTES = const(2048)
@@ -37,6 +39,23 @@ class Request:
         self.path = path
         self.headers = headers
         self.body = b""
+
+    def names(self, hostname: str) -> bool:
+        """Tell whether the header Host is one that no stranger can make lead here: an address, or the lamp's name."""
+        name, colon, port = self.headers.get("host", "").lower().partition(":")
+        if colon and not (port.isdigit() and len(port) < 6):
+            return False
+        # HTTP/1.0 may have none, and is spoken by no browser.
+        mine = ("", "localhost", hostname.lower(), hostname.lower() + ".local")
+        return name in mine or borrow("urls").is_address(name)
+
+    def shows(self, token: str) -> bool:
+        """Tell whether the token came with it, if there is one; how long that takes says nothing about it."""
+        if not token:
+            return True
+        shown = hashlib.sha256(self.headers.get("authorization", "").encode()).digest()
+        wanted = hashlib.sha256(f"Bearer {token}".encode()).digest()
+        return not int.from_bytes(shown, "big") ^ int.from_bytes(wanted, "big")
 
     def fields(self) -> dict:
         """Return the fields of the body, JSON or a form; those of a form are text.

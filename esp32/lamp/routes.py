@@ -4,9 +4,7 @@ Everybody in the network may look. Changing something takes the lamp's token, on
 elsewhere may do either: the header Host must name this lamp, and Origin, where there is one, this server.
 """
 
-import hashlib
-
-from lamp import board, borrow
+from lamp import board
 from lamp.http import HttpError
 
 # What is asked with GET is a function of ``looking``, what is told with POST one of ``telling``.
@@ -34,11 +32,13 @@ async def reply(lamp, asked):
         OSError: If the hardware does not do it.
     """
     host, portal, path = asked.headers.get("host", ""), lamp.http.portal, asked.path
-    if not names_me(host, lamp.hostname):
+    if not asked.names(lamp.hostname):
         if portal and asked.method == "GET":
             # Phones ask for pages of their makers to find out whether a network wants something of its user.
-            raise HttpError(302, "the lamp is set up elsewhere", f"Location: http://{portal.address}/setup\r\n")
+            raise elsewhere(f"http://{portal.address}/setup")
         raise HttpError(400, f"the header host must be the lamp's address or {lamp.hostname}.local")
+    if portal and path == "/":
+        raise elsewhere("/setup")
     own = portal is not None and path in portal.paths
     allowed = portal.paths[path] if own else _PATHS.get(path)
     if not allowed:
@@ -52,7 +52,7 @@ async def reply(lamp, asked):
     origin = asked.headers.get("origin")
     if origin is not None and (origin != "http://" + host or path == "/provision"):
         raise HttpError(403, "a web page from elsewhere cannot tell this lamp what to do")
-    if path != "/provision" and not trusted(asked.headers.get("authorization", ""), lamp.settings["token"]):
+    if path != "/provision" and not asked.shows(lamp.settings["token"]):
         # Not the header that makes browsers ask for name and password: the page has a field.
         raise HttpError(401, "this lamp is registered and wants its token: Authorization: Bearer TOKEN")
     values = asked.fields()
@@ -61,20 +61,6 @@ async def reply(lamp, asked):
     return told
 
 
-def names_me(host: str, hostname: str) -> bool:
-    """Tell whether the header Host is one that no stranger can make lead here: an address, or the lamp's own name."""
-    name, colon, port = host.lower().partition(":")
-    if colon and not (port.isdigit() and len(port) < 6):
-        return False
-    # HTTP/1.0 may have none, and is spoken by no browser.
-    mine = ("", "localhost", hostname.lower(), hostname.lower() + ".local")
-    return name in mine or borrow("urls").is_address(name)
-
-
-def trusted(authorization: str, token: str) -> bool:
-    """Tell whether the token is shown, if there is one; how long that takes says nothing about it."""
-    if not token:
-        return True
-    shown = hashlib.sha256(authorization.encode()).digest()
-    wanted = hashlib.sha256(f"Bearer {token}".encode()).digest()
-    return not int.from_bytes(shown, "big") ^ int.from_bytes(wanted, "big")
+def elsewhere(where: str) -> HttpError:
+    """Return what sends a browser there."""
+    return HttpError(302, "this lamp is being set up", f"Location: {where}\r\n")

@@ -118,7 +118,7 @@ async def test_a_person_sets_a_lamp_up_on_its_own_network(boards: Boards) -> Non
                 told = page.get_by_role("status")
                 expect(page.locator("#who")).to_contain_text("3c71bff93720")
                 assert fits(page)
-                expect(page.get_by_label("Token")).to_be_hidden()
+                expect(page.locator("#locked")).to_be_hidden()
                 page.get_by_role("button", name="Look for networks").click()
                 expect(told).to_have_text("cafe, new")
                 page.get_by_label("Wi-Fi").fill(NEW["ssid"])

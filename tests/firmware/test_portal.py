@@ -97,6 +97,7 @@ async def test_a_new_lamp_opens_a_network_of_its_own_whose_every_name_leads_to_s
             "ssids": [],
             "id": "3c71bff93720",
         }
+        assert (await lamp.get("/")).headers["location"] == "/setup"
         assert (await lamp.get("/ui")).status == 200
 
 
@@ -125,7 +126,8 @@ async def test_what_does_not_work_is_not_kept_and_says_why(boards: Boards) -> No
         nobody = await lamp.try_(**NEW)
         assert nobody.startswith("the Wi-Fi works, but 127.0.0.1:9 cannot be reached")
         assert stored(lamp.board) == before
-        assert await lamp.try_(**NEW, anyway=True) == "saved"
+        assert await lamp.try_(**NEW, anyway=True, token="the-token") == "saved"
+        assert (await lamp.get("/settings")).json["token"] is True
         assert stored(lamp.board)["networks"] == [{"ssid": "new"}]
 
 

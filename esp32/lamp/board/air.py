@@ -5,13 +5,14 @@ from micropython import const
 
 _MOST = const(20)
 _GUESTS = const(4)
+_OPEN = const(0)
 
 
 def open(name: str):
     """Become an access point without a password; return it."""
     radio = network.WLAN(network.AP_IF)
     radio.active(True)
-    radio.config(ssid=name, max_clients=_GUESTS)
+    radio.config(ssid=name, security=_OPEN, max_clients=_GUESTS)
     return radio
 
 
