@@ -12,6 +12,7 @@ from espfleet.cli.opening import gateway_url, settings, with_store
 from espfleet.cli.words import age, level_text, marked, now_ms, presence_text, presence_word, starred
 from espfleet.domain.devices import Dialect, Kind, Presence, check_device_address
 from espfleet.errors import BoardError, RefusedError
+from espfleet.services import device_tokens
 from espfleet.services import devices as service
 from espfleet.services.devices import DeviceView, Registered
 from espfleet.services.registering import labels_for
@@ -186,6 +187,26 @@ class DeviceCommands(PinCommands):
         device = with_store(functools.partial(service.set_brightness, name=self._name, percent=percent or None))
         what = "its room's brightness" if device.brightness is None else f"{device.brightness} percent"
         output.say(f"{device.name} has {what} now.", {"name": device.name, "brightness": device.brightness})
+
+    def rotate_token(self, show: str = "") -> None:
+        """Give it another token over its link; the one before ends when the new one has been used.
+
+        Args:
+            show: --show makes a token and shows it, this once, for a device that has to be given it by hand.
+        """
+        if show == "True":
+            device, token = with_store(functools.partial(device_tokens.add, name=self._name))
+            output.say(
+                f"The new token of {device.name}, shown this once: {token}\n"
+                "The one before ends when this one has been used.",
+                {"name": device.name, "token": token},
+            )
+            return
+        device = with_store(functools.partial(device_tokens.rotate, name=self._name, now_ms=now_ms()))
+        output.say(
+            f"{device.name} has another token; the one before ends when it has connected with it.",
+            {"name": device.name},
+        )
 
     def identify(self) -> None:
         """Let the lamp blink for 10 seconds, so that you find it."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import os
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from espfleet.domain.actors import Actor
 from espfleet.settings import Settings, read_settings
+from espfleet.store import audit
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
 
@@ -56,6 +60,16 @@ def datadog(given: Settings) -> Datadog | None:
     return Datadog(url=given.datadog_url.rstrip("/"), api_key=given.datadog_api_key) if given.datadog_api_key else None
 
 
+def user() -> Actor:
+    """Return who types commands here."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run users that have no name.
+        name = str(os.getuid())
+    return Actor("cli", name, socket.gethostname())
+
+
 @contextlib.contextmanager
 def fleet_url(given: Settings) -> Iterator[str]:
     """Yield the URL of the fleet's Redis; the embedded one runs for as long as this lasts, or longer.
@@ -80,6 +94,7 @@ def with_store(use: Callable[[Store], Awaitable[Answer]]) -> Answer:
     given = settings()
 
     async def opened(url: str) -> Answer:
+        audit.act_as(user())
         async with open_store(url, name="cli", shards=given.shards) as store:
             return await use(store)
 

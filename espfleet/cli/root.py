@@ -294,6 +294,16 @@ class Cli(StreamTree):
 
         events(count, each == "True")
 
+    def audit(self, count: str = "50") -> None:
+        """List who changed what in the fleet, or told devices to do what, newest first: when, and from where.
+
+        Args:
+            count: How many, 1 to 10000.
+        """
+        from espfleet.cli.audit import audit
+
+        audit(count)
+
     def why(self, name: str) -> None:
         """Explain a level: every target, every contribution, its inputs and thresholds.
 

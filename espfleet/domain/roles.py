@@ -32,15 +32,22 @@ class Holder:
         name: Name of the token, unique among them.
         role: What it lets them do.
         created_ms: When it was made, ms since the epoch.
+        until_ms: When it ends, for another one of this name was made, ms since the epoch; ``None`` for never.
     """
 
     name: str
     role: Role
     created_ms: int = 0
+    until_ms: int | None = None
+
+    def holds(self, now_ms: int) -> bool:
+        """Return whether it has not ended."""
+        return self.until_ms is None or now_ms < self.until_ms
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for storing."""
-        return {"name": self.name, "role": self.role.value, "created_ms": self.created_ms}
+        row: dict[str, Any] = {"name": self.name, "role": self.role.value, "created_ms": self.created_ms}
+        return row if self.until_ms is None else {**row, "until_ms": self.until_ms}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Holder:
@@ -50,6 +57,7 @@ class Holder:
             name=values.get("name", ""),
             role=Role(role) if role in list(Role) else Role.VIEWER,
             created_ms=values.get("created_ms", 0),
+            until_ms=values.get("until_ms"),
         )
 
 

@@ -38,6 +38,9 @@ class FleetJournal:
         """A session has begun."""
         self._attendance.came(session)
         self._updates.came(session)
+        hashes = session.device.token_hashes
+        if session.token_hash is not None and len(hashes) > 1 and session.token_hash != hashes[0]:
+            self._reports.token_used(session.device.id, session.token_hash)
 
     def stays(self, session: Session) -> None:
         """A session has proved that it lives, although the device has a newer one at another gateway."""

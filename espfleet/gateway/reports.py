@@ -11,6 +11,7 @@ from typing import Any
 
 from espfleet.domain.messages import LampEvent
 from espfleet.errors import StoreError, StoreUnavailableError
+from espfleet.services import device_tokens
 from espfleet.store import commands, events, readings, tags
 from espfleet.store.client import Store
 from espfleet.store.readings import Report
@@ -53,6 +54,10 @@ class Reports:
         """A device sent an event."""
         fields = {"device": device_id, "event": event.name, "fields": dict(event.fields), "at_ms": at_ms}
         self._add(partial(events.add, self._store, EVENT, fields))
+
+    def token_used(self, device_id: str, token_hash: str) -> None:
+        """A device has come with the newest of its tokens; older ones are to end."""
+        self._add(partial(device_tokens.used, self._store, device_id=device_id, token_hash=token_hash))
 
     def recognised(self, device_id: str, fields: Mapping[str, Any], at_ms: int) -> None:
         """A camera told what it recognised."""

@@ -9,7 +9,7 @@ from espfleet.domain import backups
 from espfleet.domain.backups import Backup
 from espfleet.domain.migration import migrated
 from espfleet.errors import ConflictError, InvalidError
-from espfleet.store import registry, tables
+from espfleet.store import audit, registry, tables
 from espfleet.store.client import Store
 from espfleet.store.keys import KINDS
 
@@ -57,5 +57,6 @@ async def restore(store: Store, *, blob: bytes, force: bool = False) -> Restored
     if replaced and not force:
         counts = ", ".join(f"{count} {kind}" for kind, count in replaced.items())
         raise ConflictError(f"this fleet is not empty ({counts}): --force replaces all of that by the backup")
+    await audit.note(store, "restore", {"rows": backup.counts, "replaced": replaced, "made_ms": backup.made_ms})
     await tables.replace(store, rows, before)
     return Restored(backup, replaced)

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from espfleet.boards.client import Board
+from espfleet.domain.actors import told_arguments
 from espfleet.domain.names import check_whole, shown
 from espfleet.errors import InvalidError
 from espfleet.services.boards import board_of, in_thread
-from espfleet.store import registry
+from espfleet.store import audit, registry
 from espfleet.store.client import Store
 
 PINS = (0, 48)
@@ -40,6 +41,8 @@ async def ask(
     put, wanted = QUESTIONS[question]
     if set(arguments) - wanted:
         raise InvalidError(f"{question} takes {', '.join(sorted(wanted)) or 'no argument'}", field="arguments")
+    if question in CHANGING:
+        await audit.note(store, "request", {"device": name, "action": question, "arguments": told_arguments(arguments)})
     board = board_of((await registry.latest(store)).device(name), token)
     return await in_thread(lambda: put(board, arguments))
 
@@ -91,6 +94,8 @@ def _pins(given: Mapping[str, Any]) -> list[int]:
     return [check_whole(pin, "pin", *PINS) for pin in pins]
 
 
+#: What is more than a question.
+CHANGING = frozenset({"set_gpio", "flip_gpio", "set_host"})
 #: What can be asked: how, and the arguments it takes.
 QUESTIONS: Mapping[str, tuple[Callable[[Board, Mapping[str, Any]], dict[str, Any]], frozenset[str]]] = {
     "get_basic": (_basic, frozenset()),

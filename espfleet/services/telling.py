@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from espfleet.domain.actors import told_arguments
 from espfleet.domain.devices import Device, Presence
 from espfleet.errors import InvalidError
 from espfleet.services import devices
 from espfleet.services.devices import DeviceView
-from espfleet.store import commands, registry
+from espfleet.store import audit, commands, registry
 from espfleet.store.client import Store
 
 #: What a device can be told, as docs/protocol.md lists it.
@@ -34,12 +35,14 @@ class Told:
         ok: Whether it did it.
         data: What it answered.
         error: Why it did not, as a sentence, or ``""``.
+        unanswered: Whether it was told and nothing is known of what it did.
     """
 
     device: str
     ok: bool
     data: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
+    unanswered: bool = False
 
 
 async def tell(
@@ -53,6 +56,7 @@ async def tell(
     """
     _check(action)
     view = await devices.view(store, name=name, now_ms=now_ms)
+    await _note(store, {"device": view.device.name}, action, arguments)
     return await _tell(store, view, action, arguments, timeout_ms)
 
 
@@ -71,12 +75,17 @@ async def tell_room(
     inside: list[Device] = [device for device in current.devices_by_name if device.room == room]
     views = await devices.views_of(store, current=current, chosen=inside, now_ms=now_ms)
     turn = asyncio.Semaphore(_AT_ONCE)
+    await _note(store, {"room": room}, action, arguments)
 
     async def one(view: DeviceView) -> Told:
         async with turn:
             return await _tell(store, view, action, arguments, timeout_ms)
 
     return list(await asyncio.gather(*(one(view) for view in views)))
+
+
+async def _note(store: Store, whom: Mapping[str, str], action: str, arguments: Mapping[str, Any]) -> None:
+    await audit.note(store, "tell", {**whom, "action": action, "arguments": told_arguments(arguments)})
 
 
 def _check(action: str) -> None:
@@ -92,7 +101,7 @@ async def _tell(store: Store, view: DeviceView, action: str, arguments: Mapping[
     command = {"action": action, "arguments": dict(arguments), "expires_ms": timeout_ms}
     answer = await commands.send(store, device.id, command, timeout_ms)
     if answer is None:
-        return Told(device=device.name, ok=False, error=f"{device.name} did not answer in time")
+        return Told(device=device.name, ok=False, error=f"{device.name} did not answer in time", unanswered=True)
     return Told(
         device=device.name,
         ok=bool(answer.get("ok")),

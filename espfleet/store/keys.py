@@ -22,7 +22,7 @@ PERMANENT = (
     r"\{p\d+\}:(due|gone)",
 )
 #: Streams that are cut at every write, as they are named after the prefix.
-BOUNDED = (r"\{s\d+\}:samples", r"\{events\}:log", r"\{metrics\}:(outbox|dead)")
+BOUNDED = (r"\{reg\}:audit", r"\{s\d+\}:samples", r"\{events\}:log", r"\{metrics\}:(outbox|dead)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,10 @@ class Keys:
     def table(self, kind: str) -> str:
         """Hash, permanent: one row of JSON for each thing of a kind; ``KINDS`` lists them."""
         return f"{self.prefix}{{reg}}:{kind}"
+
+    def audit(self) -> str:
+        """Stream, cut at about 10,000 entries of up to 8 KiB: who changed what, and told devices to do what."""
+        return f"{self.prefix}{{reg}}:audit"
 
     def registry_channel(self) -> str:
         """Channel: the registry's new version."""

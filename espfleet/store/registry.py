@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from espfleet.domain.actors import difference
 from espfleet.domain.devices import Device
 from espfleet.domain.groups import Group
 from espfleet.domain.jobs import Job
@@ -23,6 +24,7 @@ from espfleet.domain.rooms import Room
 from espfleet.domain.sensors import Sensor
 from espfleet.domain.targets import Target
 from espfleet.errors import ConflictError, InvalidError
+from espfleet.store import audit
 from espfleet.store.client import Store
 from espfleet.store.keys import KINDS
 
@@ -41,8 +43,12 @@ _MAKERS: Mapping[str, Make] = {
 _known: WeakKeyDictionary[Store, dict[str, dict[str, Row]]] = WeakKeyDictionary()
 #: The registry as it was loaded last, for each open fleet.
 _latest: WeakKeyDictionary[Store, Registry] = WeakKeyDictionary()
+#: Tokens as they were loaded last, with the version of the registry before that, for each open fleet.
+_latest_tokens: WeakKeyDictionary[Store, tuple[int, dict[str, dict[str, Any]]]] = WeakKeyDictionary()
 #: How often a change is planned anew because others were faster.
 TRIES = 100
+#: So many rows of one change are described in the audit.
+DESCRIBED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,13 @@ class Change:
         kind: Table of the row, one of ``keys.KINDS``.
         key: Hardware id of a device, hash of a token, else the name.
         value: The row, or ``None`` to delete it.
+        about: How people know it; ``""`` for the name in the row, or else the key.
     """
 
     kind: str
     key: str
     value: Mapping[str, Any] | None
+    about: str = ""
 
 
 async def load(store: Store) -> Registry:
@@ -118,8 +126,24 @@ async def tokens(store: Store) -> dict[str, dict[str, Any]]:
     return {key.decode(): json.loads(row) for key, row in found.items()}
 
 
-async def apply(store: Store, changes: Sequence[Change], expected_version: int) -> int:
-    """Write all changes or none, and tell everybody.
+async def latest_tokens(store: Store) -> dict[str, dict[str, Any]]:
+    """Return the same, loaded anew only if the registry's version has changed; for doors that are asked often."""
+    newest = await version(store)
+    known = _latest_tokens.get(store)
+    if known is None or known[0] != newest:
+        # What is changed meanwhile is loaded with the next question.
+        known = _latest_tokens[store] = newest, await tokens(store)
+    return known[1]
+
+
+async def apply(store: Store, changes: Sequence[Change], expected_version: int, before: Registry | None = None) -> int:
+    """Write all changes or none, with who makes them, and tell everybody.
+
+    Args:
+        store: Where the fleet is kept.
+        changes: What to write.
+        expected_version: Version of the registry that the changes were planned on.
+        before: That registry, to tell what becomes other than it was.
 
     Returns:
         The new version.
@@ -128,15 +152,33 @@ async def apply(store: Store, changes: Sequence[Change], expected_version: int) 
         ConflictError: If the version is no longer the expected one.
     """
     keys = store.keys
-    words: list[str | int] = [expected_version, keys.registry_channel()]
+    did = audit.written("change", _described(changes, before))
+    words: list[str | int] = [expected_version, keys.registry_channel(), audit.KEPT, did]
     for change in changes:
         row = "" if change.value is None else json.dumps(change.value, separators=(",", ":"))
         words += [KINDS.index(change.kind) + 1, change.key, row]
     tables = [keys.table(kind) for kind in KINDS]
-    new_version = int(await store.run("apply_changes", [keys.version(), *tables], words))
+    new_version = int(await store.run("apply_changes", [keys.version(), keys.audit(), *tables], words))
     if not new_version:
         raise ConflictError("the fleet was changed by somebody else meanwhile; try again")
     return new_version
+
+
+def _described(changes: Sequence[Change], before: Registry | None) -> dict[str, Any]:
+    """Return what changes do, for those who want to know later; of many, the first."""
+    rows = []
+    for change in changes[:DESCRIBED]:
+        thing = getattr(before, change.kind, {}).get(change.key) if before is not None else None
+        row = None if thing is None else thing.to_dict()
+        name = change.about or str((change.value or row or {}).get("name", "")) or _public(change)
+        rows.append({"kind": change.kind, "name": name, **difference(row, change.value)})
+    more = len(changes) - len(rows)
+    return {"rows": rows, **({"more": more} if more else {})}
+
+
+def _public(change: Change) -> str:
+    """Return the key of a change, unless it is the hash of a token."""
+    return "" if change.kind == "tokens" else change.key
 
 
 async def change(store: Store, plan: Callable[[Registry], Sequence[Change]]) -> Registry:
@@ -159,7 +201,7 @@ async def change(store: Store, plan: Callable[[Registry], Sequence[Change]]) -> 
         if not changes:
             return before
         try:
-            new_version = await apply(store, changes, before.version)
+            new_version = await apply(store, changes, before.version, before)
         except ConflictError:
             await asyncio.sleep(random.uniform(0, 0.002 * min(tries + 1, 25)))
         else:

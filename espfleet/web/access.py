@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
+from espfleet.domain.actors import Actor
 from espfleet.domain.roles import Holder, Role
 from espfleet.domain.tokens import hash_token
 from espfleet.errors import RoleWantedError, TokenWantedError
 from espfleet.services import tokens
+from espfleet.store import audit
 from espfleet.web.context import Context, Here, is_loopback
 
 COOKIE = "espfleet_token"
@@ -29,8 +31,11 @@ async def role_of(request: Request, context: Context) -> Role:
     check_origin(request, context)
     token = presented(request)
     if token:
-        return (await holder_of(context, request, token)).role
+        holder = await holder_of(context, request, token)
+        audit.act_as(Actor("web", holder.name, host_of(request)))
+        return holder.role
     if context.settings.loopback and not await tokens.any_admin(context.store):
+        audit.act_as(Actor("web", "", host_of(request)))
         return Role.ADMIN
     raise TokenWantedError("show a token: in the header 'Authorization: Bearer …', or log in on the dashboard")
 
@@ -42,14 +47,19 @@ async def holder_of(context: Context, request: Request, token: str) -> Holder:
         TokenWantedError: If nobody has.
         TooManyError: If too many wrong ones came from there.
     """
-    host = request.client.host if request.client else ""
-    mark = hash_token(token)
-    context.attempts.check(host, mark)
-    holder = await tokens.holder_of(context.store, token=token)
+    host, mark = host_of(request), hash_token(token)
+    holder = await tokens.holder_of(context.store, token=token, now_ms=context.clock())
+    if holder is None:
+        context.attempts.check(host, mark)
     context.attempts.note(host, mark, good=holder is not None)
     if holder is None:
         raise TokenWantedError("this token is not known; './espcli token NAME add' makes one")
     return holder
+
+
+def host_of(request: Request) -> str:
+    """Return the address that a request comes from; what headers say of it, anybody can write."""
+    return request.client.host if request.client else ""
 
 
 def presented(request: Request) -> str:

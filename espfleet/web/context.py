@@ -11,9 +11,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from espfleet.domain.attempts import Attempts
 from espfleet.services.registering import REAL, Boards
 from espfleet.store.client import Store
-from espfleet.web.attempts import Attempts
 from espfleet.web.live import Live
 from espfleet.web.projector import Projector
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from espfleet.services import tokens
 from espfleet.web.access import ADMIN
@@ -26,6 +26,19 @@ async def add_token(here: Here, wish: NewToken, response: Response) -> dict[str,
     response.headers["Cache-Control"] = "no-store"
     token = await tokens.add(here.store, name=wish.name, role=wish.role.value, now_ms=here.clock())
     return {"name": wish.name, "role": wish.role.value, "token": token}
+
+
+@router.post("/{name}/rotate", status_code=201)
+async def rotate_token(
+    here: Here,
+    name: str,
+    response: Response,
+    keep_s: Annotated[float, Query(ge=0, le=2_592_000, description="how long the one before still holds")] = 86_400.0,
+) -> dict[str, str]:
+    """Make another token of this name; it is told this once."""
+    response.headers["Cache-Control"] = "no-store"
+    token = await tokens.rotate(here.store, name=name, now_ms=here.clock(), keep_s=keep_s)
+    return {"name": name, "token": token}
 
 
 @router.delete("/{name}", status_code=204)

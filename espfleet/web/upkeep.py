@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 
 from espfleet.services import figures, imports, simulated
-from espfleet.store import points
+from espfleet.store import audit, points
 from espfleet.web.access import ADMIN
 from espfleet.web.context import Here
 from espfleet.web.shapes import PinglampValues
@@ -39,6 +39,21 @@ async def import_pinglamp(here: Here, wish: PinglampValues) -> dict[str, Any]:
         "settings": list(imported.settings),
         "left_out": dict(imported.left_out),
     }
+
+
+@router.get("/audit", dependencies=[ADMIN])
+async def list_audit(here: Here, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> list[dict[str, Any]]:
+    """List who changed what, or told devices to do what, newest first."""
+    return [
+        {
+            "id": entry.entry_id,
+            "at_ms": entry.at_ms,
+            **entry.actor.to_dict(),
+            "action": entry.action,
+            "details": dict(entry.details),
+        }
+        for entry in await audit.latest(here.store, limit)
+    ]
 
 
 @router.get("/metrics")

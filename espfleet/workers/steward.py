@@ -13,6 +13,7 @@ from espfleet.errors import StoreError
 from espfleet.exports.datadog import Datadog
 from espfleet.exports.dogstatsd import DogStatsd
 from espfleet.exports.prometheus import Prometheus
+from espfleet.services import tokens
 from espfleet.store import presence
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
@@ -137,6 +138,7 @@ class Steward:
         if self._lease is None:
             logger.info("the sweep is mine")
         self._lease = lease
+        await tokens.end_old(self._store, now_ms=await self._store.time_ms())
         for gone in await presence.sweep(self._store):
             self._swept += 1
             logger.info("device %s is offline: %s", gone.device_id, gone.reason)

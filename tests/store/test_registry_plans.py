@@ -58,10 +58,12 @@ async def test_a_plan_sees_the_fleet_as_it_is_when_others_were_faster(
     seen: list[list[str]] = []
     apply = registry.apply
 
-    async def apply_late(store: Store, changes: Sequence[Change], expected_version: int) -> int:
+    async def apply_late(
+        store: Store, changes: Sequence[Change], expected_version: int, before: Registry | None = None
+    ) -> int:
         if len(seen) == 1:
             await apply(store, [room("porch")], expected_version)
-        return await apply(store, changes, expected_version)
+        return await apply(store, changes, expected_version, before)
 
     def plan(before: Registry) -> Sequence[Change]:
         seen.append(sorted(before.rooms))

@@ -27,9 +27,9 @@ class _Source:
 class Attempts:
     """Who has guessed.
 
-    A token that was good lately from the same place is let through to be looked at, so that neighbours behind one
-    address do not suffer; and a wrong one that comes again and again, as from a page whose token has ended, is counted
-    once.
+    Ask only about tokens that are wrong: whoever shows a good one comes in, whatever others do behind the same address.
+    A wrong one that was good lately, or that comes again and again, as from a page whose token has ended, is counted
+    once at most.
 
     Args:
         clock: Returns seconds that never jump.
@@ -41,7 +41,7 @@ class Attempts:
         self._seen: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
     def check(self, host: str, token_hash: str) -> None:
-        """Refuse a token unseen if too many wrong ones came from the same source.
+        """Refuse a wrong token if too many came from the same source.
 
         Raises:
             TooManyError: If so.
