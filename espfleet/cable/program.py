@@ -35,7 +35,7 @@ def compile_program() -> dict[str, bytes]:
     """
     with tempfile.TemporaryDirectory(prefix="espfleet-") as name:
         folder = Path(name)
-        _build(folder)
+        build_into(folder)
         found = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".mpy"))
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
@@ -46,14 +46,19 @@ def build_with_fakes(folder: Path) -> None:
     Raises:
         CableError: If the compiler is missing.
     """
-    builder = _build(folder)
+    builder = build_into(folder)
     for source in sorted((SOURCES / "fakes").glob("*.py")):
         builder.compiled(source, folder / "fakes" / f"{source.stem}.mpy")
     # MicroPython starts with this one, and starts nothing that is compiled.
     shutil.copy2(SOURCES / "fakes" / STARTER, folder / STARTER)
 
 
-def _build(folder: Path) -> ModuleType:
+def build_into(folder: Path) -> ModuleType:
+    """Compile the program into a folder and return what compiles it.
+
+    Raises:
+        CableError: If the compiler is missing.
+    """
     try:
         builder = _builder()
     except ModuleNotFoundError as exc:

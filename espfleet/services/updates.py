@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from espfleet.cable.program import compile_program
+from espfleet.cable.program import build_into
 from espfleet.domain.devices import Device, Dialect
 from espfleet.domain.releases import Release, new_release
 from espfleet.errors import InvalidError, RefusedError
@@ -38,7 +39,11 @@ def make_release(folder: Path | None, *, downgrade: bool = False) -> Release:
         InvalidError: If it is no release, or one that no lamp takes.
         CableError: If the compiler is missing.
     """
-    files = compile_program() if folder is None else _read(folder)
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="espfleet-") as name:
+            build_into(Path(name))
+            return make_release(Path(name), downgrade=downgrade)
+    files = _read(folder)
     version = files.get(VERSION_FILE, b"").decode(errors="replace").strip()
     program = {name: data for name, data in files.items() if name.startswith(PROGRAM)}
     return new_release(version, program, downgrade=downgrade)
