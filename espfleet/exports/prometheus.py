@@ -1,9 +1,10 @@
-"""``/metrics`` for Prometheus: shows what it was told last."""
+"""``/metrics`` for Prometheus: shows what it was told last, for as long as that is true."""
 
 from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from wsgiref.simple_server import WSGIServer
 
@@ -26,6 +27,7 @@ class Prometheus(Collector):
 
     def __init__(self, host: str, port: int) -> None:
         self._points: Sequence[Point] = ()
+        self._until_s = 0.0
         registry = CollectorRegistry()
         registry.register(self)
         try:
@@ -40,12 +42,22 @@ class Prometheus(Collector):
         """Where it listens."""
         return int(self._server.server_port)
 
-    def show(self, points: Sequence[Point]) -> None:
-        """Show these points from now on; all older ones are gone."""
+    def show(self, points: Sequence[Point], for_s: float) -> None:
+        """Show these points from now on, and no older ones; after ``for_s`` seconds they are old themselves."""
         self._points = points
+        self._until_s = time.monotonic() + for_s
 
     def collect(self) -> Iterable[Metric]:
-        """Return what is shown, as the library wants it: names with underscores, tags as labels."""
+        """Return what is shown, as the library wants it: names with underscores, tags as labels.
+
+        Of old points there is only ``espfleet_fresh``, which is 0 then: what was true when Redis went away may not be.
+        """
+        fresh = time.monotonic() < self._until_s
+        told = GaugeMetricFamily("espfleet_fresh", "whether what is known of the fleet is known now")
+        told.add_metric([], float(fresh))
+        yield told
+        if not fresh:
+            return
         families: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
         for point in self._points:
             labels = tuple(_label(tag) for tag in point.tags)

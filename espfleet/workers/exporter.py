@@ -26,6 +26,11 @@ DUTY = "lead:metrics"
 LEASE_MS = 2_000
 LEASE_S = 1.0
 FIGURES_S = 10.0
+#: ``/metrics`` is as new as this, or, where collecting takes long, twenty times as old as that takes.
+SHOW_S = 1.0
+SHOW_RATIO = 20
+#: It is shown for so many such times: one may be missed.
+SHOWN_FOR = 3
 STEP_S = 0.5
 #: Points of visits that wait while Redis is away; the oldest are given up.
 KEPT = 50_000
@@ -69,6 +74,7 @@ class Exporter:
         self._collected_s = float("-inf")
         self._leased_s = float("-inf")
         self._send_s = 0.0
+        self._show_s = float("-inf")
         self._full = False
 
     def figures(self) -> dict[str, float]:
@@ -95,7 +101,7 @@ class Exporter:
 
     async def step(self) -> None:
         """Collect, put into the outbox, and send, each when it is time."""
-        if self._sender is None and self._prometheus is None and self._dogstatsd is None:
+        if self._sender is None and self._dogstatsd is None:
             return
         now_s = self._ticks()
         if now_s - self._leased_s >= LEASE_S:
@@ -143,15 +149,22 @@ class Exporter:
         if self._lease is not None:
             await self._lease.release()
 
-    async def _collect(self) -> None:
-        now_ms = round(self._clock() * 1_000)
-        if self._prometheus is None and self._lease is None:
+    async def show(self) -> None:
+        """Show the present figures and readings at ``/metrics``, where that is wanted."""
+        began_s = self._ticks()
+        if self._prometheus is None or began_s < self._show_s:
             return
+        now_ms = round(self._clock() * 1_000)
         found = await figures.collect(self._store, now_ms=now_ms)
-        if self._prometheus is not None:
-            self._prometheus.show([*found, *await figures.board_readings(self._store, now_ms=now_ms)])
+        found += await figures.board_readings(self._store, now_ms=now_ms)
+        every_s = max(SHOW_S, SHOW_RATIO * (self._ticks() - began_s))
+        self._prometheus.show(found, SHOWN_FOR * every_s)
+        self._show_s = began_s + every_s
+
+    async def _collect(self) -> None:
         if self._lease is None:
             return
+        found = await figures.collect(self._store, now_ms=round(self._clock() * 1_000))
         if self._dogstatsd is not None:
             self._dogstatsd.send(found)
         if self._sender is not None and found:

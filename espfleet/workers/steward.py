@@ -113,6 +113,9 @@ class Steward:
                 tasks.create_task(Forever("outages", logger).run(self._outages.step, outages.STEP_S), name="outages")
                 tasks.create_task(Forever("boards", logger).run(self._keeper.step, keeper.STEP_S), name="boards")
                 tasks.create_task(Forever("metrics", logger).run(self._exporter.step, exporter.STEP_S), name="metrics")
+                tasks.create_task(
+                    Forever("/metrics", logger).run(self._exporter.show, exporter.STEP_S), name="/metrics"
+                )
         finally:
             # Redis may be the reason why we stop; the lease then ends by itself.
             with contextlib.suppress(StoreError, TimeoutError):

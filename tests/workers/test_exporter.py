@@ -9,6 +9,7 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from espfleet.domain.points import Point
 from espfleet.exports.datadog import Datadog
 from espfleet.exports.dogstatsd import DogStatsd
 from espfleet.exports.prometheus import Prometheus
@@ -39,15 +40,35 @@ async def test_prometheus_can_read_what_it_fetches(store: Store) -> None:
     shown = Prometheus("127.0.0.1", free_port())
     exporter = Exporter(store, "e1", prometheus=shown)
     try:
-        await exporter.step()
-        url = f"http://127.0.0.1:{shown.port}/metrics"
-        text = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=3).read().decode())
+        await exporter.show()
+        text = await fetched(shown)
     finally:
         await exporter.close()
     found = {family.name: family for family in text_string_to_metric_families(text)}
     [reading] = found["espfleet_reading"].samples
     assert (reading.labels, reading.value) == ({"name": "porch", "reading": "air.temp"}, 21.5)
     assert found["espfleet_devices"].samples[0].labels == {"state": "offline"}
+
+
+async def fetched(shown: Prometheus) -> str:
+    url = f"http://127.0.0.1:{shown.port}/metrics"
+    return await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=3).read().decode())
+
+
+async def test_prometheus_is_told_nothing_that_may_no_longer_be_true(store: Store) -> None:
+    await with_a_board(store)
+    shown = Prometheus("127.0.0.1", free_port())
+    try:
+        shown.show([Point("espfleet.level", 3.0, 1, ("group:wan",))], 60.0)
+        text = await fetched(shown)
+        assert 'espfleet_level{group="wan"} 3.0' in text
+        assert "espfleet_fresh 1.0" in text
+        shown.show([Point("espfleet.level", 3.0, 1, ("group:wan",))], 0.0)
+        text = await fetched(shown)
+        assert "espfleet_level" not in text
+        assert "espfleet_fresh 0.0" in text
+    finally:
+        shown.close()
 
 
 async def test_figures_reach_datadog_through_the_outbox(store: Store, sink: Sink) -> None:
