@@ -6,6 +6,7 @@ import fcntl
 import grp
 import os
 import stat
+import time
 from pathlib import Path
 
 from espfleet.domain.names import shown
@@ -13,6 +14,9 @@ from espfleet.errors import PortError
 
 #: Where boards appear on Linux and macOS.
 _BOARDS = ("ttyUSB*", "ttyACM*", "cu.usb*", "cu.SLAB*", "cu.wch*")
+
+_LOOKS = 10
+_LOOK_S = 0.05
 
 
 def check_port(port: str) -> None:
@@ -34,13 +38,21 @@ def check_port(port: str) -> None:
     try:
         if not os.isatty(opened):
             raise PortError(f"{shown(port)} is not a serial port; {_others()}")
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise PortError(
-            f"{port} is in use by another program: end it first (a terminal, an editor, mpremote)"
-        ) from None
+        if not _is_free(opened):
+            raise PortError(f"{port} is in use by another program: end it first (a terminal, an editor, mpremote)")
     finally:
         os.close(opened)
+
+
+def _is_free(opened: int) -> bool:
+    """Return whether nobody else holds a port; who has just let go of it needs a moment."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_LOOK_S)
+    return False
 
 
 def _others() -> str:

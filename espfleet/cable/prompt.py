@@ -63,6 +63,8 @@ def open_prompt(port: str) -> Iterator[Prompt]:
     finally:
         with contextlib.suppress(OSError):
             transport.close()
+        # That leaves a port open whose cable was pulled.
+        transport.serial.close()
 
 
 def _enter(transport: Any, port: str) -> None:

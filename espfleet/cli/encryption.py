@@ -8,6 +8,7 @@ import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espfleet.errors import StartError
 from espfleet.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,6 +80,22 @@ def lamp_side(given: Settings, ca: str = "") -> LampSide | None:
         return LampSide(Path(ca))
     own = folder_of(given).bundle
     return LampSide(None if given.tls_cert is not None or not own.exists() else own)
+
+
+def certificate_for_lamps(given: Settings) -> bytes:
+    """Return the authority of this fleet, in DER, as lamps are given it by cable; ``b""`` where there is none.
+
+    Raises:
+        StartError: If it cannot be read, or TLS is on and it cannot be made.
+    """
+    ensure(given)
+    path = folder_of(given).for_lamps
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as exc:
+        raise StartError(f"{path} cannot be read: {exc.strerror}") from exc
 
 
 def is_open(host: str) -> bool:

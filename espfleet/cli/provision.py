@@ -13,6 +13,7 @@ from typing import Any
 
 from espfleet.cable.lamp_settings import Network
 from espfleet.cli import output
+from espfleet.cli.encryption import certificate_for_lamps
 from espfleet.cli.flash import shown_progress
 from espfleet.cli.opening import settings, with_store
 from espfleet.cli.words import now_ms
@@ -53,7 +54,7 @@ def provision(
         room=room or None,
         gateway_url=_gateway_url(given, gateway),
         network=_network(wifi, password_file),
-        ca=_certificate(given),
+        ca=certificate_for_lamps(given),
         settings=chosen,
     )
     with shown_progress() as progress:
@@ -174,13 +175,3 @@ def _own_address() -> str:
             raise InvalidError(
                 "this machine is in no network that a lamp could be in: add --gateway ws://HOST:PORT", field="gateway"
             ) from None
-
-
-def _certificate(given: Settings) -> bytes:
-    """Return the certificate that signs those of this fleet, if it has one."""
-    try:
-        return (given.data / "certs" / "ca.der").read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as exc:
-        raise InvalidError(f"{exc.filename} cannot be read: {exc.strerror}", field="ca") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from espfleet import logs
 from espfleet.cable.program import build_with_fakes
-from espfleet.cli.encryption import ensure, folder_of
+from espfleet.cli.encryption import certificate_for_lamps
 from espfleet.cli.opening import fleet_url, gateway_url, settings
 from espfleet.cli.simulate import device_of
 from espfleet.cli.stopping import run_until_told
@@ -46,8 +46,9 @@ def simulate_firmware(count: str, room: str) -> None:
         program = Program(micropython=interpreter(), folder=folder / "program")
         build_with_fakes(program.folder)
         lamps = [FirmwareLamp(spec, program, folder / spec.name, _say) for spec in specs]
+        ca = certificate_for_lamps(given) if given.tls else b""
         for lamp in lamps:
-            lamp.set_up(url, _certificate(given))
+            lamp.set_up(url, ca)
         redis_url = stack.enter_context(fleet_url(given)) if room else ""
         run_until_told(lambda: _run(Firmwares(lamps), given, redis_url, room))
 
@@ -65,14 +66,6 @@ def interpreter() -> Path:
             "Apple's processors; elsewhere build its unix port and set MICROPYTHON to it"
         )
     return found
-
-
-def _certificate(given: Settings) -> bytes:
-    if not given.tls:
-        return b""
-    ensure(given)
-    path = folder_of(given).for_lamps
-    return path.read_bytes() if path.exists() else b""
 
 
 async def _run(firmwares: Firmwares, given: Settings, redis_url: str, room: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
@@ -15,13 +15,11 @@ from espfleet.cable.lamp_settings import CA_FILE, Network, Seen
 from espfleet.cable.prompt import Prompt, open_prompt
 from espfleet.domain.devices import Device, Kind
 from espfleet.domain.names import check_name
-from espfleet.domain.registry import Registry
-from espfleet.domain.tokens import hash_token, new_token
+from espfleet.domain.tokens import hash_token
 from espfleet.errors import CableError, InvalidError
-from espfleet.services import devices
+from espfleet.services import device_tokens, devices
 from espfleet.store import registry
 from espfleet.store.client import Store
-from espfleet.store.registry import Change
 
 #: Told how far it is: what is done now, and which share of all is done, 0 to 1.
 Progress = Callable[[str, float], None]
@@ -110,6 +108,12 @@ async def provision(store: Store, *, port: str, wishes: Wishes, now_ms: int, pro
         seen = await asyncio.to_thread(lamp_settings.look, prompt)
         if wishes.network is None and not seen.settings["networks"]:
             raise InvalidError("this lamp knows no Wi-Fi yet: add --wifi SSID", field="wifi")
+        if wishes.gateway_url.startswith("wss:") and not wishes.ca and not prompt.checksum(CA_FILE):
+            raise InvalidError(
+                "over wss a lamp trusts only the authority that it was given, and this fleet has none: "
+                "'./espcli certs make' makes one",
+                field="ca",
+            )
         progress("registering", 0.75)
         done = await devices.register(
             store, device_id=seen.id, name=wishes.name, now_ms=now_ms, room=wishes.room, kinds=(Kind.LAMP,)
@@ -157,21 +161,7 @@ async def _token_for(store: Store, seen: Seen, device: Device, token: str | None
         return None
     if token is not None:
         return token
-    added = new_token()
-    await _set_tokens(store, device.id, lambda known: (*known[-1:], hash_token(added)))
-    return added
-
-
-async def _set_tokens(store: Store, device_id: str, choose: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Device:
-    done: list[Device] = []
-
-    def plan(current: Registry) -> list[Change]:
-        device = current.device(device_id)
-        done[:] = [replace(device, token_hashes=choose(device.token_hashes))]
-        return [] if done[0] == device else [Change("devices", device.id, done[0].to_dict())]
-
-    await registry.change(store, plan)
-    return done[0]
+    return (await device_tokens.add(store, name=device.id))[1]
 
 
 def _changes(seen: Seen, wishes: Wishes, token: str | None) -> dict[str, Any]:
@@ -194,11 +184,12 @@ def _put_ca(prompt: Prompt, ca: bytes) -> bool:
 
 
 async def _settled(store: Store, seen: Seen, wishes: Wishes, token: str | None) -> Device:
-    """See that the lamp has what it was given; from now on only its own token is valid."""
+    """See that the lamp has what it was given; from now on no token is valid that is older than its own."""
     if _changes(seen, wishes, None) or (wishes.network and not seen.knows(wishes.network)):
         raise CableError("the lamp does not have the settings that were written: try again")
     device = (await registry.load(store)).device(seen.id)
     valid = [known for known in device.token_hashes if seen.has_token(known)]
     if not valid or (token is not None and hash_token(token) not in valid):
         raise CableError("the lamp does not have the token that was written: try again")
-    return await _set_tokens(store, seen.id, lambda _: (valid[0],))
+    await device_tokens.used(store, device_id=seen.id, token_hash=valid[0])
+    return (await registry.load(store)).device(seen.id)

@@ -146,6 +146,17 @@ def test_the_certificate_of_the_fleet_goes_onto_the_lamp(type_: Type, lamp: Lamp
     assert (board.folder / "ca.der").read_bytes() == certificate.read_bytes()
 
 
+def test_a_lamp_that_could_trust_nobody_over_tls_is_not_told_to(type_: Type, lamp: LampOnCable, home: Path) -> None:
+    board = lamp(networks=[{"ssid": "home", "password": PASSWORD}])
+    done = type_("provision", board.port, "--name", "porch", "--gateway", "wss://127.0.0.1:9")
+    assert done.code == 1
+    assert done.err.startswith("espfleet: over wss a lamp trusts only the authority that it was given")
+    assert type_("certs", "make", "--names", "127.0.0.1").code == 0
+    done = type_("provision", board.port, "--name", "porch", "--gateway", "wss://127.0.0.1:9")
+    assert done.code == 0, done.err
+    assert (board.folder / "ca.der").read_bytes() == (home / ".espfleet" / "certs" / "ca.der").read_bytes()
+
+
 def test_a_lamp_refuses_what_its_chip_cannot_do_and_keeps_all_its_settings(type_: Type, lamp: LampOnCable) -> None:
     board = lamp(networks=[{"ssid": "home", "password": PASSWORD}], gateway="ws://127.0.0.1:8")
     before = looked(board)
