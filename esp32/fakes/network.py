@@ -24,6 +24,7 @@ class WLAN:
 
     _wanted_ms = None
     _wanted = None
+    _fixed = None
     _active = [False, False]
 
     def __init__(self, interface_id):
@@ -72,9 +73,15 @@ class WLAN:
         networks = sorted(_world.values("networks"))
         return [(name.encode(), b"123456", 1, -50 - 10 * at, 3, False) for at, name in enumerate(networks)]
 
-    def ifconfig(self):
+    def ifconfig(self, config=None):
+        if config is not None:
+            _world.tell(self._what, "ifconfig", *config)
+            WLAN._fixed = config
+            return None
         if self._interface == AP_IF:
             return (_world.read("ap", "192.168.4.1"), "255.255.255.0", "0.0.0.0", "0.0.0.0")
+        if WLAN._fixed:
+            return WLAN._fixed
         return ("192.168.1.23", "255.255.255.0", "192.168.1.1", _world.read("dns", "127.0.0.1"))
 
     def _air(self):

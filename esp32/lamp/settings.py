@@ -54,6 +54,12 @@ def _dns(value, key: str) -> str:
     return value
 
 
+def _address(value, key: str) -> str:
+    if checks.text(value, key, 40):
+        urls.fixed(value)
+    return value
+
+
 def _pins(value, key: str) -> list:
     pins = [checks.whole(pin, "a pin", 0, 48) for pin in value] if isinstance(value, list) else [0, 0]
     if len(set(pins)) < len(pins):
@@ -84,6 +90,7 @@ TABLE = {
     "gpio": ([], _pins),
     "sensor": (None, _sensor),
     "dns": ("", _dns),
+    "address": ("", _address),
     "http_port": (80, checks.whole, 0, 65_535),
 }
 

@@ -16,7 +16,7 @@ _TRY_MS = const(10_000)
 _MOST_TRY_MS = const(60_000)
 _MOST_PINS = const(49)
 # Settings that are text in a form; all others are JSON there.
-_TEXTS = ("name", "gateway", "token", "output", "dns")
+_TEXTS = ("name", "gateway", "token", "output", "dns", "address")
 _GATEWAY_PORT = const(5678)
 
 

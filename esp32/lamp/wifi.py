@@ -8,6 +8,7 @@ import asyncio
 
 from micropython import const
 
+from lamp import borrow
 from lamp.log import log
 
 _JOIN_MS = const(15_000)
@@ -132,3 +133,7 @@ class Wifi:
         self.station.active(True)
         # Asleep between beacons, the radio would add up to 300 ms to what this lamp is there to show.
         self.station.config(pm=self.station.PM_NONE)
+        settings = self._settings
+        if settings["address"]:
+            host, mask, router = borrow("urls").fixed(settings["address"])
+            self.station.ifconfig((host, mask, router, settings["dns"].partition(":")[0] or router))

@@ -204,6 +204,13 @@ async def test_it_starts_again_when_told_to_and_answers_first(boards: Boards) ->
         lamp.board.starts = 1
 
 
+@together
+async def test_a_lamp_with_a_fixed_address_asks_no_router_for_one(boards: Boards) -> None:
+    async with pages(boards, address="192.168.1.200/24 192.168.1.1") as lamp:
+        await lamp.board.line("@wifi ifconfig 192.168.1.200 255.255.255.0 192.168.1.1 192.168.1.1")
+        await lamp.board.line("wifi: joined as 192.168.1.200", lamp.board.at)
+
+
 # Who may
 
 

@@ -163,6 +163,11 @@ WRONG = [
     ({"sensor": {"kind": "dht22", "pin": 35}}, "pin 35 of an ESP32 cannot be used"),
     ({"sensor": {"kind": "dht22", "pin": 19}}, "a pin of the light cannot be used"),
     ({"dns": None}, "dns must be a text"),
+    ({"address": "192.168.1.200"}, "address must be like"),
+    ({"address": "192.168.1.200/24 router"}, "address must be like"),
+    ({"address": "192.168.1.200/33 192.168.1.1"}, "address must be like"),
+    ({"address": "192.168.1.256/24 192.168.1.1"}, "address must be like"),
+    ({"http_port": 65_536}, "http_port must be a whole number from 0 to 65535"),
     ({"colour": "blue"}, "there is no setting colour"),
 ]
 
@@ -187,6 +192,21 @@ def test_a_change_holds_at_once_and_after_a_restart(vault: Vault) -> None:
         assert (values["token"], values["light"]) == (f"lamp-secret-{number}", bytes([18]))
         assert load(vault)["token"] == f"lamp-secret-{number}"
     assert "secret" not in stored()
+
+
+def test_a_password_that_is_known_need_not_be_told_again(vault: Vault) -> None:
+    put(**USUAL)
+    values = load(vault)
+    told = [{"ssid": "new", "password": "new-secret"}, {"ssid": "home", "password": True}]
+    settings.change(values, {"networks": told, "token": True}, vault, Chip)
+    assert [one["password"] for one in values["networks"]] == ["new-secret", "home-secret"]
+    settings.change(values, {"networks": [{"ssid": "home"}, {"ssid": "open"}]}, vault, Chip)
+    assert [one["password"] for one in load(vault)["networks"]] == ["home-secret", ""]
+    assert values["token"] == "lamp-secret"
+    settings.change(values, {"networks": [{"ssid": "home", "password": ""}]}, vault, Chip)
+    assert values["networks"] == [{"ssid": "home", "password": ""}]
+    with pytest.raises(RefusedError):
+        settings.change(values, {"networks": [{"ssid": "other", "password": True}]}, vault, Chip)
 
 
 def test_no_secret_is_shown(vault: Vault) -> None:

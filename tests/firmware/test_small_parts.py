@@ -118,6 +118,14 @@ def test_an_address_is_told_from_a_name() -> None:
     assert [name for name in names if urls.is_address(name)] == ["1.2.3.4", "255.0.0.1"]
 
 
+def test_a_fixed_address_has_its_mask_and_router() -> None:
+    assert urls.fixed("192.168.1.200/24 192.168.1.1") == ("192.168.1.200", "255.255.255.0", "192.168.1.1")
+    assert urls.fixed("10.1.2.3/20 10.1.0.1")[1] == "255.255.240.0"
+    for wrong in ("", "10.0.0.2", "10.0.0.2/24", "10.0.0.2/7 10.0.0.1", "10.0.0.2/31 10.0.0.1", "a/24 10.0.0.1"):
+        with pytest.raises(RefusedError):
+            urls.fixed(wrong)
+
+
 def test_a_question_for_a_name_is_one_of_the_rfc() -> None:
     assert resolve.question("gw.example", b"\x12\x34") == (
         b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02gw\x07example\x00\x00\x01\x00\x01"
