@@ -44,23 +44,27 @@ class History:
     points: tuple[Point, ...]
 
 
-async def history(store: Store, *, name: str, now_ms: int, span_ms: int, resolution: str = "") -> History:
-    """Return what was measured of a target in the last ``span_ms``.
+async def history(
+    store: Store, *, name: str, now_ms: int, span_ms: int, resolution: str = "", until_ms: int | None = None
+) -> History:
+    """Return what was measured of a target in the last ``span_ms``, or in as long before ``until_ms``.
 
     Args:
         store: Where the fleet is kept.
         name: Name of the target.
         now_ms: Current time, ms since the epoch.
         span_ms: How far back, in ms.
-        resolution: ``1s``, ``10s``, ``1m``, or ``""`` for the one that suits the span.
+        resolution: ``1s``, ``10s``, ``1m``, or ``""`` for the one that suits how far back it goes.
+        until_ms: Where to end, ms since the epoch; without, now.
 
     Raises:
         NotFoundError: If there is no such target.
         InvalidError: If there is no such resolution.
     """
     target = (await registry.latest(store)).target(name)
-    from_ms = now_ms - span_ms
-    wanted = _resolution(resolution, span_ms)
+    to_ms = now_ms if until_ms is None else min(until_ms, now_ms)
+    from_ms = to_ms - span_ms
+    wanted = _resolution(resolution, now_ms - from_ms)
     if wanted is None:
         step_ms = max(1_000, target.interval_ms, -(-span_ms // RAW_POINTS) // 1_000 * 1_000)
         found = await _raw(store, name, from_ms, step_ms)
@@ -70,9 +74,10 @@ async def history(store: Store, *, name: str, now_ms: int, span_ms: int, resolut
         tail = await _raw(store, name, max(from_ms, now_ms - RAW_MS), step_ms)
         # The first step of what the stream holds may be cut.
         tail = tail[1:]
-        until_ms = tail[0].at_ms if tail else now_ms + 1
-        found = [*await kept.read(store, wanted, name, from_ms - from_ms % step_ms, until_ms), *tail]
-    return History(from_ms=from_ms, to_ms=now_ms, step_ms=step_ms, source=source, points=tuple(found))
+        joint_ms = tail[0].at_ms if tail else now_ms + 1
+        found = [*await kept.read(store, wanted, name, from_ms - from_ms % step_ms, joint_ms), *tail]
+    inside = tuple(point for point in found if point.at_ms <= to_ms)
+    return History(from_ms=from_ms, to_ms=to_ms, step_ms=step_ms, source=source, points=inside)
 
 
 def _resolution(name: str, span_ms: int) -> Resolution | None:

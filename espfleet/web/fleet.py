@@ -11,10 +11,11 @@ from fastapi.responses import JSONResponse
 from espfleet.domain.devices import Dialect
 from espfleet.domain.groups import PRESETS, Combine
 from espfleet.services import devices, levels
+from espfleet.services import events as event_service
 from espfleet.services import why as why_service
 from espfleet.store import events, registry, workers
 from espfleet.web.context import Context, Here
-from espfleet.web.live import level_row
+from espfleet.web.live import event_row, level_row
 from espfleet.web.session import who
 
 router = APIRouter(tags=["fleet"])
@@ -105,15 +106,19 @@ async def list_events(
     since: Annotated[str, Query(pattern=r"^\d{1,15}(-\d{1,15})?$|^$", description="id of the last event known")] = "",
     kind: Annotated[str, Query(max_length=64)] = "",
     device: Annotated[str, Query(max_length=64, description="name or id")] = "",
+    each: Annotated[bool, Query(description="also the events of single devices that an outage stands for")] = False,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> list[dict[str, Any]]:
-    """List what happened: after an event, oldest first; or the latest, newest first."""
-    # A kind is picked out of what there is; ten times the wanted number finds rare ones too.
-    count = min(limit * 10, 10_000) if kind or device else limit
+    """List what happened: after an event, each of them, oldest first; or the latest, newest first."""
+    # What is wanted is picked out of what there is; ten times the wanted number finds rare things too.
+    count = min(limit * 10, event_service.MOST) if kind or device else limit
     device_id = (await registry.latest(here.store)).device(device).id if device else ""
-    found = await events.read(here.store, since, count) if since else (await events.latest(here.store, count))[::-1]
+    if since:
+        found = await events.read(here.store, since, count)
+    else:
+        found = await event_service.latest(here.store, count=count, each=each or bool(kind or device))
     return [
-        {**event.fields, "id": event.event_id, "at_ms": event.at_ms, "kind": event.kind}
+        event_row(event)
         for event in found
         if (not kind or event.kind == kind) and (not device or event.fields.get("device") == device_id)
     ][:limit]

@@ -16,12 +16,14 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from itertools import islice
 from typing import Any
 
+from espfleet.domain import outages
 from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel
 from espfleet.errors import StoreError
 from espfleet.services import levels
 from espfleet.store import registry
 from espfleet.store.client import Store
+from espfleet.store.events import Event
 from espfleet.store.feed import Beat, EventSent, Feed, LevelsChanged, ReadingsSent, RegistryChanged, Resync, Topic
 from espfleet.store.readings import Report
 
@@ -116,7 +118,7 @@ class Live:
                     event = message.event
                     self.tell(
                         "presence" if event.kind == "presence" else "event",
-                        {"id": event.event_id, "at_ms": event.at_ms, "kind": event.kind, **event.fields},
+                        event_row(event),
                     )
                 elif isinstance(message, Resync):
                     self._stale = True
@@ -230,6 +232,14 @@ class Live:
             if self._newest - len(self._kept) <= at <= self._newest:
                 return at, True
         return self._newest, False
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """Return an event as programs see it."""
+    row = {**event.fields, "id": event.event_id, "at_ms": event.at_ms, "kind": event.kind}
+    if event.kind == outages.EVENT:
+        row["sentence"] = outages.sentence(event.fields)
+    return row
 
 
 def level_row(level: GroupLevel) -> dict[str, Any]:

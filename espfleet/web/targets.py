@@ -80,12 +80,13 @@ async def remove_target(here: Here, name: str) -> None:
 async def show_samples(
     here: Here,
     name: str,
-    seconds: Annotated[int, Query(ge=10, le=108_000, description="how far back, from now")] = 180,
+    seconds: Annotated[int, Query(ge=10, le=108_000, description="how long")] = 180,
     resolution: Annotated[str, Query(pattern="^(1s|10s|1m)?$", description="without, what suits the span")] = "",
+    until_ms: Annotated[int | None, Query(ge=0, le=2**53, description="where to end; without, now")] = None,
 ) -> dict[str, Any]:
     """Show what was measured: loss, least, quartiles and most of each step, in columns; `null` where there is none."""
     found = await samples.history(
-        here.store, name=name, now_ms=here.clock(), span_ms=seconds * 1_000, resolution=resolution
+        here.store, name=name, now_ms=here.clock(), span_ms=seconds * 1_000, resolution=resolution, until_ms=until_ms
     )
     return {
         "target": name,

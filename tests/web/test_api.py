@@ -10,7 +10,7 @@ import requests
 from espfleet.domain.roles import Role
 from espfleet.errors import StartError
 from espfleet.services import groups, rooms, targets, tokens
-from espfleet.store import registry
+from espfleet.store import events, registry
 from espfleet.store.client import Store
 from tests.web.conftest import WAITING, Web, serving
 
@@ -255,3 +255,21 @@ async def test_metrics_and_their_outbox_are_shown(store: Store, web: Web) -> Non
     assert names["espfleet.devices"] == 1
     assert (await web.get("/api/outbox"))["pending"] == []
     assert (await web.send("DELETE", "/api/outbox/1-1")).json() == {"acknowledged": 0}
+
+
+async def test_events_are_picked_by_device_and_kind_and_shared_failures_are_one(store: Store, web: Web) -> None:
+    for number, name in enumerate(("porch", "attic")):
+        await web.post("/api/devices", {"name": name, "id": f"3c71bff9372{number}"})
+    gone = {"presence": "offline", "reason": "silent", "gateway": "g"}
+    ids = [await events.add(store, "presence", {"device": f"3c71bff9372{number}", **gone}) for number in range(2)]
+    outage = {"scope": "room", "name": "default", "rooms": ["default"], "devices": ["attic", "porch"], "count": 2}
+    outage |= {"of": 2, "reason": "silent", "first_id": ids[0], "last_id": ids[1], "began_ms": 1}
+    await events.add(store, "outage", outage)
+    told = await web.get("/api/events")
+    assert [event["kind"] for event in told] == ["outage"]
+    assert "default" in told[0]["sentence"]
+    assert len(await web.get("/api/events?each=true")) == 3
+    assert [event["device"] for event in await web.get("/api/events?device=attic")] == ["3c71bff93721"]
+    assert len(await web.get("/api/events?kind=presence&limit=1")) == 1
+    assert [event["id"] for event in await web.get(f"/api/events?since={ids[0]}")][0] == ids[1]
+    await web.get("/api/events?device=nobody", 404)

@@ -24,8 +24,8 @@ from tests.whole.fleet import Fleet, wait_for
 pytestmark = [pytest.mark.package("chromium"), pytest.mark.slow, pytest.mark.timeout(180)]
 
 PAGES = (
-    "", "#/targets", "#/target/demo-busy", "#/devices", "#/device/demo-desk", "#/room/demo-office", "#/events", "#/add",
-    "#/access", "#/login", "#/kiosk", "#/nowhere",
+    "", "#/targets", "#/target/demo-busy", "#/devices", "#/device/demo-desk", "#/room/demo-office",
+    "#/group/demo-internet", "#/events", "#/add", "#/access", "#/login", "#/kiosk", "#/nowhere",
 )  # fmt: skip
 #: Beside its usual rules: what is pressed must be big enough for a finger.
 AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
@@ -167,6 +167,27 @@ def test_a_job_is_added_explained_paused_and_removed(chromium: Browser, url: str
         page.on("dialog", lambda dialog: dialog.accept())
         jobs.get_by_role("button", name="Remove heat").click()
         expect(jobs).to_contain_text("It has no jobs")
+
+
+def test_a_group_is_arranged_by_forms(chromium: Browser, url: str) -> None:
+    requests.post(f"{url}api/groups", json={"name": "lab", "targets": ["demo-calm"]}, timeout=5).raise_for_status()
+    with opened(chromium, f"{url}#/group/lab") as (page, _):
+        limits = page.get_by_role("region", name="Its limits")
+        limits.get_by_label("Latency, red at (ms)").fill("99")
+        limits.get_by_role("button", name="Save limits").click()
+        expect(limits).to_contain_text("Latency, red at (ms) – its own")
+        page.get_by_role("region", name="Targets to add").get_by_label("Target").select_option("demo-busy")
+        page.get_by_role("button", name="Add it").click()
+        page.get_by_role("button", name="Leave demo-calm out").click()
+        expect(page.get_by_role("region", name="Targets", exact=True).get_by_role("link")).to_have_text(["demo-busy"])
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_role("button", name="Resume")).to_be_visible()
+        expect(page.locator(".head .pill")).to_contain_text("paused")
+        row = requests.get(f"{url}api/groups/lab", timeout=5).json()
+        assert (row["thresholds"]["latency_red_ms"], row["targets"], row["paused"]) == (99, ["demo-busy"], True)
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name="Remove this group").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Rooms")
 
 
 def test_brightness_is_moved_and_something_else_is_shown_for_a_while(chromium: Browser, url: str) -> None:

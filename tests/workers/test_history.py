@@ -51,6 +51,10 @@ async def test_blocks_hold_every_sample_once(store: Store) -> None:
     assert 12 <= len(found.points) <= 14
     raw = await samples.history(store, name="router", now_ms=now_ms, span_ms=60_000)
     assert (raw.source, sum(point.count for point in raw.points)) == ("stream", 60)
+    ended = await samples.history(store, name="router", now_ms=now_ms, span_ms=60_000, until_ms=now_ms - 60_000)
+    assert (ended.from_ms, ended.to_ms) == (now_ms - 120_000, now_ms - 60_000)
+    assert 50 <= sum(point.count for point in ended.points) <= 70
+    assert all(ended.from_ms - ended.step_ms < point.at_ms <= ended.to_ms for point in ended.points)
 
 
 async def test_a_second_chronicler_waits_and_changes_nothing_when_it_takes_over(store: Store) -> None:

@@ -10,7 +10,7 @@ const PAGES = {
   "": { make: wallPage }, targets: { file: "targets", name: "targetsPage" }, target: { file: "targets", name: "targetPage" },
   devices: { file: "devices", name: "devicesPage" }, device: { file: "device", name: "devicePage" },
   room: { file: "rooms", name: "roomPage" }, events: { file: "events", name: "eventsPage" },
-  add: { file: "add", name: "addPage" }, access: { file: "access", name: "accessPage" },
+  group: { file: "group", name: "groupPage" }, add: { file: "add", name: "addPage" }, access: { file: "access", name: "accessPage" },
   login: { file: "login", name: "loginPage" }, kiosk: { file: "kiosk", name: "kioskPage" },
 };
 const PREFETCH_MS = 2000;
@@ -35,7 +35,7 @@ async function show() {
   forget();
   document.title = `${page.title} · espfleet`;
   for (const item of document.querySelectorAll("nav a")) {
-    const here = item.getAttribute("href").slice(2) === ({ target: "targets", device: "devices", room: "" }[name] ?? name);
+    const here = item.getAttribute("href").slice(2) === ({ target: "targets", device: "devices", room: "", group: "" }[name] ?? name);
     if (here) item.setAttribute("aria-current", "page"); else item.removeAttribute("aria-current");
     item.hidden = fleet.role === null || (item.dataset.role ? !may(item.dataset.role) : false);
   }

@@ -45,7 +45,7 @@ export function devicePage(name) {
     asked = performance.now();
     try {
       const row = await call("GET", path);
-      facts.replaceChildren(...[fact("id", row.id), fact("room", row.room ? h("a", { href: `#/room/${row.room}` }, row.room) : "–"), fact("shows group", `${row.group ?? "–"}${row.own_group ? " (its own choice)" : ""}`),
+      facts.replaceChildren(...[fact("id", row.id), fact("room", row.room ? h("a", { href: `#/room/${row.room}` }, row.room) : "–"), fact("shows group", row.group ? h("span", {}, h("a", { href: `#/group/${row.group}` }, row.group), row.own_group ? " (its own choice)" : "") : "–"),
         fact("heard", ago(row.last_seen_ms, now())), fact("gateway", row.gateway || "–"), fact("address", row.address || "–"),
         fact("speaks", row.dialect), fact("firmware", [row.firmware, row.chip].filter(Boolean).join(" on ") || "–"), fact("labels", row.labels.join(", ") || "–")].flat());
       page.hidden = !row.address;

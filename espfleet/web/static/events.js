@@ -3,17 +3,18 @@
 import { h, moment, note, shape } from "./dom.js";
 import { call, fleet } from "./fleet.js";
 
-export const WORDS = {
+const WORDS = {
+  outage: (event) => event.sentence,
   presence: (event) => `${event.reason ? `${event.presence}: ${event.reason}` : event.presence}`,
 };
 
 export function eventRow(event) {
   const device = fleet.devices.get(event.device);
-  const name = device ? h("a", { href: `#/device/${device.name}` }, device.name) : event.device ?? "";
-  const what = WORDS[event.kind]?.(event) ?? event.name ?? event.kind;
-  const band = event.kind === "presence" ? event.presence : "unknown";
+  const name = device ? h("a", { href: `#/device/${device.name}` }, device.name) : event.device ?? event.name ?? "";
+  const what = WORDS[event.kind]?.(event) ?? event.event ?? event.kind;
+  const band = event.kind === "presence" ? event.presence : event.kind === "outage" ? "red" : "unknown";
   return h("li", {}, h("time.quiet", { datetime: new Date(event.at_ms).toISOString() }, moment(event.at_ms)), h("span", {}, name),
-    h("span", {}, h(`span.pill.is-${band}`, {}, shape(band), ` ${what}`)));
+    h("span", {}, h(`span.pill.wrap.is-${band}`, {}, shape(band), ` ${what}`)));
 }
 
 export function eventsPage() {

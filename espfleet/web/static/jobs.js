@@ -38,7 +38,7 @@ export function jobsCard(path) {
     return h("li", {},
       h("div", {}, h("b", {}, job.name), " ", h(`span.pill.is-${{ on: "green", off: "offline" }[state] ?? state}`, {}, shape({ on: "live", off: "unknown" }[state] ?? state), ` ${state}`), h("span.quiet", {}, ` pin ${job.pin}`)),
       h("p.quiet", {}, when(job), job.why ? ` Now ${state}: ${job.why}.` : " Nobody has looked yet."),
-      h("div.row", {},
+      h("div.row.left", {},
         may("operator") ? h("button.small", { type: "button", "aria-label": `${job.paused ? "Resume" : "Pause"} ${job.name}`, onclick: () => act("POST", job, job.paused ? "/resume" : "/pause", job.paused ? `${job.name} goes on` : `${job.name} is paused`) }, job.paused ? "Resume" : "Pause") : null,
         may("admin") ? h("button.small.danger", { type: "button", "aria-label": `Remove ${job.name}`, onclick: () => confirm(`Remove the job ${job.name}? Its pin stays as it is.`) && act("DELETE", job, "", `${job.name} is removed`) }, "Remove") : null));
   }

@@ -6,6 +6,7 @@ import { field, form } from "./forms.js";
 import { draw, LOSSES } from "./smoke.js";
 import { whyView } from "./why.js";
 
+const links = (groups) => groups.map((group, place) => [place ? ", " : "", h("a", { href: `#/group/${group}` }, group)]);
 const levelOf = (row) => ({ state: row.level == null ? "unknown" : "ok", band: row.band, level: row.level });
 const RANGES = [["3 min", 180], ["15 min", 900], ["3 h", 10800], ["24 h", 86400]];
 const REFRESH_MS = 2000;
@@ -21,7 +22,7 @@ export function targetsPage() {
     const found = rows.filter((row) => `${row.name} ${row.address} ${row.groups.join(" ")}`.toLowerCase().includes(text));
     body.replaceChildren(...found.map((row) => h("tr", {}, h("td", {}, h("a", { href: `#/target/${row.name}` }, row.name), row.simulated ? h("span.sub", {}, " simulated") : ""),
       h("td", {}, pill(levelOf(row))), h("td.num", {}, ms(row.now_ms)), h("td.num.hide-small", {}, ms(row.usual_ms)), h("td.num.hide-small", {}, ms(row.jitter_ms)),
-      h("td.num", {}, row.loss_percent == null ? "–" : `${row.loss_percent.toFixed(1)} %`), h("td.hide-small.quiet", {}, row.address), h("td.hide-small.quiet", {}, row.groups.join(", ") || "no group"))));
+      h("td.num", {}, row.loss_percent == null ? "–" : `${row.loss_percent.toFixed(1)} %`), h("td.hide-small.quiet", {}, row.address), h("td.hide-small.quiet", {}, row.groups.length ? links(row.groups) : "no group"))));
     if (!found.length) body.replaceChildren(h("tr", {}, h("td.quiet", { colspan: 8 }, rows.length ? "No target looks like that." : "Nothing is measured yet.")));
   }
   async function read() {
@@ -69,7 +70,7 @@ export function targetPage(name) {
       const path = `targets/${encodeURIComponent(name)}`;
       const [row, samples] = await Promise.all([call("GET", path), call("GET", `${path}/samples?seconds=${seconds}`)]);
       told = samples;
-      state.replaceChildren(pill(levelOf(row)), ` ${row.unknown} `, h("span.quiet", {}, row.address, ` every ${row.interval_ms} ms`));
+      state.replaceChildren(pill(levelOf(row)), ` ${row.unknown} `, h("span.quiet", {}, row.address, ` every ${row.interval_ms} ms, judged by `, row.groups.length ? links(row.groups) : "no group"));
       tiles.replaceChildren(...[["now", ms(row.now_ms)], ["usual", ms(row.usual_ms)], ["jitter", ms(row.jitter_ms)], ["loss", row.loss_percent == null ? "–" : `${row.loss_percent.toFixed(1)} %`], ["last answer", row.last === "answered" ? ms(row.last_ms) : row.last || "–"]]
         .map(([label, value]) => h("div.card.tile", {}, h("b", {}, value), h("span", {}, label))));
       if (may("admin") && !edit.childElementCount) arrange(row);
