@@ -19,7 +19,7 @@ from espfleet.store.client import Store
 from espfleet.store.presence import PresenceInfo, Session
 
 #: Name under which boards that are asked over HTTP are present; no gateway is called so.
-HTTP = "http"
+HTTP = presence.HTTP
 #: How long a device on the link may take to answer; a DHT22 takes a quarter of a second.
 LINK_MS = 2_000
 #: How long a board counts as there after somebody visited it by hand.

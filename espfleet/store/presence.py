@@ -19,6 +19,8 @@ from espfleet.store.client import Call, Command, Store
 
 #: Kind of the events this module records.
 EVENT = "presence"
+#: Stands for the gateway of devices that are known to live because they answered, or asked, over HTTP.
+HTTP = "http"
 SESSION_TTL_MS = 7 * 24 * 3_600_000
 VISITS_TTL_MS = 30 * 24 * 3_600_000
 #: Devices in one run of a script: each run keeps the server busy for about a millisecond.
@@ -221,7 +223,7 @@ async def sweep(store: Store) -> list[Gone]:
         if ids or replies[store.shards + part]:
             due, *others = _many_keys(store, part, ids)
             visits = [store.keys.visits(part, device_id) for device_id in ids]
-            words = [VISITS_TTL_MS, KEPT, *ids]
+            words = [VISITS_TTL_MS, KEPT, HTTP, *ids]
             calls.append(Call("sweep", [due, store.keys.gone(part), *others, *visits], words))
     found = [row for rows in await store.run_all(calls) for row in rows]
     return list(await asyncio.gather(*(_bury(store, row) for row in found)))
@@ -270,7 +272,10 @@ def _info(alive: int, until_ms: bytes | None, flat: Sequence[bytes]) -> Presence
     if not alive:
         presence = Presence.OFFLINE
         # A gateway that lives says that a device is late before its time is out; one that died cannot.
-        unsaid = {Presence.LIVE: Reason.GATEWAY, Presence.LATE: Reason.SILENT}
+        unsaid = {
+            Presence.LIVE: Reason.SILENT if row["gateway"] == HTTP else Reason.GATEWAY,
+            Presence.LATE: Reason.SILENT,
+        }
         reason = unsaid.get(told) or Reason(row["reason"])
     elif told is Presence.LATE:
         presence, reason = Presence.LATE, Reason.SILENT

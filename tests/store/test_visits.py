@@ -42,6 +42,14 @@ async def test_a_device_that_was_killed_has_been_there_until_its_time_ran_out(st
     assert len(await visits.read(store, CAMERA)) == 1
 
 
+async def test_a_device_without_a_gateway_is_silent_and_its_gateway_not_gone(store: Store) -> None:
+    await presence.came(store, CAMERA, presence.Session(session_id="1", gateway=presence.HTTP, watchdog_ms=50))
+    await asyncio.sleep(0.1)
+    assert (await presence.read_presence(store, [CAMERA]))[CAMERA].reason is Reason.SILENT
+    assert [gone.reason for gone in await presence.sweep(store)] == [Reason.SILENT]
+    assert (await presence.read_presence(store, [CAMERA]))[CAMERA].reason is Reason.SILENT
+
+
 async def test_a_device_that_is_heard_again_begins_another_visit(store: Store) -> None:
     await presence.came(store, CAMERA, session(1, watchdog_ms=50))
     first_ms = await up_ms(store)

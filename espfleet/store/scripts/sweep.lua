@@ -1,12 +1,13 @@
 -- Find devices whose time has run out, and remember them until their going is recorded.
 -- KEYS: 1 due, 2 gone; then for each device: alive, session; then for each device: visits
--- ARGV: 1 lifetime of visits in ms, 2 how many visits to keep; then for each device: id
+-- ARGV: 1 lifetime of visits in ms, 2 how many visits to keep, 3 what stands for a gateway where there is none; then
+--       for each device: id
 -- Returns all that are remembered, each as "id, when its time ran out in ms, reason, gateway" with spaces between.
 local now = redis.call('TIME')
 now = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
-local count = #ARGV - 2
+local count = #ARGV - 3
 for i = 1, count do
-  local id, alive, session, visits = ARGV[i + 2], KEYS[2 * i + 1], KEYS[2 * i + 2], KEYS[2 * count + 2 + i]
+  local id, alive, session, visits = ARGV[i + 3], KEYS[2 * i + 1], KEYS[2 * i + 2], KEYS[2 * count + 2 + i]
   local till = redis.call('ZSCORE', KEYS[1], id)
   local left = redis.call('PTTL', alive)
   if till and left > 0 then
@@ -17,7 +18,7 @@ for i = 1, count do
       unpack(redis.call('HMGET', session, 'presence', 'gateway', 'watchdog_ms', 'up_ms'))
     if presence and presence ~= 'offline' then
       -- A gateway that lives says that a device is late before its time is out; one that died cannot.
-      local reason = presence == 'late' and 'silent' or 'gateway gone'
+      local reason = (presence == 'late' or gateway == ARGV[3]) and 'silent' or 'gateway gone'
       redis.call('HSET', session, 'presence', 'offline', 'reason', reason, 'changed_ms', now,
         'seen_ms', string.format('%.0f', till - watchdog))
       if up then
