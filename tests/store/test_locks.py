@@ -81,6 +81,14 @@ async def test_a_holder_that_dies_frees_it_in_time(store: Store) -> None:
     assert await locks.take(store, DEVICE, wait_ms=0) is None
 
 
+async def test_after_a_holder_died_those_who_wait_come_before_a_newcomer(store: Store) -> None:
+    await store.redis.zadd(queue(store), {"first:10000": 1})
+    await store.redis.zadd(queue(store).replace(":queue", ":until"), {"first:10000": 10**14})
+    assert await locks.take(store, DEVICE, wait_ms=0) is None
+    assert await store.redis.get(queue(store).removesuffix(":queue")) == b"first:10000"
+    assert await store.redis.zcard(queue(store)) == 0
+
+
 async def test_one_that_dies_while_it_waits_is_passed_over(store: Store) -> None:
     first = await taken(store)
     await store.redis.zadd(queue(store), {"dead:10000": 1})

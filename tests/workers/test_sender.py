@@ -154,6 +154,21 @@ async def test_a_metric_that_lets_datadog_fail_is_put_aside_after_ten_tries(stor
     assert (await points.info(store))["entries"] == 0
 
 
+async def test_a_suspected_metric_is_tried_again_after_errors_for_all(store: Store, sink: Sink) -> None:
+    await points.append(store, some(20))
+    sink.deadly = {"m3"}
+    sender = sender_of(store, sink)
+    for _ in range(TRIES):
+        await sender.step()
+    assert len(sink.accepted) == 19
+    sink.deadly, sink.plan = set(), [(500, {})]
+    await points.append(store, some(1, start=100))
+    for _ in range(4):
+        await sender.step()
+    assert sorted(sink.accepted) == sorted(names(some(20) + some(1, start=100)))
+    assert await points.dead(store) == []
+
+
 async def test_errors_for_all_are_not_the_fault_of_any_metric(store: Store, sink: Sink) -> None:
     await points.append(store, some(1_200))
     sink.plan = [(500, {})] * 400
