@@ -163,7 +163,7 @@ class Server:
             if now_ms - place.since_ms >= _EXCHANGE_MS:
                 place.drop()
                 self.leave(place)
-        while True:
+        while not self.leaving:
             slow = None
             if len(places) >= _PLACES:
                 # Whoever has not asked yet makes way for one who may.

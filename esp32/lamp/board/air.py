@@ -22,8 +22,11 @@ def close(radio) -> None:
 
 
 def guests(radio) -> int:
-    """Return how many have joined."""
-    return len(radio.status("stations"))
+    """Return how many have joined, as far as the driver knows."""
+    try:
+        return len(radio.status("stations"))
+    except OSError:
+        return 0
 
 
 def names(station) -> list:
