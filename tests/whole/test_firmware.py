@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.cable.plugged import PluggedBoard
 from tests.firmware.boards import micropython
 from tests.whole.fleet import Fleet, Up, wait_for
 
@@ -140,6 +141,35 @@ def test_two_firmwares_are_registered_show_their_room_and_go_late_stale_and_fres
         assert (
             (gzip.decompress(told) if told[:2] == b"\x1f\x8b" else told).lstrip().lower().startswith(b"<!doctype html")
         )
+
+
+def test_a_board_on_a_cable_is_provisioned_comes_and_shows_its_level(fleet: Fleet, tmp_path: Path) -> None:
+    board = PluggedBoard(tmp_path / "board")
+    try:
+        # Only here: without pages of its own, which would be everybody's.
+        (board.folder / "settings.json").write_text('{"http_port": 0}')
+        with fleet.up("--nodemo") as up:
+            wait_for(lambda: fleet.type("target", "calm", "add", "sim://calm?seed=1").returncode == 0, 20, up.said)
+            words = ("--name", "porch", "--wifi", "home", "--gateway", f"ws://127.0.0.1:{fleet.port}")
+            told = subprocess.run(
+                fleet.command("provision", board.port, *words),
+                env=fleet.environ,
+                input="a password of home\n",
+                capture_output=True,
+                text=True,
+                timeout=50,
+            )
+            assert told.returncode == 0, told.stderr
+            assert json.loads(told.stdout)["id"] == "3c71bff93720"
+
+            def shows() -> bool:
+                row = fleet.devices()["porch"]
+                return bool(row["presence"] == "live" and row["state"] == "ok" and not row["simulated"])
+
+            wait_for(shows, 25, fleet.devices)
+            assert "a password of home" not in up.said() + told.stdout + told.stderr
+    finally:
+        board.close()
 
 
 def test_firmwares_register_themselves_in_a_room_and_leave_with_the_demo(fleet: Fleet) -> None:
