@@ -185,23 +185,7 @@ def run(worker: str, processes: str = "1", drain: str = "0", share_port: str = "
     if worker == "gateway":
         work = functools.partial(_gateway, share_port=port, drain_s=drain_s)
     with fleet_url(given) as url:
-        run_until_told(lambda: _worker(worker, work, url, given), drain_s, _loop_factory(worker, given))
-
-
-def _loop_factory(worker: str, given: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the event loop that suits a worker, or ``None`` for the usual one.
-
-    With TLS, asyncio's own loop keeps buffers of 290 KiB for each connection of a gateway, uvloop a tenth of that;
-    without TLS the two are alike.
-    """
-    if worker != "gateway" or not given.tls:
-        return None
-    try:
-        import uvloop
-    except ImportError:
-        logger.info("uvloop is not installed: each lamp will take ten times the memory under TLS")
-        return None
-    return uvloop.new_event_loop
+        run_until_told(lambda: _worker(worker, work, url, given), drain_s)
 
 
 async def _worker(worker: str, work: Work, url: str, given: Settings) -> None:

@@ -16,21 +16,15 @@ SUPERVISED = "ESPFLEET_SUPERVISED"
 AGAIN_S = 1.2
 
 
-def run_until_told(
-    work: Callable[[], Coroutine[Any, Any, None]],
-    patience_s: float = 0.0,
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> None:
+def run_until_told(work: Callable[[], Coroutine[Any, Any, None]], patience_s: float = 0.0) -> None:
     """Run ``work`` until it ends, or Ctrl-C, SIGTERM or the end of `up` stops it; failures come out one by one.
 
     Args:
         work: Makes the coroutine; it is cancelled when it is to stop, and again when told a second time.
         patience_s: How long it may take to come to its end before it is cancelled again unasked.
-        loop_factory: Makes the event loop; without, asyncio does.
     """
     try:
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(_until_told(work, patience_s))
+        asyncio.run(_until_told(work, patience_s))
     except BaseExceptionGroup as group:
         raise _first(group) from None
 

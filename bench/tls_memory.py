@@ -1,0 +1,91 @@
+"""What an idle lamp takes in the gateway's memory under TLS.
+
+The gateway runs as users run it (``run gateway`` with ``TLS=on`` and the fleet's own certificate); the lamps connect
+with full handshakes and say hello.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.gateway import allow_files, masked, memory_kib, set_up
+from bench.peers.servers import REQUEST
+from bench.reply_to_lamp import ROOT, free_port, wait_for_port
+from bench.report import report
+from espfleet.store.client import open_store
+from espfleet.store.embedded import embedded_server
+
+LAMPS = 1_000
+RUNS = 3
+PROMISE = "memory of one of 1,000 idle lamps under TLS"
+
+
+def main() -> None:
+    """Measure and report."""
+    allow_files()
+    report(PROMISE, [asyncio.run(one_run()) for _ in range(RUNS)], unit="KiB", bound="ours <= 32")
+
+
+async def one_run() -> float:
+    """Return the memory that a lamp took in one gateway, KiB."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ef") as home,
+        tempfile.TemporaryDirectory(prefix="ef") as data,
+        embedded_server(Path(data)) as url,
+    ):
+        async with open_store(url, name="bench") as store:
+            hellos = await set_up(store, LAMPS)
+        return await asyncio.to_thread(weigh, url, Path(home), hellos)
+
+
+def weigh(url: str, home: Path, hellos: list[str]) -> float:
+    """Start a gateway, connect all lamps, and return what each took, KiB."""
+    port = free_port()
+    environ = {
+        **os.environ,
+        "ESPFLEET_HOME": str(home),
+        "REDIS_URL": url,
+        "SERVER_PORT": str(port),
+        "TLS": "on",
+        "PYTHONPATH": str(ROOT),
+    }
+    quiet = subprocess.DEVNULL
+    command = [sys.executable, "-P", "-m", "espfleet", "run", "gateway"]
+    context = ssl.create_default_context()
+    with subprocess.Popen(command, cwd=home, env=environ, stdin=quiet, stdout=quiet, stderr=quiet) as gateway:
+        try:
+            wait_for_port(port)
+            (authority,) = (home / ".espfleet").rglob("ca.pem")
+            context.load_verify_locations(authority)
+            time.sleep(1)
+            before_kib = memory_kib(gateway.pid)
+            lamps = [open_lamp(context, port, hello) for hello in hellos]
+            time.sleep(2)
+            kib = (memory_kib(gateway.pid) - before_kib) / len(lamps)
+            for lamp in lamps:
+                lamp.close()
+            return kib
+        finally:
+            gateway.kill()
+
+
+def open_lamp(context: ssl.SSLContext, port: int, hello: str) -> ssl.SSLSocket:
+    """Return a lamp that was welcomed over TLS."""
+    lamp = context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="127.0.0.1")
+    lamp.sendall(REQUEST.format(path="/lamp").encode())
+    assert lamp.recv(4_096).startswith(b"HTTP/1.1 101 ")
+    lamp.sendall(masked(hello))
+    assert b'"welcome"' in lamp.recv(4_096)
+    return lamp
+
+
+if __name__ == "__main__":
+    main()
