@@ -24,8 +24,8 @@ MayCome = Callable[[str], bool]
 ACCEPTS_A_TURN = 32
 #: Without files or memory for more, the kernel is left alone for so long.
 PAUSE_S = 1.0
-#: asyncio keeps a buffer of 256 KiB for each connection. What lamps send fits into this (measured: 30 KiB a lamp in all,
-#: 40 with a buffer for the largest record of TLS, 48 on uvloop); a picture is read in several pieces.
+#: asyncio keeps a buffer of 256 KiB for each connection. What lamps send fits into this (measured: 30 KiB a lamp in
+#: all, 40 with a buffer for the largest record of TLS, 48 on uvloop); a picture is read in several pieces.
 TLS_BUFFER_BYTES = 4_096
 #: First byte of a TLS handshake (RFC 8446, 5.1).
 _HANDSHAKE = b"\x16"
