@@ -13,12 +13,12 @@ from espfleet.cli import output
 from espfleet.cli.opening import settings, with_store
 from espfleet.cli.words import age, now_ms
 from espfleet.domain.devices import Presence
-from espfleet.domain.names import check_whole
+from espfleet.domain.names import check_name, check_whole
 from espfleet.errors import InvalidError, RefusedError
 from espfleet.services import boards as service
 from espfleet.services import devices
 from espfleet.services.boards import Visit
-from espfleet.store import boards, locks, readings, registry
+from espfleet.store import boards, cooldowns, locks, readings, registry
 from espfleet.store.boards import BoardState
 from espfleet.store.client import Store
 
@@ -246,6 +246,30 @@ class BoardCommands:
 
         was = with_store(release)
         output.say(f"{self._name} is unlocked." if was else f"{self._name} was not locked.", was)
+
+    def cooldown(self, what: str, ttl: str) -> None:
+        """Say "not again before": the exit code is 0 if that did not last already, and 1 while it does.
+
+        For scripts of your own; unlike a lock nobody holds it, and it is never given back.
+        Example: ./espcli device porch cooldown water 3600000 && ./espcli device porch requests flip_gpio 22
+
+        Args:
+            what: A word of your own, such as water.
+            ttl: For how long, in ms.
+        """
+        lasts_ms = check_whole(ttl, "ttl", 1, 86_400_000, "ms")
+        check_name(what, "cooldown")
+
+        async def start(store: Store) -> int:
+            device = (await registry.load(store)).device(self._name)
+            if await cooldowns.start(store, device.id, what, lasts_ms):
+                return 0
+            return await cooldowns.left_ms(store, device.id, what)
+
+        left_ms = with_store(start)
+        if left_ms:
+            raise RefusedError(f"{what} of {self._name} cools down for another {left_ms / 1_000:g} s")
+        output.say(f"{what} of {self._name} cools down for {lasts_ms} ms from now.", True)
 
     def set_board_token(self, token: str = "", remove: str = "") -> None:
         """Keep the token that the board's HTTP server wants to see, instead of BOARD_TOKEN.

@@ -119,6 +119,15 @@ def test_a_lock_keeps_visits_away_and_requests_pass_it(type_: Type, porch: Simul
     assert type_("device", "porch", "update").code == 0
 
 
+def test_a_cooldown_says_not_again_before(type_: Type, porch: SimulatedBoard) -> None:
+    assert type_("device", "porch", "cooldown", "water", "60000").json is True
+    again = type_("device", "porch", "cooldown", "water", "60000")
+    assert (again.code, "cools down for another" in again.err) == (1, True)
+    assert type_("device", "porch", "cooldown", "feed", "60000").code == 0
+    assert type_("device", "porch", "lock").code == 0
+    assert type_("device", "porch", "cooldown", "two words", "1").code == 1
+
+
 def test_a_board_is_shown_a_token_of_its_own_that_nothing_tells(
     type_: Type, porch: SimulatedBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
