@@ -8,6 +8,7 @@ from espfleet import __version__
 from espfleet.web import (
     boards,
     devices,
+    firmware,
     fleet,
     groups,
     health,
@@ -75,7 +76,7 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     problems.install(app)
     guarded = APIRouter(prefix="/api", dependencies=[VIEWER], responses=_FAILURES)
-    for part in (devices, jobs, boards, rooms, groups, targets, fleet, streaming, tokens, upkeep):
+    for part in (devices, jobs, boards, firmware, rooms, groups, targets, fleet, streaming, tokens, upkeep):
         guarded.include_router(part.router)
     app.include_router(guarded)
     app.include_router(fleet.open_router, prefix="/api", responses=_FAILURES)

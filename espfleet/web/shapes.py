@@ -170,3 +170,15 @@ class PinglampValues(Wish):
     values: dict[str, str] = Field(
         max_length=256, examples=[{"PING_TARGET_1_HOST": "192.0.2.1", "PING_TARGET_1_INTERVAL_S": "1"}]
     )
+
+
+class FirmwareWish(Wish):
+    """How to update."""
+
+    downgrade: bool = Field(False, description="also onto a lamp that runs a newer version")
+
+
+class BoardToken(Wish):
+    """What a device's own HTTP server wants to see."""
+
+    token: str | None = Field(None, max_length=128)

@@ -271,5 +271,5 @@ async def test_events_are_picked_by_device_and_kind_and_shared_failures_are_one(
     assert len(await web.get("/api/events?each=true")) == 3
     assert [event["device"] for event in await web.get("/api/events?device=attic")] == ["3c71bff93721"]
     assert len(await web.get("/api/events?kind=presence&limit=1")) == 1
-    assert [event["id"] for event in await web.get(f"/api/events?since={ids[0]}")][0] == ids[1]
+    assert next(event["id"] for event in await web.get(f"/api/events?since={ids[0]}")) == ids[1]
     await web.get("/api/events?device=nobody", 404)

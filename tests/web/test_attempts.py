@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from espfleet.domain.attempts import AT_ONCE, EACH_S, REMEMBERED, Attempts, source_of
 from espfleet.errors import TooManyError
 from espfleet.services import tokens
 from espfleet.store.client import Store
-from espfleet.domain.attempts import AT_ONCE, EACH_S, REMEMBERED, Attempts, source_of
 from tests.web.conftest import Web
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"

@@ -9,7 +9,7 @@ import pytest
 
 from espfleet.services import devices
 from espfleet.simulator.boards import BoardSimulator, SimulatedBoard, new_boards
-from espfleet.store import readings
+from espfleet.store import readings, registry
 from espfleet.store.client import Store
 from tests.conftest import wait_until
 from tests.web.conftest import Web
@@ -107,3 +107,20 @@ async def test_a_lock_keeps_others_away_until_it_is_opened(web: Web, board: Simu
     assert (await web.post("/api/devices/board/visit", None, 409))["code"] == "lock_busy"
     assert (await web.send("DELETE", "/api/devices/board/locks/request")).json() == {"was_locked": True}
     await web.post("/api/devices/board/visit", None, 200)
+
+
+async def test_a_device_gets_another_token_and_its_board_one_of_its_own(store: Store, web: Web, porch: str) -> None:
+    first = await web.post(f"{porch}/token?show=true", None)
+    assert len(first["token"]) == 43
+    # Over its link it cannot be told: it is not there.
+    assert (await web.post(f"{porch}/token", None, 409))["code"] == "refused"
+    assert (await web.send("PUT", f"{porch}/board_token", json={"token": "of-the-board"})).status_code == 204
+    assert (await registry.load(store)).device("porch").board_token == "of-the-board"
+    shown = (await web.send("GET", porch)).text
+    assert "of-the-board" not in shown
+    assert first["token"] not in shown
+
+
+async def test_firmware_is_shown_and_offered_only_to_lamps_that_are_there(web: Web, porch: str) -> None:
+    assert (await web.get(f"{porch}/firmware"))["update"] is None
+    assert (await web.post("/api/devices/nobody/firmware", {}, 404))["code"] == "not_found"

@@ -3,6 +3,7 @@
 import { ago, fact, h, note, pill, presencePill } from "./dom.js";
 import { call, fleet, follow, levelOf, may, now } from "./fleet.js";
 import { choice, field, form } from "./forms.js";
+import { updateButton } from "./firmware.js";
 import { jobsCard } from "./jobs.js";
 import { deviceWord, lightDevice } from "./lamps.js";
 import { readingsCard } from "./readings.js";
@@ -82,7 +83,7 @@ export function devicePage(name) {
         h("section.card", { "aria-label": "Readings" }, h("h2", {}, "Readings"), readings.element),
         h("section.card", { "aria-label": "Came and went" }, h("h2", {}, "Came and went"), sessions.element),
         h("section.card", { "aria-label": "Jobs" }, h("h2", {}, "Jobs"), jobs.element),
-        h("section.card", { "aria-label": "What is known" }, h("h2", {}, "What is known"), facts),
+        h("section.card", { "aria-label": "What is known" }, h("h2", {}, "What is known"), facts, may("admin") ? updateButton(name, path) : null),
         arranging)),
     changed(what, detail) {
       draw();
