@@ -27,6 +27,8 @@ WORDS = {
     "writing": "the lamp writes {version}",
     "starting": "the lamp starts {version}",
     "trial": "{version} runs on trial: 10 s with its gateway",
+    "running": "{version} stays",
+    "returned": "the lamp is back at what ran before",
 }
 
 
