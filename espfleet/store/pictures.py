@@ -103,9 +103,10 @@ async def follow(store: Store, device_id: str) -> AsyncGenerator[bytes, None]:
         try:
             async with _subscribed(store, device_id) as link:
                 picture = await newest(store, device_id)
-                if picture is not None and not away:
-                    yield picture.data
                 away = False
+                # After a break it may be one that was seen already.
+                if picture is not None:
+                    yield picture.data
                 while True:
                     with translated(store.url):
                         message = await link.get_message(ignore_subscribe_messages=True, timeout=SILENCE_S)

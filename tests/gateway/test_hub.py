@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -362,6 +363,29 @@ async def test_a_camera_is_told_its_interval(fleet: Fleet, gateway: Gateway, cam
         for wrong in ({"action": "video_interval", "arguments": {"interval_ms": 50}}, {"action": "reboot"}):
             refused = await commands.send(fleet.store, device.id, wrong) or {}
             assert (refused["ok"], refused["error"]) == (False, "cam-1 speaks hub, which has no command for that")
+
+
+async def test_a_viewer_that_does_not_read_is_cut_and_harms_nobody(fleet: Fleet, start: Start) -> None:
+    gateway = await start(Limits(blocked_ms=300, linger_ms=200, messages_per_s=100_000))
+    _, token = await fleet.add("cam-1", 1, **CAMERA)
+    big = {f"field_{number}": "x" * 60 for number in range(30)}
+    async with raw(gateway.port, takes_bytes=4_096) as link, camera_of(gateway, token) as cam:
+        await link.upgrade("/websocket")
+        await link.write(frame(TEXT, b'{"event":"identify","data":{"type":"gdevelop"}}'))
+        await link.frame()
+        await link.frame()
+        link.deaf()
+
+        # For more than a second.
+        for _ in range(60):
+            await say(cam, "apriltag_data", **big)
+            assert (await cam.until(event="apriltag_ack"))["status"] == "received"
+            await asyncio.sleep(0.02)
+        link.hear()
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionResetError):
+                while await link.reader.read(65_536):
+                    pass
 
 
 # --- who is there

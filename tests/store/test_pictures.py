@@ -8,6 +8,7 @@ from espfleet.domain.shards import shard_of
 from espfleet.domain.video import ARRIVALS, Arrival
 from espfleet.store import pictures, presence
 from espfleet.store.client import Store
+from tests.conftest import wait_until
 
 CAMERA = "0c0000000001"
 #: The beginning of a picture of 320 x 240.
@@ -47,6 +48,23 @@ async def test_who_follows_sees_the_newest_at_once_and_then_each(store: Store) -
         for number in range(3):
             await pictures.put(store, CAMERA, JPEG + bytes([number]), Arrival(1, 1, 1))
         assert [await anext(following) for _ in range(3)] == [JPEG + bytes([number]) for number in range(3)]
+    await following.aclose()
+
+
+async def test_who_follows_goes_on_after_a_broken_connection(store: Store) -> None:
+    following = pictures.follow(store, CAMERA)
+    waiting = asyncio.ensure_future(anext(following))
+    channel = store.keys.pictures_channel(shard_of(CAMERA, store.shards), CAMERA)
+
+    async def followed() -> bool:
+        _, count = await store.do("PUBSUB", "NUMSUB", channel)
+        return bool(count)
+
+    await wait_until(followed)
+    await store.do("CLIENT", "KILL", "TYPE", "pubsub")
+    await pictures.put(store, CAMERA, JPEG + b"after", Arrival(1, 1, 1))
+    async with asyncio.timeout(20):
+        assert await waiting == JPEG + b"after"
     await following.aclose()
 
 
