@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from espfleet.store import audit
 from espfleet.store.client import Store
 from espfleet.store.faults import translated
 
@@ -52,7 +53,8 @@ async def keys(store: Store, pattern: str = "") -> list[Found]:
 
 
 async def send(store: Store, words: Sequence[str]) -> Any:
-    """Send one command and return its reply with texts instead of bytes."""
+    """Send one command and return its reply with texts instead of bytes; that it was sent is written down."""
+    await audit.note(store, "redis", {"command": words[0][:32]})
     return _text(await store.do(*words))
 
 

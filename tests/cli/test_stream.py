@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from espfleet.domain.points import Point
-from espfleet.store import points
+from espfleet.store import audit, points
 from espfleet.store.client import open_store
 from tests.cli.conftest import Type
 from tests.workers.test_sender import Sink, sink
@@ -115,6 +115,17 @@ def test_any_key_can_be_read_and_set(type_: Type, home: Path) -> None:
     for word in ("flushall", "SUBSCRIBE", "blpop"):
         refused = type_("r", word, "x")
         assert (refused.code, "is not for here" in refused.err) == (1, True)
+
+
+def test_that_a_command_was_sent_is_written_down_and_not_what_it_held(type_: Type, home: Path, redis_url: str) -> None:
+    assert type_("r", "set", "outside", "s3cret").code == 0
+
+    async def noted() -> list[audit.Entry]:
+        async with open_store(redis_url, name="test") as store:
+            return [one for one in await audit.latest(store) if one.action == "redis"]
+
+    assert [one.details for one in asyncio.run(noted())] == [{"command": "set"}]
+    assert type_("r", "del", "outside").json == 1
 
 
 def test_keys_of_the_fleet_are_listed_and_no_others(type_: Type, queued: None) -> None:
