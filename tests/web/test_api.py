@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 import requests
@@ -12,6 +13,7 @@ from espfleet.errors import StartError
 from espfleet.services import groups, rooms, targets, tokens
 from espfleet.store import events, registry
 from espfleet.store.client import Store
+from espfleet.web.pages import FOLDER
 from tests.web.conftest import WAITING, Web, serving
 
 PORCH = {"name": "porch", "id": "3c71bff93721"}
@@ -273,3 +275,13 @@ async def test_events_are_picked_by_device_and_kind_and_shared_failures_are_one(
     assert len(await web.get("/api/events?kind=presence&limit=1")) == 1
     assert next(event["id"] for event in await web.get(f"/api/events?since={ids[0]}")) == ids[1]
     await web.get("/api/events?device=nobody", 404)
+
+
+async def test_every_path_of_the_documentation_exists(web: Web) -> None:
+    written = (FOLDER.parents[2] / "docs" / "web.md").read_text()
+    told = {path.partition("?")[0] for path in re.findall(r"/api/[^`\s,|…]+", written)}
+    there = (await web.get("/api/openapi.json"))["paths"].keys()
+    assert len(told) > 25
+    assert {path for path in told if "openapi" not in path} <= {
+        re.sub(r"\{\w+\}", "{name}", path) for path in there
+    } | there
