@@ -20,6 +20,7 @@ from espfleet.cli import root
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+BOARD_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "esp32" / "Makefile").read_text(), re.MULTILINE))
 BENCHES = discover(ROOT / "bench")
 # Understood by every command, or by ./espcli itself.
 EVERYWHERE = {"json", "help"}
@@ -115,7 +116,10 @@ def test_a_command_that_does_not_exist_would_be_found(command: str) -> None:
 @pytest.mark.parametrize(("page", "command"), commands("make"))
 def test_every_make_target_of_the_documentation_exists(page: str, command: str) -> None:
     words = shlex.split(command)[1:]
-    assert {word for word in words if "=" not in word and not is_placeholder(word)} <= TARGETS
+    targets = TARGETS
+    if words[:2] == ["-C", "esp32"]:
+        words, targets = words[2:], BOARD_TARGETS
+    assert {word for word in words if "=" not in word and not is_placeholder(word)} <= targets
     for names in [word.removeprefix("BENCH=") for word in words if word.startswith("BENCH=")]:
         assert set(names.split()) <= BENCHES.keys()
 
