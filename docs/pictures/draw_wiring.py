@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from html import escape
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent
@@ -45,14 +46,14 @@ text {{ fill: #f0f0f0 }}
 """
 
 
-def usual_pins() -> list[int]:
-    """Return the pins of the light of an ESP32, from the lamp's own table."""
+def table_of_chips() -> ModuleType:
+    """Return the lamp's own table of pins."""
     spec = importlib.util.spec_from_file_location("chips", ROOT / "esp32" / "lamp" / "board" / "chips.py")
     assert spec is not None
     assert spec.loader is not None
     chips = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(chips)
-    return list(chips.find("ESP32")[4])
+    return chips
 
 
 def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
@@ -166,7 +167,7 @@ def page(title: str, about: str, height: float, drawn: str) -> str:
 
 def pictures() -> dict[str, str]:
     """Return all pictures by the name of their file."""
-    first, second, third = usual_pins()
+    first, second, third = table_of_chips().find("ESP32")[4]
     colours = [(first, "red"), (second, "green"), (third, "blue")]
     return {
         "wiring-leds.svg": leds("Three LEDs: output leds", [(first, "green"), (second, "orange"), (third, "red")]),

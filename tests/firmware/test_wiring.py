@@ -9,7 +9,6 @@ from types import ModuleType
 
 import pytest
 
-from lamp.board import chips
 from tests.firmware.conftest import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -23,6 +22,9 @@ def drawing() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+chips = drawing().table_of_chips()
 
 
 def test_the_pictures_are_those_that_are_drawn() -> None:
