@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 import urllib.request
+from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from espfleet.domain.points import Point
@@ -17,7 +20,9 @@ from espfleet.services import devices
 from espfleet.services.boards import Visit
 from espfleet.store import points, readings, registry
 from espfleet.store.client import Store
+from espfleet.workers import exporter as exporters
 from espfleet.workers.exporter import Exporter
+from tests.conftest import wait_until
 from tests.workers.test_sender import Sink, sink
 
 __all__ = ["sink"]
@@ -109,3 +114,60 @@ async def test_an_agent_is_told_figures_by_one_and_visits_by_whoever_makes_them(
         assert both[0].figures()["dogstatsd_sent"] >= 1
         for exporter in both:
             await exporter.close()
+
+
+async def test_while_datadog_thinks_for_long_nobody_else_sends_the_same(
+    store: Store, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporters, "LEASE_MS", 1_500)
+    monkeypatch.setattr(exporters, "LEASE_S", 0.2)
+    await with_a_board(store)
+    asked, go_on, judge = threading.Event(), threading.Event(), sink.judge
+
+    def slow(series: list[dict[str, Any]]) -> tuple[int, dict[str, str]]:
+        asked.set()
+        go_on.wait(30)
+        return judge(series)
+
+    sink.judge = slow  # type: ignore[method-assign]
+    first, second = (Exporter(store, name, datadog=Datadog(url=sink.url, api_key="k3y")) for name in ("e1", "e2"))
+    sending = asyncio.create_task(first.step())
+    try:
+        await wait_until(asked.is_set)
+        for _ in range(24):
+            await asyncio.sleep(0.1)
+            await second.step()
+        assert not sending.done()
+    finally:
+        go_on.set()
+    await sending
+    await second.step()
+    assert sink.requests == 1
+    assert sink.accepted.count(("espfleet.devices", 1.0)) == 1
+    for exporter in (first, second):
+        await exporter.close()
+
+
+async def test_a_place_that_never_answers_is_left_in_time_and_tried_again(store: Store, sink: Sink) -> None:
+    await with_a_board(store)
+    go_on, judge = threading.Event(), sink.judge
+
+    def hanging(series: list[dict[str, Any]]) -> tuple[int, dict[str, str]]:
+        if sink.requests == 1:
+            go_on.wait(30)
+            return 500, {}
+        return judge(series)
+
+    sink.judge = hanging  # type: ignore[method-assign]
+    exporter = Exporter(store, "e1", datadog=Datadog(url=sink.url, api_key="k3y", timeout_s=0.3))
+    await exporter.step()
+    assert exporter.figures()["failures"] == 1
+    assert (await points.info(store))["pending"] == 1
+    go_on.set()
+
+    async def is_through() -> bool:
+        await exporter.step()
+        return ("espfleet.devices", 1.0) in sink.accepted
+
+    await wait_until(is_through, timeout_s=10)
+    await exporter.close()
