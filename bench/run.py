@@ -22,12 +22,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.charts import draw
 from bench.report import figure
 
 ROOT = Path(__file__).resolve().parent.parent
 USUAL_CAP_S = 180.0
 BEGIN = "<!-- measured: begin, written by make bench -->"
 END = "<!-- measured: end -->"
+PICTURE = "![How much of what its bound allows each promise uses](pictures/performance.svg)"
 VERDICTS = {True: "holds", False: "**broken**", None: "not measured"}
 
 
@@ -153,7 +155,10 @@ def publish(root: Path = ROOT) -> None:
         return
     results = [json.loads(path.read_text()) for path in sorted((root / "bench" / "results").glob("*.json"))]
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n\n{table(results)}\n{END}{after}")
+    picture = root / "docs" / "pictures" / "performance.svg"
+    picture.parent.mkdir(exist_ok=True)
+    picture.write_text(draw(results))
+    page.write_text(f"{before}{BEGIN}\n\n{PICTURE}\n\n{table(results)}\n{END}{after}")
 
 
 def table(results: Iterable[Mapping[str, Any]]) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
+from bench.charts import draw
 from bench.run import BEGIN, END, USUAL_CAP_S, discover, main, measure, table
 
 PROMISE = {
@@ -120,3 +123,23 @@ def test_what_could_not_be_measured_shows_why() -> None:
     text = table([{"bench": "ticks", "machine": where, "promises": [promise], "seconds": 3.0}])
     assert "| – | – (a clock) | – | ratio >= 2 | not measured: fping is not installed |" in text
     assert "make bench BENCH=ticks" in text
+
+
+def test_the_picture_shows_every_promise_that_was_measured_and_which_is_broken() -> None:
+    promises = [
+        a_promise("fast", ours=30.0, bound="ours <= 60", holds=True),
+        a_promise("many", ours=10.0, bound="ours >= 20", holds=False),
+        a_promise("none lost", ours=0.0, bound="ours == 0", holds=True),
+        a_promise("not here", ours=None, bound="ours <= 1", holds=None),
+    ]
+    picture = draw([{"bench": "some", "promises": promises}, {"bench": "nothing", "promises": promises[2:]}])
+    texts = [text for element in ElementTree.fromstring(picture).iter() if (text := element.text)]
+    assert "fast" in texts
+    assert "50%" in texts
+    assert "200% broken" in texts
+    assert "some" in texts
+    assert not {"none lost", "not here", "nothing"} & set(texts)
+
+
+def a_promise(name: str, *, ours: float | None, bound: str, holds: bool | None) -> dict[str, Any]:
+    return {"promise": name, "ours": ours, "ratio": None, "bound": bound, "holds": holds}
