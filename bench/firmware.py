@@ -42,7 +42,7 @@ def main() -> None:
 async def measure(folder: Path) -> None:
     firmware = Firmware(folder / "build")
     build.build(firmware.folder)
-    for source in (HERE / "fakes").glob("*.py"):
+    for source in (build.SOURCE / "fakes").glob("*.py"):
         build.compiled(source, firmware.folder / "fakes" / f"{source.stem}.mpy")
     report(
         "size of the lamp's program, all .mpy",

@@ -13,10 +13,11 @@ import threading
 import tty
 from pathlib import Path
 
+from esp32 import build
 from tests.firmware.boards import RESET, micropython
 
 START = Path(__file__).parents[1] / "firmware" / "scripts" / "plugged.py"
-FAKES = Path(__file__).parents[2] / "esp32" / "fakes"
+FAKES = build.SOURCE / "fakes"
 _RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 
 

@@ -22,7 +22,7 @@ from tests.firmware.together import Boards, Outcomes  # noqa: E402
 from tests.gateway.conftest import fleet as fleet  # noqa: E402
 from tests.gateway.conftest import start as start  # noqa: E402
 
-FAKES = Path(__file__).parent / "fakes"
+FAKES = build.SOURCE / "fakes"
 
 
 @pytest.fixture(scope="session")
