@@ -74,7 +74,18 @@ async def test_a_lamp_says_who_it_is_and_shows_what_it_is_told(boards: Boards) -
         "token": "secret",
         "firmware": "0.1.0",
         "chip": "ESP32",
-        "capabilities": ["adc", "brightness", "gpio", "identify", "override", "reboot", "sensor", "settings"],
+        "capabilities": [
+            "adc",
+            "brightness",
+            "gpio",
+            "identify",
+            "override",
+            "reboot",
+            "sensor",
+            "settings",
+            "trust",
+            "update",
+        ],  # fmt: skip
         "boot": {"reason": "power-on", "count": 1},
     }
     assert keepalive["rssi_dbm"] == -61
