@@ -108,6 +108,43 @@ class Settings:
     relay_ping_ms: int = _setting(
         "RELAY_PING_MS", 10_000, _whole(100, 600_000, "ms"), "silence after which a relay client is asked if it lives"
     )
+    gateway_connections: int = _setting(
+        "GATEWAY_CONNECTIONS", 50_000, _whole(1, 1_000_000), "connections that a gateway takes"
+    )
+    gateway_connections_per_source: int = _setting(
+        "GATEWAY_CONNECTIONS_PER_SOURCE", 20_000, _whole(1, 1_000_000), "those of them from one address"
+    )
+    gateway_guests: int = _setting(
+        "GATEWAY_GUESTS", 16_384, _whole(1, 1_000_000), "those that have not said yet who they are"
+    )
+    gateway_guests_per_source: int = _setting(
+        "GATEWAY_GUESTS_PER_SOURCE", 8_192, _whole(1, 1_000_000), "those of them from one address"
+    )
+    gateway_handshakes: int = _setting(
+        "GATEWAY_HANDSHAKES", 512, _whole(1, 100_000), "TLS handshakes at once; others wait for their turn"
+    )
+    gateway_handshake_ms: int = _setting(
+        "GATEWAY_HANDSHAKE_MS", 10_000, _whole(100, 600_000, "ms"), "longest time of a handshake"
+    )
+    gateway_connects_per_s: int = _setting(
+        "GATEWAY_CONNECTS_PER_S", 2_000, _whole(1, 100_000), "clients let in within a second; others return later"
+    )
+    gateway_viewers: int = _setting("GATEWAY_VIEWERS", 500, _whole(1, 100_000), "viewers of a gateway")
+    gateway_messages_per_s: int = _setting(
+        "GATEWAY_MESSAGES_PER_S", 200, _whole(1, 100_000), "messages of one client in a second"
+    )
+    gateway_bytes_per_s: int = _setting(
+        "GATEWAY_BYTES_PER_S", 262_144, _whole(4_096, 2**30), "bytes of one client in a second"
+    )
+    gateway_picture_bytes_per_s: int = _setting(
+        "GATEWAY_PICTURE_BYTES_PER_S", 2**24, _whole(4_096, 2**32), "bytes of one camera in a second"
+    )
+    gateway_waiting_bytes: int = _setting(
+        "GATEWAY_WAITING_BYTES", 2**22, _whole(65_536, 2**30), "what may wait for one client that reads slowly"
+    )
+    gateway_blocked_ms: int = _setting(
+        "GATEWAY_BLOCKED_MS", 10_000, _whole(100, 600_000, "ms"), "how long a client may read nothing"
+    )
     shards: int = _setting("ESPFLEET_SHARDS", 4, _whole(1, 64), "streams of samples; fixed when a fleet is new")
     flush_ms: int = _setting("FLUSH_MS", 25, _whole(5, 1_000, "ms"), "longest time a sample waits in a prober")
     resolve_s: float = _setting("RESOLVE_S", 60.0, _number(1, 86_400, "s"), "time between look-ups of a name")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import logging
 import socket
@@ -25,6 +26,7 @@ from espfleet.workers.membership import worker_name
 
 if TYPE_CHECKING:
     from espfleet.certificates.contexts import ServerSide
+    from espfleet.gateway.server import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ async def _gateway(store: Store, given: Settings, share_port: int = 0, drain_s: 
         store,
         GatewaySettings(
             tls=tls.context if tls else None,
+            limits=limits_of(given),
             name=worker_name(),
             host=given.server_host,
             port=share_port or given.server_port,
@@ -76,6 +79,14 @@ async def _gateway(store: Store, given: Settings, share_port: int = 0, drain_s: 
         ),
     )
     await _with_certificate(serving, tls)
+
+
+def limits_of(given: Settings) -> Limits:
+    """Return how much a gateway takes: each limit that can be set has the name of its setting."""
+    from espfleet.gateway.server import Limits
+
+    named = [one.name for one in dataclasses.fields(Limits)]
+    return Limits(**{name: getattr(given, f"gateway_{name}") for name in named if hasattr(given, f"gateway_{name}")})
 
 
 async def _web(store: Store, given: Settings) -> None:

@@ -53,6 +53,19 @@ class Attempts:
         if source.left < 1:
             raise TooManyError((1 - source.left) * EACH_S)
 
+    def wait_s(self, host: str) -> float:
+        """Return how long whoever shows a wrong token has to wait at this source, in s; 0 while they need not."""
+        source = self._sources.get(source_of(host))
+        if source is None:
+            return 0.0
+        self._refill(source)
+        return 0.0 if source.left >= 1 else (1 - source.left) * EACH_S
+
+    def guessed(self, host: str) -> None:
+        """Remember that a wrong token came, perhaps the same as before."""
+        self._charge(source_of(host))
+        self._forget()
+
     def note(self, host: str, token_hash: str, *, good: bool) -> None:
         """Remember whether a token was good."""
         name = source_of(host)
@@ -60,10 +73,16 @@ class Attempts:
         self._seen[name, token_hash] = good
         self._seen.move_to_end((name, token_hash))
         if not good and before is None:
-            source = self._sources.setdefault(name, _Source(AT_ONCE, self._clock()))
-            self._sources.move_to_end(name)
-            self._refill(source)
-            source.left = max(0.0, source.left - 1)
+            self._charge(name)
+        self._forget()
+
+    def _charge(self, name: str) -> None:
+        source = self._sources.setdefault(name, _Source(AT_ONCE, self._clock()))
+        self._sources.move_to_end(name)
+        self._refill(source)
+        source.left = max(0.0, source.left - 1)
+
+    def _forget(self) -> None:
         for remembered in (self._seen, self._sources):
             while len(remembered) > REMEMBERED:
                 remembered.popitem(last=False)

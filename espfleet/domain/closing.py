@@ -16,6 +16,8 @@ class CloseCode(IntEnum):
     #: The lamp said nothing for ten watchdogs.
     SILENT = 1001
     RESTARTING = 1012
+    #: Too many wrong tokens came from there.
+    TRY_LATER = 1013
     TOKEN = 4001
     REPLACED = 4002
     PROTOCOL = 4003
@@ -33,6 +35,11 @@ def fit_reason(reason: str) -> str:
 def restart_reason(retry_after_ms: int) -> str:
     """Return the reason of a close with 1012: the gateway will be back, and this client should wait so long."""
     return f"restarting; retry_after_ms={retry_after_ms}"
+
+
+def later_reason(retry_after_ms: int) -> str:
+    """Return the reason of a close with 1013: too many wrong tokens came from there; this client may try again then."""
+    return f"too many wrong tokens came from there; retry_after_ms={retry_after_ms}"
 
 
 def retry_after_ms(reason: str) -> int | None:

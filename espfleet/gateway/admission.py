@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.datastructures import MultipleValuesError
 from websockets.http11 import Request
 
-from espfleet.domain.closing import CloseCode, restart_reason
+from espfleet.domain.attempts import Attempts
+from espfleet.domain.closing import CloseCode, later_reason, restart_reason
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import (
     HUB_PATH,
@@ -27,6 +28,7 @@ from espfleet.domain.messages import (
 from espfleet.domain.tokens import matching_hash
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.contests import Candidate
+from espfleet.gateway.crowds import FULL_S, Crowd
 from espfleet.gateway.dialects import Dialect
 from espfleet.gateway.dialects.boards import S3Board
 from espfleet.gateway.dialects.hub import HubCamera
@@ -35,9 +37,13 @@ from espfleet.gateway.dialects.v1 import V1
 from espfleet.gateway.hub import Hub
 from espfleet.gateway.hub_door import HubDoor, Refuse
 from espfleet.gateway.hub_viewers import HubViewers
+from espfleet.gateway.peers import Refusal
 from espfleet.gateway.relay import Relay
 from espfleet.gateway.settings import GatewaySettings
 from espfleet.gateway.viewers import Viewers
+
+#: A client that is refused so may be one that guesses.
+_GUESSES = (CloseCode.TOKEN, CloseCode.UNREGISTERED)
 
 
 class Admission:
@@ -67,7 +73,8 @@ class Admission:
         self._without_hello = {dialect.name: dialect for dialect in spoken}
         self.relay = Relay(settings, self.clock, self._viewer_hash)
         self._hub_door = HubDoor(hub, hub_viewers, HubCamera(settings), self._viewer_hash, self._try)
-        self._open: set[Connection] = set()
+        self._crowd = Crowd(self._limits, self.clock)
+        self._attempts = Attempts(self.clock)
         self._guests: dict[Connection, float] = {}
         self._doubts: dict[Connection, tuple[Callable[[], None], Refuse]] = {}
         self._going: dict[Connection, float] = {}
@@ -82,32 +89,51 @@ class Admission:
         """Tell whether a client that sent so many messages in this second may send one more."""
         return taken <= self._limits.messages_per_s
 
+    def bytes_left(self, taken: int, most_bytes: int) -> bool:
+        """Tell whether a client that sent so many bytes in this second may go on; cameras may send more."""
+        limits = self._limits
+        return taken <= (limits.bytes_per_s if most_bytes <= TEXT_BYTES else limits.picture_bytes_per_s)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What may wait for a client that reads too slowly."""
+        return self._limits.waiting_bytes
+
+    @property
+    def refused(self) -> int:
+        """How many were told to come back later, or were cut."""
+        return self._crowd.refused
+
     def may_come(self, host: str) -> bool:
         """Tell whether a client with this address may begin a TLS handshake."""
-        return len(self._open) <= self._limits.connections
+        return self._crowd.may_come(host)
 
     # What connections ask.
 
     def arrived(self, connection: Connection) -> None:
         """Give a new connection its time for the handshake."""
-        self._open.add(connection)
+        if not self._crowd.may_come(connection.host):
+            connection.abort()
+            return
+        self._crowd.come(connection)
         self._empty.clear()
         self._guests[connection] = self.clock() + self._limits.handshake_ms / 1_000
 
-    def refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
+    def refusal(self, connection: Connection, request: Request) -> Refusal | None:
         """Return why a request is not to be upgraded, or ``None``."""
         path, token, number = _split(request)
-        if len(self._open) > self._limits.connections:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "this gateway has as many connections as it may have"
+        crowded = self._crowd.refusal(connection)
+        if crowded is not None:
+            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, *crowded)
         if request.headers.get("Upgrade") is None:
             known = path in (LAMP_PATH, WATCH_PATH, HUB_PATH, RELAY_PATH)
             status = HTTPStatus.UPGRADE_REQUIRED if known else HTTPStatus.NOT_FOUND
-            return status, f"this is the WebSocket gateway of an espfleet: lamps connect to {LAMP_PATH}"
+            return Refusal(status, f"this is the WebSocket gateway of an espfleet: lamps connect to {LAMP_PATH}")
         # Who shows a token does not come in the name of a browser's user: S4's viewers are pages of anywhere.
         if not self._comes_from_here(request) and not (path == HUB_PATH and token):
-            return HTTPStatus.FORBIDDEN, "pages of other sites may not connect to this gateway"
+            return Refusal(HTTPStatus.FORBIDDEN, "pages of other sites may not connect to this gateway")
         if path == WATCH_PATH and len(self._viewers) >= self._limits.viewers:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "this gateway has as many viewers as it may have"
+            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "this gateway has as many viewers as it may have", FULL_S)
         return self.relay.refusal(number) if path == RELAY_PATH else None
 
     def opened(self, connection: Connection, request: Request) -> None:
@@ -126,15 +152,15 @@ class Admission:
 
     def closing(self, connection: Connection) -> None:
         """Give a client that was told to go a moment to read that."""
-        self._guests.pop(connection, None)
+        self._introduce(connection)
         self._going[connection] = self.clock() + self._limits.linger_ms / 1_000
 
     def left(self, connection: Connection) -> None:
         """Forget a connection."""
         self._guests.pop(connection, None)
         self._going.pop(connection, None)
-        self._open.discard(connection)
-        if not self._open:
+        self._crowd.go(connection)
+        if not len(self._crowd):
             self._empty.set()
 
     # What guests say.
@@ -177,12 +203,30 @@ class Admission:
         """Let a client in, or wait until it is sure that it may not: perhaps it was registered a moment ago."""
         try:
             admit()
-        except ProtocolError:
+        except ProtocolError as exc:
+            if self._has_to_wait(connection, exc):
+                return
             self._doubts[connection] = admit, refuse or _send_away
             connection.peer = Candidate(lambda: self._forget_doubt(connection))
             self._ask_for_news()
         else:
-            self._guests.pop(connection, None)
+            self._introduce(connection)
+
+    def _has_to_wait(self, connection: Connection, exc: ProtocolError) -> bool:
+        """Send a client away, without looking twice, if too many wrong tokens came from its source.
+
+        Only whoever shows a wrong token gets here, so nobody can lock anybody else out.
+        """
+        wait_s = self._attempts.wait_s(connection.host) if exc.close_code in _GUESSES else 0.0
+        if not wait_s:
+            return False
+        connection.close(CloseCode.TRY_LATER, later_reason(round(wait_s * 1_000)), Reason.REFUSED)
+        return True
+
+    def _introduce(self, connection: Connection) -> None:
+        """Take a connection for a guest no longer."""
+        self._guests.pop(connection, None)
+        self._crowd.introduce(connection)
 
     def doubtful(self) -> list[Connection]:
         """Return clients that could not be let in by what is known of the registry."""
@@ -199,9 +243,11 @@ class Admission:
         try:
             admit()
         except ProtocolError as exc:
+            if exc.close_code in _GUESSES:
+                self._attempts.guessed(connection.host)
             refuse(connection, exc)
         else:
-            self._guests.pop(connection, None)
+            self._introduce(connection)
 
     def _forget_doubt(self, connection: Connection) -> None:
         self._doubts.pop(connection, None)
@@ -222,24 +268,24 @@ class Admission:
             connection.abort()
         if now_s - self._second_s >= 1.0:
             self._second_s = now_s
-            for connection in list(self._open):
+            for connection in self._crowd:
                 if not self.messages_left(connection.taken):
                     connection.close(CloseCode.TOO_MUCH, "too many messages", Reason.REFUSED)
-                connection.taken = 0
+                connection.taken = connection.taken_bytes = 0
 
     async def close(self, retry_ms: int, within_s: float) -> None:
         """Send guests away, wait until everybody has gone, and cut who has not."""
         for connection in list(self._guests):
             if connection.peer is None:
-                connection.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this gateway is restarting")
+                connection.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this gateway is restarting", 1)
             else:
                 connection.close(CloseCode.RESTARTING, restart_reason(retry_ms), Reason.GATEWAY)
         try:
             async with asyncio.timeout(within_s):
-                if self._open:
+                if len(self._crowd):
                     await self._empty.wait()
         except TimeoutError:
-            for connection in list(self._open):
+            for connection in self._crowd:
                 connection.abort()
             await asyncio.sleep(0)
 

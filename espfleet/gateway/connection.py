@@ -23,12 +23,10 @@ from espfleet.domain.closing import CloseCode
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import TEXT_BYTES, ProtocolError
 from espfleet.gateway.frames import PING, close_frame, is_keepalive, whole_text
-from espfleet.gateway.peers import Peer, Reception
+from espfleet.gateway.peers import Peer, Reception, Refusal
 
 #: A request with all its headers; what browsers send is far below.
 REQUEST_BYTES = 16_384
-#: What may wait for a client that reads too slowly, beside the newest level.
-QUEUE_BYTES = 4 * 1_048_576
 
 #: First byte of a close frame.
 _CLOSE = 0x88
@@ -45,6 +43,7 @@ class Connection(asyncio.Protocol):
     Attributes:
         peer: Who is at the other end, or ``None`` before the handshake is done and after the end.
         taken: Messages that came since the reception set it to 0.
+        taken_bytes: Bytes of those that were no usual keepalives.
         blocked_s: Since when the client takes nothing, on the reception's clock; 0 while it does.
     """
 
@@ -59,6 +58,7 @@ class Connection(asyncio.Protocol):
         "blocked_s",
         "peer",
         "taken",
+        "taken_bytes",
     )
 
     def __init__(self, reception: Reception) -> None:
@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._ended = False
         self.peer: Peer | None = None
         self.taken = 0
+        self.taken_bytes = 0
         self.blocked_s = 0.0
 
     @property
@@ -103,17 +104,16 @@ class Connection(asyncio.Protocol):
                 self.taken += 1
                 peer.heard()
                 return
+            if self._is_too_much(data, peer):
+                return
             text = whole_text(data, peer.most_bytes)
             if text is not None:
                 self.taken += 1
                 self._hear(peer, text)
                 return
             rare = self._rare = ServerProtocol(state=State.OPEN, max_size=peer.most_bytes, logger=_quiet)
-        elif self.peer is None:
-            self._requested += len(data)
-            if self._requested > REQUEST_BYTES:
-                self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too long")
-                return
+        elif self._is_too_long(data) if self.peer is None else self._is_too_much(data, self.peer):
+            return
         rare.receive_data(data)
         while rare.events and not self._ended:
             event = rare.events.pop(0)
@@ -124,6 +124,20 @@ class Connection(asyncio.Protocol):
         if isinstance(rare.handshake_exc, InvalidMessage):
             self.refuse(HTTPStatus.BAD_REQUEST, "this is not an HTTP request")
         self._settle(rare)
+
+    def _is_too_long(self, data: bytes) -> bool:
+        self._requested += len(data)
+        if self._requested <= REQUEST_BYTES:
+            return False
+        self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too long")
+        return True
+
+    def _is_too_much(self, data: bytes, peer: Peer) -> bool:
+        self.taken_bytes += len(data)
+        if self._reception.bytes_left(self.taken_bytes, peer.most_bytes):
+            return False
+        self.close(CloseCode.TOO_MUCH, "too many bytes", Reason.REFUSED)
+        return True
 
     def eof_received(self) -> bool:
         """Let the transport close: the client will send nothing more."""
@@ -161,7 +175,7 @@ class Connection(asyncio.Protocol):
             return
         if shows:
             self._waiting = None
-        if self._transport.get_write_buffer_size() > QUEUE_BYTES:
+        if self._transport.get_write_buffer_size() > self._reception.waiting_bytes:
             self.close(CloseCode.TOO_MUCH, "too slow", Reason.SLOW)
         else:
             self._transport.write(frame)
@@ -184,10 +198,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(close_frame(code, reason))
         self._finish(why)
 
-    def refuse(self, status: HTTPStatus, text: str) -> None:
+    def refuse(self, status: HTTPStatus, text: str, retry_after_s: int = 0) -> None:
         """Answer the request, or what should have been one, with an HTTP error."""
         if not self._ended and self._rare is not None:
-            self._transport.write(self._rare.reject(status, f"{text}\n").serialize())
+            answer = self._rare.reject(status, f"{text}\n")
+            if retry_after_s:
+                answer.headers["Retry-After"] = str(retry_after_s)
+            self._transport.write(answer.serialize())
             self._finish(Reason.REFUSED)
 
     def abort(self) -> None:
@@ -198,10 +215,10 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, rare: ServerProtocol, request: Request) -> None:
         """Accept or refuse the handshake."""
-        refusal = self._reception.refusal(request)
+        refusal = self._reception.refusal(self, request)
         # What was answered to frames in the same packet would come before the answer to the request.
         if refusal is None and (rare.writes or rare.events or rare.reader.buffer):
-            refusal = HTTPStatus.BAD_REQUEST, "wait for the answer to the handshake"
+            refusal = Refusal(HTTPStatus.BAD_REQUEST, "wait for the answer to the handshake")
         if refusal is not None:
             self.refuse(*refusal)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from websockets.http11 import Request
 
@@ -11,6 +11,20 @@ from espfleet.domain.devices import Reason
 
 if TYPE_CHECKING:
     from espfleet.gateway.connection import Connection
+
+
+class Refusal(NamedTuple):
+    """Why a request is not to be upgraded.
+
+    Attributes:
+        status: HTTP status.
+        text: One sentence.
+        retry_after_s: When to try again; 0 where that is of no use.
+    """
+
+    status: HTTPStatus
+    text: str
+    retry_after_s: int = 0
 
 
 class Peer(Protocol):
@@ -48,10 +62,17 @@ class Reception(Protocol):
     def messages_left(self, taken: int) -> bool:
         """Tell whether a client that sent ``taken`` messages in this second may send one more."""
 
+    def bytes_left(self, taken: int, most_bytes: int) -> bool:
+        """Tell whether a client that sent ``taken`` bytes in this second may go on, by its largest message."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What may wait for a client that reads too slowly."""
+
     def arrived(self, connection: Connection) -> None:
         """A TCP connection was made."""
 
-    def refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
+    def refusal(self, connection: Connection, request: Request) -> Refusal | None:
         """Return why this request is not to be upgraded, or ``None``."""
 
     def opened(self, connection: Connection, request: Request) -> None:

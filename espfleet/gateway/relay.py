@@ -11,8 +11,10 @@ from espfleet.domain.closing import CloseCode, restart_reason
 from espfleet.domain.devices import Dialect, Reason
 from espfleet.domain.messages import KEEPALIVE, TEXT_BYTES, ProtocolError
 from espfleet.gateway.connection import Connection
+from espfleet.gateway.crowds import FULL_S
 from espfleet.gateway.frames import text_frame
 from espfleet.gateway.passes import Directory
+from espfleet.gateway.peers import Refusal
 from espfleet.gateway.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
@@ -87,15 +89,15 @@ class Relay:
         """Return how many there are."""
         return len(self._clients)
 
-    def refusal(self, text: str) -> tuple[HTTPStatus, str] | None:
+    def refusal(self, text: str) -> Refusal | None:
         """Return why whoever calls itself so may not come in, or ``None``; it is told so before the upgrade."""
         if not _NUMBER.fullmatch(text):
-            return HTTPStatus.FORBIDDEN, "a client of the relay has a whole number: /relay/17"
+            return Refusal(HTTPStatus.FORBIDDEN, "a client of the relay has a whole number: /relay/17")
         if int(text) in self._clients:
             logger.info("Client %s already exists.", int(text))
-            return HTTPStatus.FORBIDDEN, f"Client {int(text)} already exists."
+            return Refusal(HTTPStatus.FORBIDDEN, f"Client {int(text)} already exists.")
         if len(self._clients) >= self._settings.limits.viewers:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "this relay has as many clients as it may have"
+            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "this relay has as many clients as it may have", FULL_S)
         return None
 
     def begin(self, connection: Connection, text: str, token: str, directory: Directory) -> None:

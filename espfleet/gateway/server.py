@@ -135,9 +135,7 @@ class Gateway:
     async def _serve(self, started: Callable[[int], None] | None) -> None:
         """Listen as soon as there is something to tell, and say each second that this gateway lives."""
         await self._follower.ready.wait()
-        self._servers = await listen(
-            self._settings, lambda: Connection(self._admission), self._admission.may_come
-        )
+        self._servers = await listen(self._settings, lambda: Connection(self._admission), self._admission.may_come)
         try:
             port = port_of(self._servers)
             logger.info("the gateway listens on %s, port %d", self._settings.host, port)
@@ -170,6 +168,7 @@ class Gateway:
                 "port": port,
                 "lamps": len(self._hub.sessions),
                 "viewers": len(self._viewers),
+                "refused": self._admission.refused,
                 "hub_viewers": len(self._hub_viewers),
                 "relay_clients": len(self._admission.relay),
             }

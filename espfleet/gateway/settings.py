@@ -21,8 +21,15 @@ class Limits:
 
     Attributes:
         connections: Open connections, of lamps and viewers together.
+        connections_per_source: Those of them from one address, or one /64 network of IPv6.
         viewers: Open connections of viewers.
+        guests: Connections that have not said yet who they are.
+        guests_per_source: Those of them from one source.
+        connects_per_s: Clients that may come in a second; others are told when to return.
         messages_per_s: Messages from one client in a second.
+        bytes_per_s: Bytes of messages from one client in a second.
+        picture_bytes_per_s: The same for a camera.
+        waiting_bytes: What may wait for one client that reads too slowly, beside the newest level.
         handshakes: TLS handshakes that are under way; who comes then waits in the kernel.
         handshake_ms: From the TCP connection to the end of the handshake; with TLS, of each of the two.
         hello_ms: From there to the hello, or the watch.
@@ -32,8 +39,15 @@ class Limits:
     """
 
     connections: int = 50_000
+    connections_per_source: int = 20_000
     viewers: int = 500
+    guests: int = 16_384
+    guests_per_source: int = 8_192
+    connects_per_s: int = 2_000
     messages_per_s: int = 200
+    bytes_per_s: int = 262_144
+    picture_bytes_per_s: int = 16 * 1_048_576
+    waiting_bytes: int = 4 * 1_048_576
     handshakes: int = 512
     handshake_ms: int = 10_000
     hello_ms: int = HELLO_MS

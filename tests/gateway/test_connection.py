@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from http import HTTPStatus
 
 import pytest
 from websockets.http11 import Request
 
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import KEEPALIVE, TEXT_BYTES
-from espfleet.gateway.connection import QUEUE_BYTES, Connection
+from espfleet.gateway.connection import Connection
 from espfleet.gateway.frames import KEEPALIVE_TEXTS, close_frame, is_keepalive, text_frame, whole_text
+from espfleet.gateway.peers import Refusal
 from tests.gateway.raw import BINARY, CLOSE, CONT, PING, TEXT, frame, request
 
 
@@ -57,6 +57,9 @@ class Wire(asyncio.Transport):
         self.ended = True
 
 
+WAITING_BYTES = 1_048_576
+
+
 class Desk:
     """A reception that lets everybody in, and remembers what came."""
 
@@ -72,10 +75,17 @@ class Desk:
     def messages_left(self, taken: int) -> bool:
         return taken < 10_000
 
+    def bytes_left(self, taken: int, most_bytes: int) -> bool:
+        return taken < 1_000_000
+
+    @property
+    def waiting_bytes(self) -> int:
+        return WAITING_BYTES
+
     def arrived(self, connection: Connection) -> None:
         self.got.append("arrived")
 
-    def refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
+    def refusal(self, connection: Connection, request: Request) -> Refusal | None:
         return None
 
     def opened(self, connection: Connection, request: Request) -> None:
@@ -283,7 +293,7 @@ def test_a_command_to_a_stuck_client_leaves_the_level_that_waits(connection: Con
 def test_what_waits_for_a_stuck_client_has_an_end(connection: Connection, wire: Wire, desk: Desk) -> None:
     wire.stuck = True
     for _ in range(10):
-        connection.send(bytes(QUEUE_BYTES // 4))
+        connection.send(bytes(WAITING_BYTES // 4))
     assert desk.got == ["lost: too slow", "closing"]
     assert wire.waiting.endswith(close_frame(4008, "too slow"))
     assert wire.ended

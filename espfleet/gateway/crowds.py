@@ -1,0 +1,130 @@
+"""The crowd before the door: how many connections there are, where they come from, and how fast more may come."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from espfleet.domain.attempts import source_of
+from espfleet.gateway.settings import Limits
+
+if TYPE_CHECKING:
+    from espfleet.gateway.connection import Connection
+
+#: Those who find all places taken are told to come back after this time, spread by where they stand.
+FULL_S = 5
+SPREAD_S = 10
+#: So many more than there may be are told when to return; beyond that, connections are cut unheard.
+TOLD = 256
+#: So many seconds' worth of clients may come in at once.
+BURST_S = 2.0
+#: Nobody is told to wait longer.
+LONGEST_S = 60
+
+
+class Crowd:
+    """All connections of a gateway, by source: an IPv4 address, or the /64 network of an IPv6 address.
+
+    A *guest* is a connection that has not said yet who it is.
+
+    Args:
+        limits: How many there may be.
+        clock: Returns seconds that never jump.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._sources: dict[Connection, str] = {}
+        self._guests: set[Connection] = set()
+        self._by_source: Counter[str] = Counter()
+        self._guests_by_source: Counter[str] = Counter()
+        self._burst = limits.connects_per_s * BURST_S
+        self._left = self._burst
+        self._at_s = clock()
+        self._owed = 0.0
+        self._refused = 0
+
+    def __len__(self) -> int:
+        """Return how many connections there are."""
+        return len(self._sources)
+
+    def __iter__(self) -> Iterator[Connection]:
+        """Yield them; they may go meanwhile."""
+        return iter(list(self._sources))
+
+    @property
+    def refused(self) -> int:
+        """How many were told to come back later, or were cut."""
+        return self._refused
+
+    def may_come(self, host: str) -> bool:
+        """Tell whether a client with this address may take a place at all: beyond this it is not worth a word."""
+        limits, source = self._limits, source_of(host)
+        fits = (
+            len(self._sources) < limits.connections + TOLD
+            and self._by_source[source] < limits.connections_per_source + TOLD
+            and self._guests_by_source[source] < limits.guests_per_source + TOLD
+        )
+        if not fits:
+            self._refused += 1
+        return fits
+
+    def come(self, connection: Connection) -> None:
+        """Count a connection, and take it for a guest."""
+        source = self._sources[connection] = source_of(connection.host)
+        self._guests.add(connection)
+        self._by_source[source] += 1
+        self._guests_by_source[source] += 1
+
+    def introduce(self, connection: Connection) -> None:
+        """Take a connection for a guest no longer: it said who it is, or was told to go."""
+        if connection in self._guests:
+            self._guests.discard(connection)
+            _take_one(self._guests_by_source, self._sources[connection])
+
+    def go(self, connection: Connection) -> None:
+        """Count a connection no longer."""
+        self.introduce(connection)
+        source = self._sources.pop(connection, None)
+        if source is not None:
+            _take_one(self._by_source, source)
+
+    def refusal(self, connection: Connection) -> tuple[str, int] | None:
+        """Return why a connection that has come may not stay, and when to come back, in s; or ``None``."""
+        limits, source = self._limits, self._sources.get(connection, "")
+        if len(self._sources) > limits.connections:
+            return self._full("this gateway has as many connections as it may have")
+        if self._by_source[source] > limits.connections_per_source:
+            return self._full("this gateway has as many connections from your address as it may have")
+        if len(self._guests) > limits.guests:
+            return self._full("too many are waiting at this gateway")
+        if self._guests_by_source[source] > limits.guests_per_source:
+            return self._full("too many from your address are waiting at this gateway")
+        return self._too_fast()
+
+    def _full(self, why: str) -> tuple[str, int]:
+        self._refused += 1
+        return why, FULL_S + self._refused % SPREAD_S
+
+    def _too_fast(self) -> tuple[str, int] | None:
+        """Let in as many in a second as can be served; tell others when it is their turn, one after the other."""
+        rate, now_s = self._limits.connects_per_s, self._clock()
+        grown = (now_s - self._at_s) * rate
+        self._at_s = now_s
+        self._left = min(self._burst, self._left + grown)
+        self._owed = max(0.0, self._owed - grown)
+        if self._left >= 1:
+            self._left -= 1
+            return None
+        self._refused += 1
+        self._owed += 1
+        return "too many are coming at once", min(LONGEST_S, math.ceil(self._owed / rate))
+
+
+def _take_one(counter: Counter[str], source: str) -> None:
+    counter[source] -= 1
+    if counter[source] <= 0:
+        del counter[source]

@@ -1,0 +1,321 @@
+"""Every cap of the gateway, from the side of somebody who takes more than there is; the others notice nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import struct
+from contextlib import AsyncExitStack
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from espfleet.cli.run import limits_of
+from espfleet.domain.attempts import AT_ONCE
+from espfleet.domain.closing import retry_after_ms
+from espfleet.domain.devices import Kind
+from espfleet.domain.pictures import MAGIC
+from espfleet.domain.tokens import new_token
+from espfleet.gateway import crowds
+from espfleet.gateway.crowds import Crowd
+from espfleet.gateway.server import Limits
+from espfleet.services import devices
+from espfleet.settings import read_settings
+from tests.conftest import wait_until
+from tests.gateway.conftest import Fleet, Gateway, Lamp, Start, dialled, lamp_of
+from tests.gateway.raw import BINARY, TEXT, frame, mute, raw, request
+
+FEW = Limits(linger_ms=300)
+
+
+async def refused(gateway: Gateway, path: str = "/lamp", **options: object) -> tuple[int, int]:
+    """Return status and ``Retry-After`` of a handshake that must not succeed."""
+    with pytest.raises(InvalidStatus) as caught:
+        async with dialled(gateway, path, **options):
+            pass
+    answer = caught.value.response
+    return answer.status_code, int(answer.headers.get("Retry-After", 0))
+
+
+async def comes_in(fleet: Fleet, gateway: Gateway, number: int = 90) -> None:
+    """See that a lamp with a token is served."""
+    device, token = await fleet.add(f"lamp-{number}", number)
+    async with lamp_of(gateway, device, token) as lamp:
+        assert (await lamp.receive())["type"] == "welcome"
+    await devices.unregister(fleet.store, name=device.name)
+
+
+async def test_one_source_cannot_take_all_connections(fleet: Fleet, start: Start) -> None:
+    gateway = await start(replace(FEW, connections_per_source=2))
+    async with dialled(gateway), dialled(gateway):
+        status, retry_s = await refused(gateway)
+        assert status == 503
+        assert crowds.FULL_S <= retry_s < crowds.FULL_S + crowds.SPREAD_S
+        device, token = await fleet.add("porch")
+        async with dialled(gateway, local_addr=("127.0.0.2", 0)) as other:
+            await other.send("hello", protocol=1, id=device.id, token=token)
+            assert (await other.receive())["type"] == "welcome"
+
+
+async def test_all_connections_have_an_end_and_a_place_is_free_again(fleet: Fleet, start: Start) -> None:
+    gateway = await start(replace(FEW, connections=2))
+    async with dialled(gateway), dialled(gateway, local_addr=("127.0.0.2", 0)):
+        assert (await refused(gateway))[0] == 503
+
+    async def free() -> bool:
+        with contextlib.suppress(InvalidStatus):
+            async with dialled(gateway):
+                return True
+        return False
+
+    await wait_until(free)
+
+
+@pytest.mark.parametrize("cap", ["guests", "guests_per_source"])
+async def test_who_says_nothing_leaves_room_for_those_who_say_who_they_are(
+    fleet: Fleet, start: Start, cap: str
+) -> None:
+    gateway = await start(replace(FEW, **{cap: 2}, hello_ms=600))
+    device, token = await fleet.add("porch")
+    async with lamp_of(gateway, device, token) as lamp:
+        await lamp.until(type="welcome")
+        async with dialled(gateway) as first, dialled(gateway) as second:
+            assert (await refused(gateway))[0] == 503
+            # They have 600 ms for their first message.
+            assert [(await one.closed())[0] for one in (first, second)] == [4003, 4003]
+        await comes_in(fleet, gateway)
+        await fleet.publish(66)
+        await lamp.until(level=66)
+
+
+async def test_far_too_many_are_cut_without_a_word(fleet: Fleet, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowds, "TOLD", 1)
+    gateway = await start(replace(FEW, connections_per_source=1))
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(raw(gateway.port))
+        cut = await stack.enter_async_context(raw(gateway.port))
+        with contextlib.suppress(ConnectionError):
+            assert await cut.answer() == ""
+
+
+async def test_a_storm_is_let_in_as_fast_as_it_can_be_served_and_the_rest_is_told_when_to_return(
+    fleet: Fleet, start: Start
+) -> None:
+    gateway = await start(replace(FEW, connects_per_s=10))
+    many = await fleet.add_many(50)
+    waits: list[int] = []
+    statuses: set[int] = set()
+
+    async def come(number: int) -> int:
+        """Come until let in, as lamps do; return how often it took."""
+        device, token = many[number]
+        for tries in range(1, 20):
+            try:
+                async with lamp_of(gateway, device, token) as lamp:
+                    assert (await lamp.receive())["type"] == "welcome"
+                    return tries
+            except InvalidStatus as exc:
+                statuses.add(exc.response.status_code)
+                waits.append(int(exc.response.headers["Retry-After"]))
+                await asyncio.sleep(waits[-1])
+        raise AssertionError("it was never let in")
+
+    tries = await asyncio.gather(*(come(number) for number in range(50)))
+    assert statuses == {503}
+    # 20 at once, the others over the next three seconds.
+    assert 15 <= tries.count(1) <= 40
+    assert set(waits[:25]) >= {1, 2}
+    assert max(tries) <= 6
+
+
+def test_those_who_wait_are_spread_over_the_time_it_takes_to_serve_them() -> None:
+    now_s = [0.0]
+    crowd = Crowd(Limits(connects_per_s=100), lambda: now_s[0])
+    told = [crowd._too_fast() for _ in range(1_200)]
+    assert told[:200] == [None] * 200
+    waits = [one[1] for one in told[200:] if one is not None]
+    assert [waits.count(second) for second in range(1, 11)] == [100] * 10
+    now_s[0] = 10.0
+    assert crowd._too_fast() is None
+
+
+async def test_who_sends_too_many_bytes_is_sent_away(fleet: Fleet, start: Start) -> None:
+    gateway = await start(replace(FEW, bytes_per_s=20_000))
+    device, token = await fleet.add("porch")
+    neighbour, its_token = await fleet.add("roof", 2)
+    async with lamp_of(gateway, neighbour, its_token) as other, lamp_of(gateway, device, token) as lamp:
+        await lamp.until(type="welcome")
+        for _ in range(20):
+            await lamp.send("event", name="noise", text="x" * 3_000)
+        assert await lamp.closed() == (4008, "too many bytes")
+        await fleet.publish(67)
+        await other.until(level=67)
+
+
+async def test_a_message_that_never_ends_does_not_get_past_the_cap(fleet: Fleet, start: Start) -> None:
+    gateway = await start(replace(FEW, bytes_per_s=20_000))
+    device, token = await fleet.add("porch")
+    async with raw(gateway.port) as link:
+        await mute(link, device, token)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(40):
+                await link.write(frame(TEXT, b"x" * 1_000, fin=False) if _ == 0 else frame(0, b"x" * 1_000, fin=False))
+        assert await link.close_code() in (4008, 1009)
+
+
+async def test_a_camera_may_send_more_and_not_without_end(fleet: Fleet, start: Start) -> None:
+    gateway = await start(replace(FEW, bytes_per_s=5_000, picture_bytes_per_s=300_000))
+    device, token = await fleet.add("eye", kinds=(Kind.CAMERA,))
+    picture = MAGIC + b"\x00" * 100_000
+    async with lamp_of(gateway, device, token) as camera:
+        await camera.until(type="welcome")
+        await camera.socket.send(picture)
+        await camera.send("event", name="still-there")
+        for _ in range(5):
+            with contextlib.suppress(Exception):
+                await camera.socket.send(picture)
+        assert await camera.closed() == (4008, "too many bytes")
+
+
+async def test_what_waits_for_one_that_does_not_read_has_an_end(fleet: Fleet, start: Start) -> None:
+    gateway = await start(replace(FEW, waiting_bytes=200_000))
+    device, token = await fleet.add("porch")
+    async with raw(gateway.port, takes_bytes=4_096) as deaf, lamp_of(gateway, device, token) as lamp:
+        await lamp.until(type="welcome")
+        await deaf.upgrade("/watch")
+        await deaf.write(frame(TEXT, b'{"type":"watch","devices":"*"}'))
+        assert json.loads((await deaf.frame()).payload)["type"] == "watching"
+        deaf.deaf()
+        for _ in range(150):
+            await lamp.send("event", name="noise", text="x" * 3_000)
+            await asyncio.sleep(0.01)
+        await fleet.publish(68)
+        await lamp.until(level=68)
+
+        async def gone() -> bool:
+            return not [one for one in asyncio.all_tasks() if one.get_name() == "introduce a viewer"]
+
+        await wait_until(gone)
+        deaf.hear()
+        # What the kernel held, and then nothing.
+        got = 0
+        with contextlib.suppress(ConnectionError):
+            while data := await asyncio.wait_for(deaf.reader.read(65_536), 5):
+                got += len(data)
+        assert got < 450_000
+
+
+# Guessing
+
+
+async def guess(gateway: Gateway, device_id: str, source: str = "127.0.0.1") -> tuple[int, str]:
+    async with dialled(gateway, local_addr=(source, 0)) as lamp:
+        await lamp.send("hello", protocol=1, id=device_id, token=new_token())
+        return await lamp.closed()
+
+
+async def test_who_guesses_has_to_wait_and_nobody_else_has(fleet: Fleet, gateway: Gateway) -> None:
+    device, token = await fleet.add("porch")
+    codes = [(await guess(gateway, device.id))[0] for _ in range(AT_ONCE + 3)]
+    assert codes[:AT_ONCE] == [4001] * AT_ONCE
+    code, reason = await guess(gateway, device.id)
+    assert code == 1013
+    assert 0 < (retry_after_ms(reason) or 0) <= 6_000
+    # The right token comes in from the same address, and so do guessers from elsewhere (once more).
+    async with lamp_of(gateway, device, token) as lamp:
+        assert (await lamp.receive())["type"] == "welcome"
+    assert (await guess(gateway, device.id, "127.0.0.2"))[0] == 4001
+
+
+async def test_ids_are_guessed_no_better_than_tokens(fleet: Fleet, gateway: Gateway) -> None:
+    codes = [(await guess(gateway, f"{number:012x}"))[0] for number in range(AT_ONCE + 2)]
+    assert codes[0] == 4004
+    assert codes[-1] == 1013
+
+
+async def test_a_device_that_is_registered_while_its_address_has_to_wait_comes_in(
+    fleet: Fleet, gateway: Gateway
+) -> None:
+    for number in range(AT_ONCE + 1):
+        await guess(gateway, f"{number:012x}")
+    device, token = await fleet.add("porch", 77)
+
+    async def welcomed() -> bool:
+        async with lamp_of(gateway, device, token) as lamp:
+            with contextlib.suppress(Exception):
+                return bool((await lamp.receive())["type"] == "welcome")
+        return False
+
+    await wait_until(welcomed)
+
+
+async def test_a_viewer_who_guesses_has_to_wait_too(fleet: Fleet, start: Start) -> None:
+    gateway = await start(host="127.0.0.1")
+    from espfleet.services import tokens
+
+    token = await tokens.add(fleet.store, name="laptop", role="viewer", now_ms=1)
+    codes = []
+    for _ in range(AT_ONCE + 2):
+        async with dialled(gateway, "/watch") as viewer:
+            await viewer.send("watch", token=new_token(), devices="*")
+            codes.append((await viewer.closed())[0])
+    assert (codes[0], codes[-1]) == (4001, 1013)
+    async with dialled(gateway, "/watch") as viewer:
+        await viewer.send("watch", token=token, devices="*")
+        await viewer.until(type="watching")
+
+
+# Slow ones
+
+
+async def test_a_request_that_drips_in_is_ended_and_costs_the_others_nothing(fleet: Fleet, start: Start) -> None:
+    gateway = await start(replace(FEW, handshake_ms=700))
+    device, token = await fleet.add("porch")
+    async with AsyncExitStack() as stack:
+        lamp: Lamp = await stack.enter_async_context(lamp_of(gateway, device, token))
+        await lamp.until(type="welcome")
+        drips = [await stack.enter_async_context(raw(gateway.port)) for _ in range(20)]
+        for byte in request()[:30]:
+            for drip in drips:
+                await drip.write(bytes([byte]))
+            await asyncio.sleep(0.005)
+        await fleet.publish(69)
+        await lamp.until(level=69)
+        answers = await asyncio.gather(*(drip.answer() for drip in drips))
+        assert {re.match(r"HTTP/1.1 (\d+)", answer)[1] for answer in answers} == {"408"}  # type: ignore[index]
+
+
+async def test_a_header_that_never_ends_is_refused(fleet: Fleet, gateway: Gateway) -> None:
+    async with raw(gateway.port) as bomb:
+        await bomb.write(b"GET /lamp HTTP/1.1\r\n" + b"X-Bomb: " + b"x" * 20_000)
+        assert (await bomb.answer()).startswith("HTTP/1.1 431 ")
+
+
+async def test_binary_from_a_lamp_ends_it(fleet: Fleet, gateway: Gateway) -> None:
+    device, token = await fleet.add("porch")
+    async with raw(gateway.port) as link:
+        await mute(link, device, token)
+        await link.write(frame(BINARY, struct.pack("!Q", 1)))
+        assert await link.close_code() == 4003
+
+
+# Settings
+
+
+def test_each_cap_can_be_set(tmp_path: Path) -> None:
+    kept = {"hello_ms", "ping_ms", "linger_ms"}
+    names = {one.name for one in fields(Limits)} - kept
+    values = {f"GATEWAY_{name.upper()}": str(70_000 + number) for number, name in enumerate(sorted(names))}
+    limits = limits_of(read_settings(values, tmp_path))
+    assert {name: getattr(limits, name) for name in names} == {
+        name: 70_000 + number for number, name in enumerate(sorted(names))
+    }
+
+
+def test_what_is_not_set_is_what_a_gateway_takes_by_itself(tmp_path: Path) -> None:
+    assert limits_of(read_settings({}, tmp_path)) == Limits()
