@@ -31,6 +31,8 @@ ANSWER_WITHIN_S = 120.0
 SILENT_FOR_S = 10.0
 STOP_WITHIN_S = 10.0
 _POLL_S = 0.005
+#: A server that hangs up has done so by then.
+_SILENT_S = 0.3
 #: Servers this process has started; kept so that they can be reaped.
 _started: list[subprocess.Popen[bytes]] = []
 
@@ -70,6 +72,8 @@ def embedded_server(data: Path) -> Iterator[str]:
 def revive(data: Path) -> str:
     """Start the server again if it has died; for those who hold ``embedded_server``.
 
+    One that is only stopped or busy is left alone, and nobody has to wait at the gate for it.
+
     Returns:
         Its URL, the same as before.
 
@@ -77,8 +81,24 @@ def revive(data: Path) -> str:
         StoreStartError: If it does not start.
     """
     folder = DataFolder(data)
+    if _lives(folder):
+        return f"unix://{quote(str(folder.socket_path()))}"
     with _gate(folder):
         return _running(folder)
+
+
+def _lives(folder: DataFolder) -> bool:
+    """Whether there is a server: it answers, or it keeps silent without hanging up, as one that is stopped does."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(_SILENT_S)
+        try:
+            link.connect(str(folder.socket_path()))
+            link.sendall(b"PING\r\n")
+            return bool(link.recv(100))
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ DUTY = "lead:metrics"
 LEASE_MS = 2_000
 LEASE_S = 1.0
 FIGURES_S = 10.0
-#: ``/metrics`` is as new as this, or, where collecting takes long, twenty times as old as that takes.
+#: ``/metrics`` is as new as this; where collecting takes long, twenty times as old as that takes, at most 10 s.
 SHOW_S = 1.0
 SHOW_RATIO = 20
 #: It is shown for so many such times: one may be missed.
@@ -157,7 +157,7 @@ class Exporter:
         now_ms = round(self._clock() * 1_000)
         found = await figures.collect(self._store, now_ms=now_ms)
         found += await figures.board_readings(self._store, now_ms=now_ms)
-        every_s = max(SHOW_S, SHOW_RATIO * (self._ticks() - began_s))
+        every_s = min(max(SHOW_S, SHOW_RATIO * (self._ticks() - began_s)), FIGURES_S)
         self._prometheus.show(found, SHOWN_FOR * every_s)
         self._show_s = began_s + every_s
 

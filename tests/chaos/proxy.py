@@ -13,6 +13,10 @@ from random import Random
 Backend = int | Path
 
 
+#: When Linux sends a lost piece again, and again; five losses in a row are so rare at 20 % that they are left out.
+SENT_AGAIN_S = (0.02, 0.2, 0.4, 0.8)
+
+
 class FaultProxy:
     """Passes connections on to its backends in turn, to the next one where one is down.
 
@@ -31,6 +35,7 @@ class FaultProxy:
         self._is_cut = False
         self._delay_s = 0.0
         self._corrupted = 0.0
+        self._lost = 0.0
         self._passes = asyncio.Event()
         self._passes.set()
 
@@ -63,13 +68,17 @@ class FaultProxy:
         """Let each piece wait before it is passed on."""
         self._delay_s = delay_s
 
+    def lose(self, share: float) -> None:
+        """Let each piece come as late as TCP brings it when this share of packets is lost."""
+        self._lost = share
+
     def corrupt(self, share: float) -> None:
         """Change a byte in this share of the pieces that clients send."""
         self._corrupted = share
 
     def heal(self) -> None:
         """End every fault."""
-        self._is_cut, self._delay_s, self._corrupted = False, 0.0, 0.0
+        self._is_cut, self._delay_s, self._corrupted, self._lost = False, 0.0, 0.0, 0.0
         self._passes.set()
 
     async def _abort(self) -> None:
@@ -126,6 +135,10 @@ class FaultProxy:
             while data := await reader.read(65_536):
                 if self._delay_s:
                     await asyncio.sleep(self._delay_s)
+                for again_s in SENT_AGAIN_S:
+                    if self._random.random() >= self._lost:
+                        break
+                    await asyncio.sleep(again_s)
                 await self._passes.wait()
                 if is_client and self._random.random() < self._corrupted:
                     at = self._random.randrange(len(data))

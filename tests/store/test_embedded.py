@@ -205,8 +205,10 @@ def test_a_stopped_server_is_not_doubled(embedded: Embedded, monkeypatch: pytest
     monkeypatch.setattr("espfleet.store.embedded.SILENT_FOR_S", 0.5)
     embedded.stop()
     try:
-        with pytest.raises(StoreStartError, match=rf"runs \(process {embedded.pid}\) but does not answer"):
-            revive(embedded.data)
+        assert revive(embedded.data) == embedded.url
+        silent = pytest.raises(StoreStartError, match=rf"runs \(process {embedded.pid}\) but does not answer")
+        with silent, embedded_server(embedded.data):
+            pass
         assert servers_of(embedded.data) == [embedded.pid]
     finally:
         embedded.go_on()
