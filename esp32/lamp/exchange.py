@@ -15,7 +15,7 @@ request = borrow("request")
 
 # So long, and so often, what a refused client still sends is thrown away: hung up on at once, it would not read why.
 _LINGER_MS = const(300)
-_LINGER_READS = const(16)
+_LINGER_READS = const(32)
 
 _PHRASES = {
     200: "OK",

@@ -15,6 +15,8 @@ from lamp.log import log
 from lamp.supervisor import told
 
 _OPEN_MS = const(300_000)
+# A phone that was forgotten here looks at the page again and again by itself; the lamp's own network is worth more.
+_MOST_MS = const(900_000)
 # After all is well, time to read so.
 _GOODBYE_MS = const(15_000)
 _JOIN_MS = const(15_000)
@@ -43,6 +45,7 @@ class Portal:
         self._why = ""
         self._now_ms = self._guests_ms = now_ms
         self._until_ms = now_ms + _OPEN_MS
+        self._most_ms = now_ms + _MOST_MS
         self._task = self._names = None
         try:
             self._names = borrow("portal_names").Names(self.address)
@@ -76,7 +79,7 @@ class Portal:
     def used(self) -> None:
         """Stay open for a while more, unless all is done."""
         if self._stage != "saved":
-            self._until_ms = self._now_ms + _OPEN_MS
+            self._until_ms = min(self._now_ms + _OPEN_MS, self._most_ms)
 
     async def look_at(self, name: str):
         """Return the page, what there is in the air, or how it goes."""
@@ -119,7 +122,7 @@ class Portal:
             if values.get(key) and (key != "token" or not self._lamp.settings["token"]):
                 changes[key] = values[key]
         changed = borrow("settings").checked(self._lamp.settings, changes, board)
-        self.used()
+        self._most_ms = self._now_ms + _MOST_MS
         self._stage, self._why = "joining", ""
         self._task = asyncio.create_task(self._try(changes, changed, bool(values.get("anyway"))))
         return {"stage": self._stage}

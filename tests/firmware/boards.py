@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -16,6 +18,8 @@ from typing import Any
 
 #: Heap that MicroPython gets, times its word size: as much as a chip of 32 bits has in 64 kB.
 HEAP = "64wk"
+#: Below those that the system gives to connections.
+PORTS = (20_000, 32_000)
 #: With what the fakes exit for a reset.
 RESET = 86
 
@@ -28,11 +32,12 @@ def micropython() -> Path:
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that nobody has, and that no connection of somebody else gets by chance."""
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Firmware:

@@ -143,13 +143,16 @@ async def test_a_sensor_is_asked(boards: Boards) -> None:
 async def test_a_tried_level_is_shown_for_a_while_only(boards: Boards) -> None:
     async with pages(boards) as lamp:
         await lamp.board.line("light: no settings")
-        assert await lamp.done("/level", level=0, for_ms=1_500) == {"level": 0, "for_ms": 1_500}
+        assert (await lamp.done("/level", level=0, for_ms=60_000)) == {"level": 0, "for_ms": 60_000}
         await lamp.board.line("light: override")
-        assert (await lamp.get("/state")).json["level"] == 0
-        await wait_until(lambda: lamp.board.light()[0] > 60_000)
+        state = (await lamp.get("/state")).json
+        assert (state["look"], state["level"]) == ("override", 0)
+        await wait_until(lambda: lamp.board.light()[0] > 60_000, 10)
+        await wait_until(lambda: max(lamp.board.light()[1:]) < 1_000, 10)
+        assert (await lamp.done("/level", level=100, for_ms=2_000)) == {"level": 100, "for_ms": 2_000}
         await lamp.board.line("light: no settings", lamp.board.at)
         assert (await lamp.done("/level", level=100))["for_ms"] == 10_000
-        await wait_until(lambda: lamp.board.light()[2] == 65_535)
+        await lamp.board.line("light: override", lamp.board.at)
         assert await lamp.done("/level", off=True) == {"off": True}
         await lamp.board.line("light: no settings", lamp.board.at)
         most = "for_ms must be a whole number from 100 to 60000"

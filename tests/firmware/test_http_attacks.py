@@ -61,35 +61,41 @@ async def test_those_who_say_nothing_make_way_for_those_who_ask(boards: Boards) 
         await wait_until(lambda: only_its_own(lamp.board), PATIENCE_S)
 
 
-@together
 async def test_the_light_moves_while_clients_hang_on_the_line(boards: Boards) -> None:
-    async with watched(boards) as lamp, silent(lamp, 8), silent(lamp, 4, HEAD):
+    async def drip(lamp: Pages) -> None:
+        """Send a request one byte at a time, for ever."""
+        while True:
+            _, writer = await lamp.connect()
+            try:
+                for byte in HEAD * 10:
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(0.05)
+            except ConnectionError:
+                # As it should be.
+                continue
+            finally:
+                await hang_up(writer)
 
-        async def drip() -> None:
-            """Send a request one byte at a time, for ever."""
-            while True:
-                _, writer = await lamp.connect()
-                try:
-                    for byte in HEAD * 10:
-                        writer.write(bytes([byte]))
-                        await writer.drain()
-                        await asyncio.sleep(0.05)
-                except ConnectionError:
-                    # As it should be.
-                    continue
-                finally:
-                    await hang_up(writer)
+    async def light(lamp: Pages) -> tuple[float, float]:
+        """Return frames in a fifth of a second, and the longest ms between two but for one in a hundred."""
+        begin = len(looks(lamp.board))
+        await wait_until(lambda: len(looks(lamp.board)) >= begin + 15, PATIENCE_S)
+        seen = looks(lamp.board)[begin:]
+        return median(look.frames for look in seen), median(look.p99_ms for look in seen)
 
-        dripping = asyncio.create_task(drip())
-        try:
-            before = len(looks(lamp.board))
-            await wait_until(lambda: len(looks(lamp.board)) >= before + 20, PATIENCE_S)
-        finally:
-            dripping.cancel()
-            await asyncio.gather(dripping, return_exceptions=True)
-        seen = looks(lamp.board)[before:]
-        assert median(look.frames for look in seen) >= 6, "less than 30 frames a second"
-        assert median(look.p99_ms for look in seen) <= 50, seen
+    async with watched(boards) as lamp:
+        # What this machine has left for a lamp just now: other tests want something too.
+        frames, gap_ms = await light(lamp)
+        async with silent(lamp, 8), silent(lamp, 4, HEAD):
+            dripping = asyncio.create_task(drip(lamp))
+            try:
+                frames_then, gap_then_ms = await light(lamp)
+            finally:
+                dripping.cancel()
+                await asyncio.gather(dripping, return_exceptions=True)
+        assert frames_then >= min(6, 0.7 * frames), "less than 30 frames a second"
+        assert gap_then_ms <= max(50, 2 * gap_ms)
 
 
 @together
@@ -148,13 +154,15 @@ async def test_fifty_clients_at_once_are_answered_in_turn_or_wait(boards: Boards
         paths = ("/", "/ui", "/state", "/settings", "/nothing")
 
         async def one(number: int) -> int | None:
+            asked = f"GET {paths[number % 5]} HTTP/1.1\r\nHost: {lamp.host}\r\n\r\n"
             with contextlib.suppress(TimeoutError):
-                return (await asyncio.wait_for(lamp.get(paths[number % 5]), 5)).status
+                found = await asyncio.wait_for(lamp.raw(asked.encode()), 5)
+                return found.status if found else None
             # The network drops who does not fit into the queue; their next try would come too late for this test.
             return None
 
         found = await asyncio.gather(*(one(number) for number in range(50)))
-        assert set(found) <= {200, 404, 503, None}
+        assert set(found) <= {200, 404, 408, 503, None}
         assert len([status for status in found if status in (200, 404)]) >= 10
         assert max(look.files for look in looks(lamp.board)) <= 12
 
