@@ -85,7 +85,7 @@ async def test_a_lamp_says_who_it_is_and_shows_what_it_is_told(boards: Boards) -
             "settings",
             "trust",
             "update",
-        ],  # fmt: skip
+        ],
         "boot": {"reason": "power-on", "count": 1},
     }
     assert keepalive["rssi_dbm"] == -61

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from espfleet.domain import releases
 from espfleet.domain.releases import Release
+from espfleet.errors import InvalidError
 from lamp import RefusedError, flash
 from lamp import release as rules
 from lamp.trial import Trial
@@ -330,6 +333,42 @@ def test_what_the_fleet_seals_the_lamp_accepts(tmp_path: Path) -> None:
         with pytest.raises(RefusedError, match="not sealed"):
             rules.check(str(path), token, sealed)
     assert rules.MOST_BYTES == releases.RELEASE_BYTES
+
+
+@given(st.text("lamp/._-aZ09ä ", max_size=70).map(lambda text: text if len(text) % 3 else "lamp/" + text))
+def test_fleet_and_lamp_refuse_the_same_names(name: str) -> None:
+    try:
+        releases.new_release(NEW, {name: b""})
+        fleet_takes = True
+    except InvalidError:
+        fleet_takes = False
+    try:
+        rules.checked_file(json.dumps([name, 0, NOTHING]).encode())
+        lamp_takes = True
+    except RefusedError:
+        lamp_takes = False
+    assert fleet_takes == lamp_takes
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=10) | st.just(NOTHING) | st.just("lamp/app.mpy"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["version", "downgrade"]), inner),
+    max_leaves=5,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(JSON, max_size=4))
+def test_a_manifest_of_any_nonsense_is_refused_or_taken_and_nothing_else(tmp_path: Path, lines: list[Any]) -> None:
+    path = tmp_path / "manifest"
+    release = with_lines(*lines)
+    path.write_bytes(release.manifest)
+    try:
+        version, total = rules.check(str(path), TOKEN, releases.seal(releases.update_key(TOKEN), release.manifest))
+    except RefusedError:
+        return
+    assert isinstance(version, str)
+    assert total == sum(size for _, size, _ in flash.listed(str(path)))
 
 
 # Power cuts
