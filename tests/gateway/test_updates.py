@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from espfleet.domain.releases import Release, new_release
+from espfleet.errors import StoreUnavailableError
 from espfleet.store import commands, releases
 from espfleet.store.client import Store
 from tests.conftest import wait_until
@@ -183,3 +184,40 @@ async def test_releases_that_are_fetched_stay_few_in_memory(fleet: Fleet, gatewa
             await fleet.store.do("DEL", fleet.store.keys.release(release.id))
         held = [await piece(lamp, 0, 512, release.id) != b"" for release in many]
     assert held == [False, False, True, True, True, True]
+
+
+async def test_while_redis_is_away_nothing_is_answered_and_nothing_lost(
+    fleet: Fleet, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway answers nothing, as the lamp will ask again; what the lamp told is kept."""
+    await releases.put(fleet.store, RELEASE)
+    device, token = await fleet.add("porch")
+    away, tried = True, [0]
+    get, put_progress = releases.get, releases.put_progress
+
+    def may_fail(function: Any) -> Any:
+        async def called(*words: Any) -> Any:
+            tried[0] += 1
+            if away:
+                raise StoreUnavailableError("Redis is away")
+            return await function(*words)
+
+        return called
+
+    monkeypatch.setattr(releases, "get", may_fail(get))
+    monkeypatch.setattr(releases, "put_progress", may_fail(put_progress))
+    async with lamp_of(gateway, device, token) as lamp:
+        await lamp.until(type="welcome")
+        await lamp.send("event", name="update", state="writing", version="0.2.0")
+        await lamp.send("fetch", release=RELEASE.id, at=0, bytes=512)
+        await wait_until(lambda: tried[0] >= 2, 10)
+        with pytest.raises(TimeoutError):
+            await binary(lamp, 0.5)
+        away = False
+        assert await piece(lamp, 512, 100) == WHOLE[512:612]
+
+        async def known() -> bool:
+            progress = await releases.get_progress(fleet.store, device.id)
+            return progress is not None and progress.state == "writing"
+
+        await wait_until(known, 10)
