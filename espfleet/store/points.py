@@ -14,7 +14,7 @@ from espfleet.store.faults import GroupGoneError
 GROUP = "datadog"
 #: Name of the one who reads by hand, as in EspNet.
 ROOT = "root"
-#: Entries that are kept, roughly: more than an hour of five a second, which take up to some 100 MB.
+#: Entries that are kept, roughly: more than an hour of five a second, which take up some 120 MB if all are full.
 KEPT = 20_000
 KEPT_DEAD = 1_000
 
