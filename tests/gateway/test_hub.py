@@ -340,6 +340,7 @@ async def test_a_picture_in_pieces_is_put_together(fleet: Fleet, gateway: Gatewa
         await link.upgrade("/websocket")
         hello = {"event": "identify", "data": {"type": "esp32", "auth_token": camera[1]}}
         await link.write(frame(TEXT, json.dumps(hello).encode()))
+        assert [json.loads((await link.frame()).payload)["event"] for _ in range(2)][1] == "identify_success"
         await link.write(frame(BINARY, JPEG[:900], fin=False) + frame(0, JPEG[900:]))
 
         async def stored() -> bool:
