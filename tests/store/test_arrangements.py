@@ -19,7 +19,7 @@ from espfleet.domain.samples import Layout
 from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
 from espfleet.errors import LockLostError, StoreUnavailableError
-from espfleet.store import boards, commands, events, levels, locks, presence, readings, registry, samples, workers
+from espfleet.store import boards, commands, events, levels, locks, presence, raw, readings, registry, samples, workers
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.store.feed import CommandSent, EventSent, Feed, LevelsChanged, RegistryChanged, Resync, Topic
@@ -127,6 +127,15 @@ async def test_on_a_cluster_a_dead_holder_frees_a_lock_in_time_and_stores_nothin
         assert state is not None
         assert state.gpio == {22: 1}
         assert await heir.release()
+
+
+async def test_keys_on_all_servers_of_a_cluster_are_listed(cluster: Store) -> None:
+    for device_id in IDS[:20]:
+        await readings.put(cluster, device_id, {"f": 1.0}, 1)
+    listed = await raw.keys(cluster, ":readings:")
+    assert sorted(one.key.rpartition(":")[2] for one in listed) == IDS[:20]
+    assert all(one.kind == "hash" and one.size_bytes > 0 and one.ttl_ms for one in listed)
+    assert await raw.send(cluster, ["hget", cluster.keys.readings(shard_of(IDS[0], cluster.shards), IDS[0]), "f"])
 
 
 async def test_a_cluster_knows_who_is_there(cluster: Store) -> None:
