@@ -1,0 +1,151 @@
+"""Each process of a fleet works under its own user of Redis, and can do no more than its own work there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from espfleet.store.binaries import find_server
+from espfleet.store.keys import Keys
+from tests.whole.fleet import Fleet, free_port, wait_for
+
+ACL = Path(__file__).parents[2] / "deploy/redis/users.acl"
+USERS = ("prober", "leveler", "gateway", "steward", "web", "cli")
+KEYS = Keys()
+
+
+class Server:
+    """A Redis with the users of the file, and a fleet that works there."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.port = free_port()
+        self.fleet = Fleet(folder)
+        self.passwords = {user: secrets.token_urlsafe(16) for user in (*USERS, "root")}
+        text = ACL.read_text()
+        for user in USERS:
+            digest = hashlib.sha256(self.passwords[user].encode()).hexdigest()
+            text = text.replace(f"SHA256-OF-{user.upper()}", digest)
+        assert "SHA256-OF-P" not in text
+        # Only these tests have one who may do everything, to ask what was refused.
+        lines = [line for line in text.splitlines() if line.startswith("user ")]
+        (folder / "users.acl").write_text("\n".join([*lines, f"user root on >{self.passwords['root']} ~* &* +@all\n"]))
+        words = [find_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+        self._popen(stack, [*words, "--aclfile", str(folder / "users.acl")], dict(os.environ))
+        self.root = self.client("root")
+        stack.callback(self.root.close)
+        wait_for(self._answers, 15, lambda: (folder / "log").read_text())
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.root.ping())
+        except redis.ConnectionError:
+            return False
+
+    def client(self, user: str) -> redis.Redis:
+        return redis.Redis(port=self.port, username=user, password=self.passwords[user], socket_timeout=10)
+
+    def environ(self, user: str) -> dict[str, str]:
+        url = f"redis://{user}:{self.passwords[user]}@127.0.0.1:{self.port}/0"
+        return {**self.fleet.environ, "REDIS_URL": url}
+
+    def run(self, stack: ExitStack, worker: str, user: str | None = None) -> None:
+        self._popen(stack, self.fleet.command("run", worker), self.environ(user or worker))
+
+    def log(self) -> str:
+        return (self.fleet.home / "log").read_text()
+
+    def refused(self) -> list[str]:
+        """Return what Redis refused."""
+        return [str(entry) for entry in self.root.acl_log()]
+
+    def _popen(self, stack: ExitStack, words: list[str], environ: dict[str, str]) -> None:
+        log = stack.enter_context((self.fleet.home / "log").open("ab"))
+        process = subprocess.Popen(words, env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        stack.callback(_end, process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with ExitStack() as stack:
+        started = Server(tmp_path, stack)
+        started.fleet.environ = started.environ("cli")
+        yield started
+
+
+def test_every_process_does_its_work_under_its_own_user(server: Server) -> None:
+    fleet = server.fleet
+    with ExitStack() as stack:
+        assert fleet.type("demo", "add").returncode == 0
+        for worker in ("prober", "leveler", "gateway", "steward", "web"):
+            server.run(stack, worker)
+        server.run(stack, "lamps", "cli")
+        wait_for(
+            lambda: fleet.devices() and all(row["presence"] == "live" for row in fleet.devices().values()),
+            40,
+            lambda: f"{server.refused()} {server.log()}",
+        )
+        wait_for(
+            lambda: all(row["state"] == "ok" for row in fleet.levels().values()),
+            20,
+            lambda: f"{server.refused()} {server.log()}",
+        )
+        # One after the other: what people do, which each process has a part in.
+        name = next(iter(fleet.devices()))
+        assert fleet.type("device", name, "identify").returncode == 0
+        assert fleet.type("token", "laptop", "add").returncode == 0
+        assert fleet.type("why", name).returncode == 0
+        assert fleet.type("backup", str(fleet.home / "b")).returncode == 0
+        assert fleet.type("restore", str(fleet.home / "b"), "--force").returncode == 0
+        assert fleet.ask("events")
+        wait_for(lambda: any(True for _ in server.root.scan_iter("*:history:*")), 30, lambda: str(server.refused()))
+    assert server.refused() == []
+    assert "may not" not in server.log()
+    assert "Traceback" not in server.log()
+
+
+FORBIDDEN: dict[str, list[tuple[str, ...]]] = {
+    "prober": [("HSET", KEYS.table("devices"), "a", "{}"), ("HGETALL", KEYS.table("tokens")), ("GET", KEYS.levels(3)),
+               ("PUBLISH", "elsewhere", "x")],
+    "leveler": [("HSET", KEYS.table("targets"), "a", "{}"), ("HGETALL", KEYS.table("tokens")),
+                ("SET", KEYS.alive(3, "a"), "x"), ("PUBLISH", KEYS.commands_channel(3), "x")],
+    "gateway": [("HSET", KEYS.table("tokens"), "a", "{}"), ("HSET", KEYS.levels(3), "a", "x"),
+                ("XADD", KEYS.samples(3), "*", "a", "b"), ("DEL", KEYS.owner("s3"))],
+    "steward": [("HSET", KEYS.table("devices"), "a", "{}"), ("XADD", KEYS.samples(3), "*", "a", "b"),
+                ("HSET", KEYS.levels(3), "a", "x")],
+    "web": [("HSET", KEYS.levels(3), "a", "x"), ("XADD", KEYS.samples(3), "*", "a", "b"),
+            ("DEL", KEYS.owner("lead:sweep"))],
+    "cli": [("GET", "another:program")],
+}  # fmt: skip
+FOR_NOBODY: list[tuple[str, ...]] = [
+    ("FLUSHALL",), ("FLUSHDB",), ("CONFIG", "GET", "requirepass"), ("CONFIG", "SET", "dir", "/tmp"), ("SHUTDOWN",),
+    ("ACL", "LIST"), ("KEYS", "*"), ("MODULE", "LIST"), ("REPLICAOF", "127.0.0.1", "1"),
+    ("SAVE",), ("MONITOR",), ("CLIENT", "KILL", "TYPE", "normal"), ("SCRIPT", "FLUSH"), ("GET", "another:program"),
+]  # fmt: skip
+
+
+def test_nobody_can_do_more_than_its_own_work(server: Server) -> None:
+    for user in USERS:
+        with server.client(user) as client:
+            assert client.ping()
+            for command in (*FOR_NOBODY, *FORBIDDEN[user]):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.execute_command(*command)
+    with redis.Redis(port=server.port) as stranger, pytest.raises(redis.exceptions.AuthenticationError):
+        stranger.ping()
