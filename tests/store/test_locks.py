@@ -152,3 +152,16 @@ async def test_no_lock_outlives_its_lifetime(store: Store, holders: list[tuple[i
     assert int(await store.redis.pttl(key)) <= max(ttl_ms for ttl_ms, _, _ in holders)
     await asyncio.sleep(0.13)
     assert await locks.take(store, DEVICE, wait_ms=0)
+
+
+async def test_the_fence_grows_also_after_the_server_forgot_it(store: Store) -> None:
+    fences = []
+    for forget in (False, False, True, False):
+        lock = await taken(store)
+        fences.append(lock.fence)
+        assert await lock.release()
+        key = queue(store).replace(":queue", ":fence")
+        assert 0 < await store.redis.pttl(key) <= 86_400_000
+        if forget:
+            await store.redis.delete(key)
+    assert fences == sorted(set(fences))
