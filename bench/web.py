@@ -23,15 +23,16 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from bench.report import not_measured, report
-from espfleet.domain.devices import new_device
+from espfleet.domain.devices import Dialect, new_device
 from espfleet.domain.groups import Group
 from espfleet.domain.rooms import Room
 from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
-from espfleet.store import levels, registry
+from espfleet.store import levels, presence, registry
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.store.leases import Lease
+from espfleet.store.presence import Session
 from espfleet.store.registry import Change
 
 CAP_S = 240.0
@@ -40,6 +41,7 @@ CHROMIUM = "/usr/bin/chromium"
 
 LIST = "GET /api/devices with 10,000 devices, first page, p99"
 FILTERED = "GET /api/devices with 10,000 devices, those of a room, p99"
+THERE = "GET /api/devices with 10,000 devices, all there, those that are live, p99"
 PAINT = "first paint of the wall with 1,000 lamps, in 100 rooms"
 WEIGHT = "weight of that page, compressed, with the graph's library"
 PIXEL = "level change to pixel, p95"
@@ -64,6 +66,7 @@ def main() -> None:
 async def _main(url: str, home: Path) -> None:
     async with open_store(url, name="bench", shards=4) as store:
         await _fill(store, 10_000)
+        await _come(store, 10_000)
         async with _web(url, home) as web:
             _lists(web.port)
         await _fill(store, 1_000)
@@ -120,6 +123,18 @@ async def _fill(store: Store, devices: int) -> None:
     await registry.change(store, lambda _: changes)
 
 
+async def _come(store: Store, devices: int) -> None:
+    """Let all devices be there for as long as this takes."""
+    for first in range(0, devices, 1_000):
+        sessions = {
+            f"{n:012x}": Session(
+                session_id=str(n), gateway="bench", watchdog_ms=600_000, peer="127.0.0.1:1", dialect=Dialect.V1
+            )
+            for n in range(first, first + 1_000)
+        }
+        await presence.came_all(store, sessions)
+
+
 class Publisher:
     """Publishes levels as levelers do."""
 
@@ -148,7 +163,8 @@ class Publisher:
 
 
 def _lists(port: int) -> None:
-    for title, path in ((LIST, "/api/devices"), (FILTERED, "/api/devices?room=room-7")):
+    paths = {LIST: "/api/devices", FILTERED: "/api/devices?room=room-7", THERE: "/api/devices?state=live"}
+    for title, path in paths.items():
         found = []
         for _ in range(RUNS):
             link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

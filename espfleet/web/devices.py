@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from espfleet.domain.devices import Device, Dialect, Presence
 from espfleet.services import devices, telling
 from espfleet.services.registering import register_at
-from espfleet.store import registry, visits
+from espfleet.store import registry, roll_call, visits
 from espfleet.web.access import ADMIN, OPERATOR
 from espfleet.web.context import Here
 from espfleet.web.paging import After, Label, Limit, Page, Search, cut, matches
@@ -32,26 +33,19 @@ async def list_devices(
 ) -> Page:
     """List devices: those of a room, with a presence, with a label, or that a search finds."""
     current = await registry.latest(here.store)
-
-    def wanted(device: Device) -> bool:
-        return (
-            (not room or device.room == room)
-            and (not label or label in device.labels)
-            and matches(q, device.name, device.id, device.address, *device.labels)
-        )
-
-    plain = not (room or label or q)
-    chosen = current.devices_by_name if plain else [device for device in current.devices_by_name if wanted(device)]
+    chosen: Sequence[Device] = current.devices_by_name
+    if room:
+        chosen = [device for device in chosen if device.room == room]
+    if label:
+        chosen = [device for device in chosen if label in device.labels]
+    if q:
+        chosen = [device for device in chosen if matches(q, device.name, device.id, device.address, *device.labels)]
     if state is not None:
-        views = await devices.views_of(here.store, current=current, chosen=chosen, now_ms=here.clock())
-        views = [view for view in views if view.presence is state]
-        shown, following = cut(views, lambda view: view.device.name, after, limit)
-        total = len(views)
-    else:
-        page, following = cut(chosen, lambda device: device.name, after, limit)
-        shown = await devices.views_of(here.store, current=current, chosen=page, now_ms=here.clock())
-        total = len(chosen)
-    return Page(items=[device_row(view) for view in shown], next=following, total=total)
+        there = await roll_call.those_there(here.store)
+        chosen = [device for device in chosen if there.get(device.id, Presence.OFFLINE) is state]
+    page, following = cut(chosen, lambda device: device.name, after, limit)
+    shown = await devices.views_of(here.store, current=current, chosen=page, now_ms=here.clock())
+    return Page(items=[device_row(view) for view in shown], next=following, total=len(chosen))
 
 
 @router.post("", status_code=201, dependencies=[ADMIN])
