@@ -20,6 +20,7 @@ _PIECE = const(512)
 _FULL = const(28)
 _MANIFEST_BYTES = const(8192)
 _ASK_MS = const(2_000)
+_REST_MS = const(8)
 _PATIENCE_MS = const(120_000)
 
 
@@ -118,6 +119,8 @@ class Update:
         with flash.created(path) as file:
             for done in range(0, size, _PIECE):
                 file.write(await self._fetch(at + done, min(_PIECE, size - done), beat))
+                # No gateway takes more than 200 messages in a second.
+                await asyncio.sleep_ms(_REST_MS)
 
     async def _fetch(self, at: int, size: int, beat) -> bytes:
         """Return a piece of the release, asked for again and again until it comes."""
