@@ -27,7 +27,7 @@ async def latest(store: Store, *, count: int, each: bool = False) -> list[Event]
     if each:
         return (await events.latest(store, count))[::-1]
     # An outage may stand for very many.
-    found = await events.latest(store, MOST)
+    found = await events.latest(store, min(MOST, 2_000 + 10 * count))
     return folded(found, await registry.latest(store))[::-1][:count]
 
 

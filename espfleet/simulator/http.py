@@ -114,7 +114,8 @@ class HttpServer:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            with suppress(ConnectionError, TimeoutError):
+            # Also ENOTCONN, which is no ConnectionError: the other side went while it was being answered.
+            with suppress(OSError):
                 async with asyncio.timeout(2 * EXCHANGE_S):
                     await self._answer(reader, writer)
         finally:

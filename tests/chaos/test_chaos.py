@@ -18,7 +18,7 @@ SEED = 636
 DURATION_S = 40
 LAMPS = 60
 #: A build server runs four tests at once on two cores.
-SLACK_S = 12
+SLACK_S = 25
 
 
 @pytest.mark.timeout(280)
