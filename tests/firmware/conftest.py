@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -52,10 +53,18 @@ async def boards(firmware: Firmware, tmp_path: Path, ca: Authority) -> AsyncIter
     await made.off()
 
 
-@pytest.fixture(scope="session")
+def _whose(fixture_name: str, config: pytest.Config) -> Literal["module", "session"]:
+    """Return whose tests run together: all of them, or those of one file where files are spread over processes."""
+    return "module" if hasattr(config, "workerinput") else "session"
+
+
+@pytest.fixture(scope=_whose)
 def outcomes(
     request: pytest.FixtureRequest, firmware: Firmware, ca: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Outcomes:
-    """Run all tests that may run together, once."""
-    names = together.wanted(request.session.items)
+    """Run the tests that may run together, once."""
+    items = request.session.items
+    if request.scope == "module":
+        items = [item for item in items if item.path == request.path]
+    names = together.wanted(items)
     return asyncio.run(together.run(names, firmware, tmp_path_factory.mktemp("together"), ca))

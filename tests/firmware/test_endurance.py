@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from statistics import median
+from statistics import quantiles
 
 import pytest
 
@@ -40,13 +40,14 @@ def looks(board: Board) -> list[Look]:
 def flat(board: Board) -> None:
     """Expect that a lamp holds no more at the end than soon after its start.
 
-    A single look may catch a message on its way or a cache just emptied, so the middle of many is compared.
+    Many looks catch something on its way: a message, or what is borrowed for a new connection. What is never given back
+    is in every look, so the lower quarter of many is compared.
     """
     seen = looks(board)[2:]
     assert len(seen) >= 4, "it was over before it began"
     middle = len(seen) // 2
-    early, late = [one.heap for one in seen[:middle]], [one.heap for one in seen[middle:]]
-    assert median(late) - median(early) < SLACK_BYTES, seen
+    early, late = [quantiles([one.heap for one in half], n=4)[0] for half in (seen[:middle], seen[middle:])]
+    assert late - early < SLACK_BYTES, seen
     assert max(one.files for one in seen) - min(one.files for one in seen) <= 1
 
 
