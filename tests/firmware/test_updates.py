@@ -178,6 +178,28 @@ async def test_a_gateway_that_dies_in_the_middle_is_asked_for_the_rest_when_it_i
 
 
 @together
+async def test_a_lamp_that_loses_power_in_the_middle_runs_what_it_ran_and_takes_the_rest_later(boards: Boards) -> None:
+    depot = Depot(release_of(boards.firmware, NEW, boards.folder / "new"))
+    async with serving(depot) as gateway:
+        board = boards(gateway=gateway.url)
+        board.power_on()
+        await wait_until(lambda: depot.hellos, 20)
+        await depot.offer()
+        await wait_until(lambda: len(depot.fetched) > 60, 20)
+        await board.power_off()
+        board.power_on()
+        await wait_until(lambda: len(depot.hellos) == 2, 20)
+        assert depot.hellos[1]["firmware"] == OLD
+        assert pointer(board) == {}
+        before = len(depot.fetched)
+        await depot.offer(command_id="c-2")
+        await wait_until(lambda: len(depot.hellos) == 3, 30)
+    assert depot.hellos[2]["firmware"] == NEW
+    manifest = len(depot.release.manifest)  # type: ignore[union-attr]
+    assert min(at for at in depot.fetched[before:] if at > manifest) > manifest + 10_000
+
+
+@together
 async def test_a_release_that_is_gone_ends_the_update(boards: Boards) -> None:
     depot = Depot(release_of(boards.firmware, NEW, boards.folder / "new"))
     depot.spoil = lambda at, piece: b"" if at > 6_000 else piece
