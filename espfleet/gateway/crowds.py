@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from sys import intern
 from typing import TYPE_CHECKING
 
 from espfleet.domain.attempts import source_of
@@ -74,7 +75,8 @@ class Crowd:
 
     def come(self, connection: Connection) -> None:
         """Count a connection, and take it for a guest."""
-        source = self._sources[connection] = source_of(connection.host)
+        # One text for all that come from the same place.
+        source = self._sources[connection] = intern(source_of(connection.host))
         self._guests.add(connection)
         self._by_source[source] += 1
         self._guests_by_source[source] += 1
