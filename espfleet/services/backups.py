@@ -57,6 +57,6 @@ async def restore(store: Store, *, blob: bytes, force: bool = False) -> Restored
     if replaced and not force:
         counts = ", ".join(f"{count} {kind}" for kind, count in replaced.items())
         raise ConflictError(f"this fleet is not empty ({counts}): --force replaces all of that by the backup")
-    await audit.note(store, "restore", {"rows": backup.counts, "replaced": replaced, "made_ms": backup.made_ms})
-    await tables.replace(store, rows, before)
+    did = audit.written("restore", {"rows": backup.counts, "replaced": replaced, "made_ms": backup.made_ms})
+    await tables.replace(store, rows, before, did=did)
     return Restored(backup, replaced)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TRIES = 20
+#: Entries of the audit that are kept, as ``audit`` has it, which cannot be imported here.
+AUDITED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ async def read(store: Store) -> Stored:
     return Stored(int(version or 0), int(schema or SCHEMA), rows)
 
 
-async def replace(store: Store, tables: Tables, before: Stored, schema: int = SCHEMA) -> int:
+async def replace(store: Store, tables: Tables, before: Stored, schema: int = SCHEMA, did: str = "") -> int:
     """Write these rows instead of all that are there, at once; return the new version.
 
     Args:
@@ -58,16 +60,17 @@ async def replace(store: Store, tables: Tables, before: Stored, schema: int = SC
         tables: What to write.
         before: What was read; nothing is written if that is no longer so.
         schema: Version of the layout of the new rows.
+        did: Entry of the audit that is written in the same step, or ``""``.
 
     Raises:
         ConflictError: If the fleet was changed meanwhile.
     """
     keys = store.keys
-    words: list[str | int] = [before.version, before.schema, schema, keys.registry_channel()]
+    words: list[str | int] = [before.version, before.schema, schema, keys.registry_channel(), AUDITED, did]
     for number, kind in enumerate(KINDS, 1):
         for key, row in tables.get(kind, {}).items():
             words += [number, key, json.dumps(row, separators=(",", ":"))]
-    named = [keys.settings(), keys.version(), *(keys.table(kind) for kind in KINDS)]
+    named = [keys.settings(), keys.version(), keys.audit(), *(keys.table(kind) for kind in KINDS)]
     version = int(await store.run("replace_tables", named, words))
     if not version:
         raise ConflictError("the fleet was changed by somebody else meanwhile; nothing was written: try again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from websockets.sync.client import connect
 
 from espfleet.store.binaries import find_server
 from espfleet.store.keys import Keys
@@ -109,7 +111,9 @@ def test_every_process_does_its_work_under_its_own_user(server: Server) -> None:
         # One after the other: what people do, which each process has a part in.
         name = next(iter(fleet.devices()))
         assert fleet.type("device", name, "identify").returncode == 0
+        end_a_token_by_using_the_next(server)
         assert fleet.type("token", "laptop", "add").returncode == 0
+        assert fleet.type("token", "laptop", "rotate").returncode == 0
         assert fleet.type("why", name).returncode == 0
         assert fleet.type("backup", str(fleet.home / "b")).returncode == 0
         assert fleet.type("restore", str(fleet.home / "b"), "--force").returncode == 0
@@ -120,15 +124,31 @@ def test_every_process_does_its_work_under_its_own_user(server: Server) -> None:
     assert "Traceback" not in server.log()
 
 
+def end_a_token_by_using_the_next(server: Server) -> None:
+    """Rotate the token of a device, which the gateway finishes."""
+    fleet, device_id = server.fleet, "3c71bff93720"
+    fleet.ask("register", "192.0.2.7", "porch", "--id", device_id)
+    token = fleet.ask("device", "porch", "rotate_token", "--show")["token"]
+
+    def hashes() -> int:
+        return len(json.loads(server.root.hget(KEYS.table("devices"), device_id) or b"{}")["token_hashes"])
+
+    assert hashes() == 2
+    with connect(f"ws://127.0.0.1:{fleet.port}/lamp", proxy=None) as lamp:
+        lamp.send(json.dumps({"type": "hello", "protocol": 1, "id": device_id, "token": token}))
+        assert json.loads(lamp.recv(10))["type"] == "welcome"
+        wait_for(lambda: hashes() == 1, 15, lambda: f"{server.refused()} {server.log()[-2_000:]}")
+
+
 FORBIDDEN: dict[str, list[tuple[str, ...]]] = {
     "prober": [("HSET", KEYS.table("devices"), "a", "{}"), ("HGETALL", KEYS.table("tokens")), ("GET", KEYS.levels(3)),
                ("PUBLISH", "elsewhere", "x")],
     "leveler": [("HSET", KEYS.table("targets"), "a", "{}"), ("HGETALL", KEYS.table("tokens")),
                 ("SET", KEYS.alive(3, "a"), "x"), ("PUBLISH", KEYS.commands_channel(3), "x")],
-    "gateway": [("HSET", KEYS.table("tokens"), "a", "{}"), ("HSET", KEYS.levels(3), "a", "x"),
+    "gateway": [("HSET", KEYS.levels(3), "a", "x"), ("DEL", KEYS.owner("lead:sweep")),
                 ("XADD", KEYS.samples(3), "*", "a", "b"), ("DEL", KEYS.owner("s3"))],
-    "steward": [("HSET", KEYS.table("devices"), "a", "{}"), ("XADD", KEYS.samples(3), "*", "a", "b"),
-                ("HSET", KEYS.levels(3), "a", "x")],
+    "steward": [("XADD", KEYS.samples(3), "*", "a", "b"), ("HSET", KEYS.levels(3), "a", "x"),
+                ("DEL", KEYS.owner("s3"))],
     "web": [("HSET", KEYS.levels(3), "a", "x"), ("XADD", KEYS.samples(3), "*", "a", "b"),
             ("DEL", KEYS.owner("lead:sweep"))],
     "cli": [("GET", "another:program")],

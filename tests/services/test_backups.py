@@ -11,7 +11,7 @@ from espfleet.domain import backups as file
 from espfleet.domain.migration import SCHEMA
 from espfleet.errors import ConflictError, InvalidError
 from espfleet.services import backups, devices, groups, rooms, targets, tokens
-from espfleet.store import registry, tables
+from espfleet.store import audit, registry, tables
 from espfleet.store.client import Store
 
 NOW_MS = 1_700_000_000_000
@@ -67,6 +67,9 @@ async def test_everybody_hears_of_a_restored_fleet(store: Store) -> None:
     before = await registry.version(store)
     await backups.restore(store, blob=blob, force=True)
     assert await registry.version(store) > before
+    (entry,) = await audit.latest(store, 1)
+    assert (entry.action, entry.details["replaced"]["devices"]) == ("restore", 1)
+    assert audit.KEPT == tables.AUDITED
 
 
 @pytest.mark.parametrize(
