@@ -168,11 +168,14 @@ async def test_a_gateway_that_dies_in_the_middle_is_asked_for_the_rest_when_it_i
     depot.cut_after = 15
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
+        # As after an earlier update and a new start by cable: there is something to tell.
+        (board.folder / "slot").write_text('{"slot":"","version":"0.1.0"}')
         board.power_on()
         await wait_until(lambda: depot.hellos, 20)
         await depot.offer()
         await wait_until(lambda: len(depot.hellos) == 3, 30)
     assert [hello["firmware"] for hello in depot.hellos] == [OLD, OLD, NEW]
+    assert [hello["update"]["state"] for hello in depot.hellos] == ["running", "writing", "trial"]
     assert depot.fetched == sorted(depot.fetched)
     assert len(set(depot.fetched)) == len(depot.fetched)
 
