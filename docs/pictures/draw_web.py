@@ -1,4 +1,4 @@
-"""Draw wall.png and smoke.png of a running fleet: ``python docs/pictures/draw_web.py http://127.0.0.1:8000/``."""
+"""Draw wall.png, smoke.png and device.png of a running fleet: ``python docs/pictures/draw_web.py http://127.0.0.1:8000/``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
-PICTURES = (("wall.png", "", (1280, 720)), ("smoke.png", "#/target/demo-mixed", (1280, 840)))
+PICTURES = (
+    ("wall.png", "", (1280, 720)),
+    ("smoke.png", "#/target/demo-mixed", (1280, 840)),
+    ("device.png", "#/device/demo-desk", (1280, 840)),
+)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 

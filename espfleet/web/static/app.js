@@ -37,6 +37,8 @@ async function show() {
   for (const item of document.querySelectorAll("nav a")) {
     const here = item.getAttribute("href").slice(2) === ({ target: "targets", device: "devices", room: "", group: "" }[name] ?? name);
     if (here) item.setAttribute("aria-current", "page"); else item.removeAttribute("aria-current");
+    // On a phone the row of pages is wider than the screen.
+    if (here) item.parentElement.scrollLeft = item.offsetLeft - item.parentElement.offsetLeft - (item.parentElement.clientWidth - item.offsetWidth) / 2;
     item.hidden = fleet.role === null || (item.dataset.role ? !may(item.dataset.role) : false);
   }
   leave.hidden = !fleet.token || fleet.role === null;

@@ -87,7 +87,7 @@ export function roomCard(room, devices, { plain = false } = {}) {
   const number = h("span.number");
   const word = h("span");
   const why = h("p.why");
-  const size = devices.length > (plain ? FEW : MANY) ? ".many" : devices.length <= FEW ? ".few" : "";
+  const size = devices.length > MANY ? ".many" : devices.length <= FEW ? ".few" : "";
   const lamps = devices.map((device) => lamp(device, room, plain));
   const list = h(`ul.lamps${size}`, { "aria-label": `Lamps of ${room.name || "no room"}` }, lamps.map((one) => h("li", {}, one.element)));
   const element = h("section.card.room", { "aria-label": `Room ${room.name || "none"}`, "data-room": room.name },
