@@ -6,12 +6,14 @@ Simulated boards run in a process of their own; CPU is that of the keeper's proc
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -43,12 +45,15 @@ WAITERS, CROWDS = 50, 3
 POINTS, POINT_ROUNDS = 20_000, 5
 
 
-async def serve(count: int, first_port: int) -> None:
-    """Serve boards until stdin ends."""
-    simulator = BoardSimulator(new_boards(count, seed=SEED), first_port=first_port)
+async def serve(count: int) -> None:
+    """Tell the addresses of boards on a line and serve them until stdin ends."""
+    simulator = BoardSimulator(new_boards(count, seed=SEED))
     running = asyncio.create_task(simulator.run())
-    await simulator.started.wait()
-    print("served", flush=True)
+    started = asyncio.create_task(simulator.started.wait())
+    await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
+    print(json.dumps([board.address for board in simulator.boards.values()]), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     running.cancel()
 
@@ -92,24 +97,14 @@ async def sending(store: Store, port: int) -> list[float]:
     return figures
 
 
-#: Below those that the system hands out by itself.
-FIRST_PORT = 21_000
-
-
-async def enlist(store: Store, first_port: int) -> list[str]:
+async def enlist(store: Store, addresses: Sequence[str]) -> list[str]:
     """Register all boards."""
-    boards = new_boards(BOARDS, seed=SEED)
+    boards = new_boards(len(addresses), seed=SEED)
     await simulated.enlist(
         store,
         [
-            Device(
-                id=board.id,
-                name=f"board-{number}",
-                address=f"127.0.0.1:{first_port + number}",
-                kinds=(Kind.BOARD,),
-                labels=(SIMULATED,),
-            )
-            for number, board in enumerate(boards)
+            Device(id=board.id, name=f"board-{number}", address=address, kinds=(Kind.BOARD,), labels=(SIMULATED,))
+            for number, (board, address) in enumerate(zip(boards, addresses, strict=True))
         ],
     )
     return [board.id for board in boards]
@@ -223,7 +218,6 @@ def child(*words: str) -> subprocess.Popen[str]:
 
 async def measure(url: str) -> None:
     """Measure everything on one server."""
-    first_port = FIRST_PORT
     async with open_store(url, name="bench") as store:
         ours_us, peer_us, ours_s, peer_s = await locking(store)
         report(
@@ -236,12 +230,12 @@ async def measure(url: str) -> None:
             figures = await sending(store, int(server.stdout.readline()))
             server.stdin.close()
         report("metrics through the outbox", figures, unit="points/s", bound="ours >= 20000")
-        with child("serve", str(BOARDS), str(first_port)) as server:
+        with child("serve", str(BOARDS)) as server:
             assert server.stdin is not None
             assert server.stdout is not None
-            assert server.stdout.readline() == "served\n"
             try:
-                share, late_ms, _ = await polling(store, await enlist(store, first_port))
+                addresses = json.loads(server.stdout.readline())
+                share, late_ms, _ = await polling(store, await enlist(store, addresses))
             finally:
                 server.stdin.close()
         report("1,000 boards every 5 s: CPU", [share * 100], unit="% of a core", bound="ours <= 50")
@@ -257,7 +251,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        asyncio.run(serve(int(sys.argv[2]), int(sys.argv[3])))
+        asyncio.run(serve(int(sys.argv[2])))
     elif sys.argv[1:2] == ["sink"]:
         sink()
     else:
