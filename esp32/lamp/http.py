@@ -24,7 +24,7 @@ _AGAIN_MS = const(10_000)
 # So long after its start a lamp without a network opens one of its own.
 _ALONE_MS = const(12_000)
 
-_LATE = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+_LATE = b"HTTP/1.1 408 Refused\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
 _TOO_LATE = b'{"error":"the request did not arrive in time"}'
 
 

@@ -182,6 +182,27 @@ async def test_heads_and_bodies_as_large_as_they_may_be_do_not_bring_it_down(boa
         assert answer.status == 200
 
 
+@together
+async def test_ctrl_c_hangs_up_on_everybody(boards: Boards) -> None:
+    board = boards(token="")
+    board.power_on()
+    lamp = await Pages(board).ready()
+    async with silent(lamp, 6, HEAD):
+        board.interrupt()
+        await board.line("The lamp is off")
+        await wait_until(lambda: board.exit_code == 0)
+
+
+@together
+async def test_it_starts_again_although_clients_hang_on_the_line(boards: Boards) -> None:
+    board = boards(token="")
+    board.power_on()
+    lamp = await Pages(board).ready()
+    async with silent(lamp, 3, HEAD):
+        await lamp.done("/reboot")
+        await board.line("@reset", timeout_s=PATIENCE_S)
+
+
 @pytest.mark.slow
 async def test_three_hundred_requests_leave_nothing_behind(boards: Boards) -> None:
     async with watched(boards) as lamp:

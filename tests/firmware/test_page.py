@@ -20,7 +20,7 @@ from tests.web.browser import PATIENCE_MS, browser, opened
 pytestmark = [pytest.mark.package("chromium"), pytest.mark.slow, pytest.mark.timeout(180)]
 
 PHONE = (360, 740)
-REFUSED = ("400 (Bad Request)", "401 (Unauthorized)")
+REFUSED = ("400 (Refused)", "401 (Refused)")
 
 
 async def visit(url: str, act: Callable[[Browser, str], None]) -> None:
