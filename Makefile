@@ -1,8 +1,10 @@
 # Every target sets up what it needs by itself: see ./espcli. `make` alone says what there is.
 
 PYTHON := .venv/bin/python
+# Tests of whatever meets in Redis.
+ON_REDIS := tests/store tests/services tests/workers tests/gateway tests/simulator
 
-.PHONY: help setup run test check lint types bench chaos soak lock clean
+.PHONY: help setup run test check lint types bench arrangements chaos soak lock clean
 
 help:  ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  %s %-6s ", $$1, $$2; $$1 = $$2 = ""; print }'
@@ -24,6 +26,10 @@ types: setup  ## Check types
 
 bench: setup  ## Measure every promise and store the results; BENCH="levels streams" only some
 	@$(PYTHON) -m bench.run $(BENCH)
+
+arrangements: setup  ## Run the tests of the main job behind a Sentinel, then on a Cluster of six servers
+	@TESTS_ON=sentinel $(PYTHON) -m pytest -n 3 --dist loadfile $(ON_REDIS) $(ARGS)
+	@TESTS_ON=cluster $(PYTHON) -m pytest -n 3 --dist loadfile $(ON_REDIS) $(ARGS)
 
 chaos: setup  ## Break a whole fleet at random; DURATION_S=3600 LAMPS=300 SEED=7
 	@$(PYTHON) -m tests.chaos.run --duration-s $(or $(DURATION_S),300) --lamps $(or $(LAMPS),300) $(if $(SEED),--seed $(SEED))

@@ -32,6 +32,8 @@ settings.load_profile("fleet")
 for _name in [name for name in os.environ if name == "REDIS_URL" or name.startswith("ESPFLEET_")]:
     del os.environ[_name]
 
+#: On which Redis the tests run: ``single``, ``sentinel``, or ``cluster`` (six servers).
+TESTS_ON = os.environ.get("TESTS_ON", "single")
 #: Everything that tests put on disk, and the sockets of their servers; short, for socket paths are limited.
 TEST_FOLDER = Path(tempfile.mkdtemp(prefix="ef"))
 os.environ["TMPDIR"] = tempfile.tempdir = str(TEST_FOLDER)
@@ -78,6 +80,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("package"):
         if not _installed(mark.args[0]):
             reasons.append(f"needs the Debian package {mark.args[0]}")
+    if TESTS_ON != "single" and item.get_closest_marker("single"):
+        reasons.append("speaks to one server alone")
     if reasons:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("; ".join(reasons))
 
@@ -109,9 +113,19 @@ def _installed(package: str) -> bool:
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """URL of the Redis that belongs to this run of the tests."""
-    with embedded_server(TEST_FOLDER / "r") as url:
-        yield url
+    """URL of the Redis that belongs to this run of the tests: one server, or what TESTS_ON names."""
+    # They stand on this module.
+    from tests.servers import clustered, watched
+
+    if TESTS_ON == "cluster":
+        with clustered(3, 3) as url:
+            yield url
+    elif TESTS_ON == "sentinel":
+        with watched() as (url, _):
+            yield url
+    else:
+        with embedded_server(TEST_FOLDER / "r") as url:
+            yield url
 
 
 @pytest.fixture
@@ -125,7 +139,7 @@ async def store(redis_url: str) -> AsyncIterator[Store]:
 @contextlib.asynccontextmanager
 async def emptied_store(url: str) -> AsyncIterator[Store]:
     """Open a fleet on a server of the tests, and only there, with nothing in it."""
-    if not url.startswith((f"unix://{TEST_FOLDER}/", "redis+cluster://127.0.0.1:")):
+    if not url.startswith((f"unix://{TEST_FOLDER}/", "redis+cluster://127.0.0.1:", "redis+sentinel://127.0.0.1:")):
         raise RuntimeError(f"{url} is not a server of these tests: it is not emptied")
     # Under another prefix, for a test may have left a fleet that cannot be opened.
     async with open_store(url, name="emptier", keys=Keys("emptier:")) as first:

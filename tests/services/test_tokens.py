@@ -56,6 +56,7 @@ async def test_who_has_no_token_cannot_rotate_it(store: Store) -> None:
         await tokens.rotate(store, name="labtop", now_ms=NOW_MS)
 
 
+@pytest.mark.single
 async def test_no_token_is_kept_anywhere_in_redis(store: Store) -> None:
     made = [await tokens.add(store, name="laptop", role="admin", now_ms=NOW_MS)]
     made.append(await tokens.rotate(store, name="laptop", now_ms=NOW_MS))

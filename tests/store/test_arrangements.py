@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import shutil
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
 from espfleet.domain.devices import Presence, Reason
 from espfleet.domain.rooms import new_room
@@ -27,7 +25,7 @@ from espfleet.store.leases import Lease
 from espfleet.store.registry import Change
 from espfleet.store.samples import Entry, ShardReader, read_shards
 from tests.conftest import check_lifetimes, emptied_store, wait_until
-from tests.store.conftest import Server, free_ports, serving
+from tests.servers import Server, clustered, free_ports, serving, watched
 
 IDS = [f"{number:012x}" for number in range(40)]
 
@@ -35,23 +33,8 @@ IDS = [f"{number:012x}" for number in range(40)]
 @pytest.fixture(scope="module")
 def cluster_url() -> Iterator[str]:
     """URL of a Cluster of three servers, each with a third of the slots."""
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no")
-    with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(serving(*options, port=port)) for port in free_ports(3)]
-        clients = [stack.enter_context(contextlib.closing(Redis(port=server.port))) for server in servers]
-        for number, client in enumerate(clients):
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", number * 5_462, min(16_383, number * 5_462 + 5_461))
-            client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
-        end = time.monotonic() + 20.0
-        while any(not ready(client) for client in clients):
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        yield "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
-
-
-def ready(client: Redis) -> bool:
-    about = client.execute_command("CLUSTER INFO")
-    return about["cluster_state"] == "ok" and about["cluster_known_nodes"] == "3"
+    with clustered(3) as url:
+        yield url
 
 
 @pytest.fixture
@@ -185,28 +168,8 @@ async def test_a_cluster_tells_what_happens(cluster: Store) -> None:
 @pytest.fixture
 def sentinel() -> Iterator[tuple[str, Server]]:
     """URL of a Sentinel that watches over a server and its replica, and the server."""
-    first_port, second_port, sentinel_port = free_ports(3)
-    with contextlib.ExitStack() as stack:
-        first = stack.enter_context(serving(port=first_port))
-        replica_of = ("--replicaof", "127.0.0.1", str(first_port))
-        second = stack.enter_context(serving(*replica_of, port=second_port))
-        settings = second.folder / "sentinel.conf"
-        settings.write_text(
-            f"sentinel monitor fleet 127.0.0.1 {first_port} 1\n"
-            "sentinel down-after-milliseconds fleet 400\nsentinel failover-timeout fleet 2000\n"
-        )
-        stack.enter_context(serving(str(settings), "--sentinel", port=sentinel_port))
-        with contextlib.closing(Redis(port=sentinel_port)) as asked:
-            end = time.monotonic() + 15.0
-            # It learns of replicas by asking the server every now and then.
-            while not [row for row in asked.execute_command("SENTINEL REPLICAS", "fleet") if is_up(row)]:
-                assert time.monotonic() < end
-                time.sleep(0.05)
-        yield f"redis+sentinel://127.0.0.1:{sentinel_port}/fleet/0", first
-
-
-def is_up(replica: dict[bytes, bytes]) -> bool:
-    return replica[b"master-link-status"] == b"ok"
+    with watched() as found:
+        yield found
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from espfleet.errors import StoreError, StoreLoginError, StoreTooOldError, Store
 from espfleet.store import client
 from espfleet.store.client import Call, Store, open_store
 from tests.conftest import wait_until
-from tests.store.conftest import free_ports, serving
+from tests.servers import free_ports, serving
 
 
 async def refusal(url: str) -> StoreError:
@@ -57,6 +57,7 @@ async def test_the_time_is_the_servers(store: Store) -> None:
     assert abs(await store.time_ms() - seconds * 1_000) < 2_000
 
 
+@pytest.mark.single
 async def test_no_connection_stays_open(store: Store) -> None:
     async def names() -> set[str]:
         return {known["name"] for known in await store.redis.client_list()}
@@ -75,6 +76,7 @@ async def test_no_connection_stays_open(store: Store) -> None:
 # --- commands and scripts
 
 
+@pytest.mark.single
 async def test_a_script_runs_on_a_new_connection_where_the_server_closed_the_old_one(store: Store) -> None:
     """Also for one who does not try anything twice."""
     async with open_store(store.url, name="once", retries=0) as once:
@@ -84,12 +86,14 @@ async def test_a_script_runs_on_a_new_connection_where_the_server_closed_the_old
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.single
 async def test_more_at_once_than_there_are_connections(store: Store) -> None:
     assert await asyncio.gather(*(store.do("ECHO", number) for number in range(500))) == [
         str(number).encode() for number in range(500)
     ]
 
 
+@pytest.mark.single
 async def test_more_wait_at_once_than_there_are_connections(store: Store) -> None:
     answers = await asyncio.gather(*(store.wait("BLPOP", f"list-{number}", 0.01) for number in range(300)))
     assert answers == [None] * 300
@@ -106,6 +110,7 @@ async def test_scripts_come_back_when_the_server_forgot_them(store: Store) -> No
     await store.redis.delete(*keys)
 
 
+@pytest.mark.single
 async def test_a_refused_command_is_told_in_our_words(store: Store) -> None:
     await store.redis.set("word", "a", px=1_000)
     wrong = [("INCR", "word"), ("ECHO", "secret")]
@@ -121,6 +126,7 @@ async def test_a_refused_command_is_told_in_our_words(store: Store) -> None:
         await store.run_all([Call("came", keys, ["id", 1, "gateway", "g", "watchdog_ms", 1])] * 2)
 
 
+@pytest.mark.single
 async def test_what_somebody_must_see_to_counts_as_unavailable(store: Store) -> None:
     before = (await store.redis.config_get("maxmemory"))["maxmemory"]
     await store.redis.config_set("maxmemory", 1)

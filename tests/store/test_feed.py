@@ -92,6 +92,7 @@ async def test_only_what_was_asked_for_is_told(store: Store) -> None:
         assert await anext(feed) == RegistryChanged(after.version)
 
 
+@pytest.mark.single
 async def test_fleets_in_different_databases_do_not_hear_each_other(store: Store) -> None:
     async with open_store(f"{store.url}?db=1", name="other") as other, Feed(store, Topic) as feed:
         assert await anext(feed) == Resync()
@@ -127,6 +128,7 @@ async def test_a_missed_publication_is_noticed_by_its_number(store: Store, feed:
     assert isinstance(await anext(feed), LevelsChanged)
 
 
+@pytest.mark.single
 async def test_what_means_nothing_is_passed_over(store: Store, feed: Feed, caplog: pytest.LogCaptureFixture) -> None:
     for nonsense in (b"", b"\xff", b"[]", b"{}", b"7"):
         await store.do("PUBLISH", store.keys.levels_channel(3), nonsense)

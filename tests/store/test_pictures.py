@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from espfleet.domain.shards import shard_of
 from espfleet.domain.video import ARRIVALS, Arrival
 from espfleet.store import pictures, presence
@@ -51,6 +53,7 @@ async def test_who_follows_sees_the_newest_at_once_and_then_each(store: Store) -
     await following.aclose()
 
 
+@pytest.mark.single
 async def test_who_follows_goes_on_after_a_broken_connection(store: Store) -> None:
     following = pictures.follow(store, CAMERA)
     waiting = asyncio.ensure_future(anext(following))

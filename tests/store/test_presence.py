@@ -48,6 +48,7 @@ async def test_a_device_that_never_came(store: Store) -> None:
     assert await presence.read_presence(store, []) == {}
 
 
+@pytest.mark.single
 async def test_a_thousand_devices_may_come_at_once(store: Store) -> None:
     ids = [f"{number:012x}" for number in range(1_000)]
     await presence.came_all(store, {device_id: session(number) for number, device_id in enumerate(ids)})

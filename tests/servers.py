@@ -1,0 +1,158 @@
+"""Servers of Redis that tests start, stop and arrange as they like: one, a Cluster, or behind Sentinels."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from espfleet.store.binaries import find_server
+from tests.conftest import TEST_FOLDER
+
+SLOTS = 16_384
+READY_WITHIN_S = 30.0
+
+
+class Server:
+    """A server of one test: on a unix socket, or on a port of 127.0.0.1; in a new folder, or with the data of one."""
+
+    def __init__(
+        self, *options: str, program: str | None = None, port: int | None = None, folder: Path | None = None
+    ) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="s", dir=TEST_FOLDER))
+        self.port = port
+        self.socket_path = self.folder / "redis.sock"
+        self.url = f"unix://{self.socket_path}" if port is None else f"redis://127.0.0.1:{port}"
+        where = ["--unixsocket", str(self.socket_path)] if port is None else ["--bind", "127.0.0.1"]
+        self._command = [program or find_server(), *options, "--port", str(port or 0), *where]
+        self._command += ["--dir", str(self.folder), "--logfile", str(self.folder / "log"), "--save", ""]
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 10.0
+        while not self._answers():
+            assert self.process.poll() is None, (self.folder / "log").read_text()[-500:]
+            assert time.monotonic() < end, "the server does not answer"
+            time.sleep(0.005)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _answers(self) -> bool:
+        link = socket.socket(socket.AF_UNIX if self.port is None else socket.AF_INET)
+        with contextlib.suppress(OSError), link:
+            link.settimeout(1.0)
+            link.connect(str(self.socket_path) if self.port is None else ("127.0.0.1", self.port))
+            link.sendall(b"PING\r\n")
+            return link.recv(100).startswith((b"+PONG", b"-NOAUTH", b"-DENIED"))
+        return False
+
+
+@contextlib.contextmanager
+def serving(
+    *options: str, program: str | None = None, port: int | None = None, folder: Path | None = None
+) -> Iterator[Server]:
+    """Start a server; end it and remove its files afterwards."""
+    server = Server(*options, program=program, port=port, folder=folder)
+    try:
+        yield server
+    finally:
+        server.end()
+        shutil.rmtree(server.folder)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on, low enough for a Cluster's second port 10,000 above."""
+    found: list[int] = []
+    # Processes that look for ports at the same moment begin far from each other.
+    candidate = 20_000 + os.getpid() * 101 % 20_000
+    while len(found) < count:
+        candidate += 1
+        with socket.socket() as one, socket.socket() as two, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", candidate))
+            two.bind(("127.0.0.1", candidate + 10_000))
+            found.append(candidate)
+    return found
+
+
+@contextlib.contextmanager
+def clustered(primaries: int, replicas: int = 0) -> Iterator[str]:
+    """Run a Cluster, each primary with an equal share of the slots; yield its URL.
+
+    Args:
+        primaries: How many servers share the slots.
+        replicas: How many more there are, given to the primaries in turn.
+    """
+    count = primaries + replicas
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no")
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(serving(*options, port=port)) for port in free_ports(count)]
+        clients = [stack.enter_context(contextlib.closing(Redis(port=server.port))) for server in servers]
+        for number, client in enumerate(clients):
+            if number < primaries:
+                # Before the first word with another: what is heard of slots is believed.
+                low, high = SLOTS * number // primaries, SLOTS * (number + 1) // primaries - 1
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", low, high)
+                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for client in clients[1:]:
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
+        _wait(lambda: all(_knows(client, count) for client in clients))
+        for number, client in enumerate(clients[primaries:]):
+            name = clients[number % primaries].execute_command("CLUSTER MYID")
+            client.execute_command("CLUSTER", "REPLICATE", name)
+        _wait(lambda: all(_is_ready(client, count) for client in clients))
+        _wait(lambda: all(client.info("replication")["master_link_status"] == "up" for client in clients[primaries:]))
+        yield "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+
+
+def _knows(client: Redis, count: int) -> bool:
+    return int(client.execute_command("CLUSTER INFO")["cluster_known_nodes"]) == count
+
+
+def _is_ready(client: Redis, count: int) -> bool:
+    return _knows(client, count) and client.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[tuple[str, Server]]:
+    """Run a server with a replica, and a Sentinel that watches over them; yield the Sentinel's URL, and the server."""
+    first_port, second_port, sentinel_port = free_ports(3)
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(serving(port=first_port))
+        replica_of = ("--replicaof", "127.0.0.1", str(first_port))
+        second = stack.enter_context(serving(*replica_of, port=second_port))
+        settings = second.folder / "sentinel.conf"
+        settings.write_text(
+            f"sentinel monitor fleet 127.0.0.1 {first_port} 1\n"
+            "sentinel down-after-milliseconds fleet 400\nsentinel failover-timeout fleet 2000\n"
+        )
+        stack.enter_context(serving(str(settings), "--sentinel", port=sentinel_port))
+        with contextlib.closing(Redis(port=sentinel_port)) as asked:
+            # It learns of replicas by asking the server every now and then.
+            _wait(lambda: any(map(_is_up, asked.execute_command("SENTINEL REPLICAS", "fleet"))))
+        yield f"redis+sentinel://127.0.0.1:{sentinel_port}/fleet/0", first
+
+
+def _is_up(replica: dict[bytes, bytes]) -> bool:
+    return replica[b"master-link-status"] == b"ok"
+
+
+def _wait(ready: Callable[[], Any]) -> None:
+    end = time.monotonic() + READY_WITHIN_S
+    while not ready():
+        assert time.monotonic() < end, "the servers did not find each other"
+        time.sleep(0.02)
