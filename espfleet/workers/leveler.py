@@ -82,17 +82,21 @@ class Leveler:
 
     async def _claim(self) -> None:
         """Renew what is mine, take what is free and mine by share, give up what is another's by share."""
-        for number in range(self._store.shards):
-            mine = owner_of(f"s{number}", self._membership.names) == self._name
-            lease = self._leases.get(number)
-            if lease is None:
-                if mine and (won := await Lease.take(self._store, f"s{number}", self._name, LEASE_MS)):
-                    self._leases[number] = won
-            elif not await lease.renew():
+        names = self._membership.names
+        mine = {number for number in range(self._store.shards) if owner_of(f"s{number}", names) == self._name}
+        # All at once: on a busy machine one after the other would take longer than a lease lasts.
+        held = dict(self._leases)
+        renewed = await asyncio.gather(*(lease.renew() for lease in held.values()))
+        for number, is_mine in zip(held, renewed, strict=True):
+            if not is_mine:
                 logger.warning("the lease of shard %d has run out", number)
-                self._leases.pop(number, None)
-            elif not mine:
+                if self._leases.get(number) is held[number]:
+                    del self._leases[number]
+            elif number not in mine:
                 self._leaving.add(number)
+        free = sorted(mine - set(self._leases))
+        taken = await asyncio.gather(*(Lease.take(self._store, f"s{number}", self._name, LEASE_MS) for number in free))
+        self._leases.update((number, won) for number, won in zip(free, taken, strict=True) if won)
 
     async def _after_outage(self) -> None:
         """Begin anew: Redis may have lost what it knew, and samples may have come meanwhile."""

@@ -86,13 +86,13 @@ def _redis(world: World, random: Random) -> Fault:
 
 def _lamps(world: World, random: Random) -> Fault:
     number = random.randrange(len(world.fronts))
-    front, hold_s = world.fronts[number], random.uniform(*HOLD_S)
+    front, hold_s, delay_s = world.fronts[number], random.uniform(*HOLD_S), random.uniform(*SLOW_S)
 
     async def hold() -> None:
         front.hold()
 
     async def slow() -> None:
-        front.slow(random.uniform(*SLOW_S))
+        front.slow(delay_s)
 
     async def corrupt() -> None:
         front.corrupt(CORRUPTED)
@@ -109,12 +109,13 @@ def _lamps(world: World, random: Random) -> Fault:
 def _back(world: World, random: Random) -> Fault:
     name = random.choice(["back", "side"])
     proxy = world.back if name == "back" else world.side
+    delay_s = random.uniform(*SLOW_S)
 
     async def hold() -> None:
         proxy.hold()
 
     async def slow() -> None:
-        proxy.slow(random.uniform(*SLOW_S))
+        proxy.slow(delay_s)
 
     async def heal() -> None:
         proxy.heal()
