@@ -74,9 +74,9 @@ async def test_a_lamp_that_reads_again_gets_the_newest_level_soon(fleet: Fleet, 
         await mute(link, device, token)
         link.deaf()
         for _ in range(600):
-            await served.receive()
+            await served.receive(20)
         seq = await fleet.publish(88)
-        await served.until(level=88)
+        await served.until(20, level=88)
         link.hear()
         behind = 0
         while json.loads((await link.frame()).payload)["seq"] != seq:
@@ -97,7 +97,7 @@ async def test_a_storm_of_five_hundred_is_let_in_while_others_are_served(fleet: 
         async def watch() -> None:
             last_s = time.monotonic()
             while True:
-                await served.receive()
+                await served.receive(20)
                 gaps_s.append(time.monotonic() - last_s)
                 last_s = time.monotonic()
 
@@ -117,7 +117,7 @@ async def test_a_storm_of_five_hundred_is_let_in_while_others_are_served(fleet: 
             known = await presence.read_presence(fleet.store, [device.id for device, _ in devices])
             return all(one.presence is Presence.LIVE for one in known.values())
 
-        await wait_until(all_live)
+        await wait_until(all_live, 20)
 
 
 async def test_when_it_stops_everybody_is_told_when_to_come_back(fleet: Fleet, start: Start) -> None:
