@@ -1,0 +1,1 @@
+"""A fleet on several machines: each a network namespace with an address of its own."""

@@ -1,0 +1,138 @@
+"""One fleet on five machines, which know nothing of each other but the address of Redis."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from espfleet.domain.devices import Device, Presence
+from espfleet.domain.tokens import hash_token, new_token
+from espfleet.services import rooms, simulated, targets
+from espfleet.store import levels, presence, workers
+from espfleet.store.client import Store, open_store
+from tests.conftest import wait_until
+from tests.machines.hosts import Machines, machines
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(120)]
+
+PORT = "5700"
+#: What a lamp does, with nothing but the library: say hello, print what comes, say that it lives.
+LAMP = """
+import json, sys, time
+from websockets.sync.client import connect
+url, hello = sys.argv[1:]
+while True:
+    try:
+        with connect(url, proxy=None, open_timeout=2, close_timeout=1, ping_interval=1, ping_timeout=2) as socket:
+            socket.send(hello)
+            told_s = 0
+            while True:
+                message = json.loads(socket.recv(timeout=3))
+                print(json.dumps(message), flush=True)
+                if time.monotonic() - told_s > 0.5:
+                    told_s = time.monotonic()
+                    socket.send('{"type":"keepalive"}')
+    except Exception as exc:
+        print(json.dumps({"type": "gone", "why": repr(exc)}), flush=True)
+        time.sleep(0.3)
+"""
+
+
+class Lab:
+    """A fleet on machines, with one lamp that watches one target."""
+
+    def __init__(self, machines: Machines, store: Store, device: Device) -> None:
+        self.machines = machines
+        self.store = store
+        self.device = device
+
+    def told(self) -> dict[str, object]:
+        """Return the last thing that the lamp was told."""
+        lines = self.machines.hosts["lamp"].log.read_text().splitlines()
+        message: dict[str, object] = json.loads(lines[-1]) if lines else {}
+        return message
+
+    def shows_a_level(self) -> bool:
+        return self.told().get("state") == "ok"
+
+    async def presence(self) -> Presence:
+        return (await presence.read_presence(self.store, [self.device.id]))[self.device.id].presence
+
+    async def live(self) -> bool:
+        return await self.presence() is Presence.LIVE
+
+    async def offline(self) -> bool:
+        return await self.presence() is Presence.OFFLINE
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    token = new_token()
+    device = Device(id="0" * 11 + "7", name="porch", room="hall", token_hashes=(hash_token(token),))
+    with machines(tmp_path, "one", "two", "gateway", "lamp") as made:
+        socket = tmp_path / "redis.sock"
+        await wait_until(socket.exists)
+        # This process reaches Redis by a file: it is on none of the machines.
+        async with open_store(f"unix://{socket}", name="test") as store:
+            address = made.hosts["redis"].address
+            for number in range(4):
+                await targets.add(store, name=f"t{number}", address=address, interval_ms=200, preset="lan")
+            await rooms.add(store, name="hall", group="default")
+            await simulated.enlist(store, [device])
+            for name in ("one", "two"):
+                made.hosts[name].worker("prober", made.url)
+                made.hosts[name].worker("leveler", made.url)
+            host = made.hosts["gateway"]
+            host.worker("gateway", made.url, SERVER_HOST=host.address, SERVER_PORT=PORT)
+            hello = {"type": "hello", "protocol": 1, "id": device.id, "token": token}
+            url = f"ws://{host.address}:{PORT}/lamp"
+            made.hosts["lamp"].run(sys.executable, "-c", LAMP, url, json.dumps(hello))
+            found = Lab(made, store, device)
+            await wait_until(found.shows_a_level, 40)
+            yield found
+
+
+async def test_a_machine_that_is_cut_off_hands_its_work_to_the_other(lab: Lab) -> None:
+    assert len(await workers.alive(lab.store, "prober")) == 2
+    lab.machines.cut("one")
+
+    async def moved() -> bool:
+        (left,) = (await workers.alive(lab.store, "prober")).values() if await one_prober() else ({},)
+        return left.get("targets") == 4
+
+    async def one_prober() -> bool:
+        return len(await workers.alive(lab.store, "prober")) == 1
+
+    await wait_until(moved, 20)
+
+    async def fresh() -> bool:
+        return len((await levels.read_levels(lab.store)).fresh_shards) == lab.store.shards
+
+    await wait_until(fresh, 20)
+    await wait_until(lab.shows_a_level, 20)
+    lab.machines.mend("one")
+
+    async def both() -> bool:
+        return sorted(info["targets"] for info in (await workers.alive(lab.store, "prober")).values()) != [4]
+
+    await wait_until(both, 30)
+
+
+async def test_a_cable_that_is_pulled_makes_the_lamp_offline_and_plugged_in_live_again(lab: Lab) -> None:
+    await wait_until(lab.live, 20)
+    lab.machines.cut("lamp")
+    await wait_until(lab.offline, 15)
+    lab.machines.mend("lamp")
+    await wait_until(lab.live, 30)
+    await wait_until(lab.shows_a_level, 20)
+
+
+async def test_a_gateway_that_loses_redis_shows_unknown_and_then_the_level_again(lab: Lab) -> None:
+    lab.machines.cut("redis")
+    await wait_until(lambda: lab.told().get("state") == "unknown", 20)
+    lab.machines.mend("redis")
+    await wait_until(lab.shows_a_level, 40)
