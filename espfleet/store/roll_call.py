@@ -12,6 +12,6 @@ async def those_there(store: Store) -> dict[str, Presence]:
     calls = [Call("roll_call", [keys.due(part)], [keys.session(part, "")]) for part in range(store.shards)]
     found: dict[str, Presence] = {}
     for there, late in await store.run_all(calls):
-        found.update((device_id.decode(), Presence.LIVE) for device_id in there)
-        found.update((device_id.decode(), Presence.LATE) for device_id in late)
+        found.update(dict.fromkeys(there.decode().split(), Presence.LIVE))
+        found.update(dict.fromkeys(late.decode().split(), Presence.LATE))
     return found

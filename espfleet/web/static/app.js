@@ -56,7 +56,7 @@ addEventListener("hashchange", () => {
 const words = new Map();
 listen((what, detail) => {
   // What was not there a moment ago may be now.
-  if (what === "fleet" && page?.missing) show();
+  if (what === "fleet" && page?.missing) show().catch(trouble);
   page?.changed?.(what, detail);
   if (what === "levels") {
     for (const group of detail) {
@@ -70,7 +70,7 @@ listen((what, detail) => {
   if (what === "ended") {
     fleet.role = null;
     if (location.hash !== "#/kiosk") location.hash = "#/login";
-    show();
+    show().catch(trouble);
   }
 });
 
