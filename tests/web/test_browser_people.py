@@ -280,6 +280,13 @@ def test_an_admin_lets_people_in_and_out(chromium: Browser, url: str) -> None:
         page.reload()
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+        # A screen gets no more than a viewer's rights, and nothing stays of a token that has them.
+        page.goto("about:blank")
+        page.goto(f"{url}#/kiosk/{token}")
+        expect(page.get_by_role("heading", level=1)).to_have_text("This link opens nothing")
+        expect(page.get_by_role("alert").first).to_contain_text("needs the token of a viewer")
+        page.goto("about:blank")
+        page.goto(url)
         page.get_by_label("Token").fill("wrong")
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_role("alert").first).to_contain_text("this token is not known")
