@@ -76,17 +76,22 @@ async def _settings(lamp, arguments: dict) -> dict:
 
 async def _trust(lamp, arguments: dict) -> dict:
     """Know gateways by other certificates from the next connection on; all of them must be usable."""
-    dial = borrow("dial")
     try:
         data = binascii.a2b_base64(checks.text(arguments.get("ca"), "ca", 3000))
-        with open(dial.CA_FILE + ".new", "wb") as stream:
-            stream.write(data)
-        dial.trust(dial.CA_FILE + ".new")
+        _keep_trust(data)
     except (ValueError, IndexError):
         raise RefusedError("ca must hold certificates, DER, in base64") from None
-    os.rename(dial.CA_FILE + ".new", dial.CA_FILE)
     lamp.link.forget("tls")
     return {"bytes": len(data)}
+
+
+def _keep_trust(data: bytes) -> None:
+    dial = borrow("dial")
+    new = dial.CA_FILE + ".new"
+    with open(new, "wb") as stream:
+        stream.write(data)
+    dial.trust(new)
+    os.rename(new, dial.CA_FILE)
 
 
 async def _gpio(lamp, arguments: dict) -> dict:

@@ -74,9 +74,12 @@ def user() -> Actor:
 def fleet_url(given: Settings) -> Iterator[str]:
     """Yield the URL of the fleet's Redis; the embedded one runs for as long as this lasts, or longer.
 
+    What is done with it is done in the name of who typed the command, unless a worker says otherwise.
+
     Raises:
         StoreStartError: If the embedded server cannot be started.
     """
+    audit.act_as(user())
     if given.redis_url:
         yield given.redis_url
     else:
@@ -94,7 +97,6 @@ def with_store(use: Callable[[Store], Awaitable[Answer]]) -> Answer:
     given = settings()
 
     async def opened(url: str) -> Answer:
-        audit.act_as(user())
         async with open_store(url, name="cli", shards=given.shards) as store:
             return await use(store)
 

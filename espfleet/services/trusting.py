@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Collection, Iterable
 
 from espfleet.domain.devices import Device, Dialect, Kind
-from espfleet.services import telling
+from espfleet.domain.names import SIMULATED
+from espfleet.services import devices, telling
+from espfleet.services.devices import DeviceView
 from espfleet.store import registry
 from espfleet.store.client import Store
 
@@ -27,7 +29,8 @@ async def tell(store: Store, *, trusted: str, already: Collection[str], now_ms: 
     Returns:
         Names of the lamps that trust them now, and of those that do not: they are not there, or refuse.
     """
-    lamps = [device for device in (await registry.latest(store)).devices_by_name if _has_store_of_its_own(device)]
+    views = await devices.views(store, now_ms=now_ms)
+    lamps = [view.device for view in views if _has_store_of_its_own(view)]
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def one(device: Device) -> bool:
@@ -55,5 +58,8 @@ async def ids_of(store: Store, names: Iterable[str]) -> list[str]:
     return [current.device(name).id for name in names]
 
 
-def _has_store_of_its_own(device: Device) -> bool:
-    return Kind.LAMP in device.kinds and device.dialect is Dialect.V1 and not device.simulated
+def _has_store_of_its_own(view: DeviceView) -> bool:
+    """Return whether it is a lamp, and a real one or a simulated one that runs the program of real ones."""
+    device = view.device
+    is_program = device.simulated and view.chip in ("", SIMULATED)
+    return Kind.LAMP in device.kinds and device.dialect is Dialect.V1 and not is_program

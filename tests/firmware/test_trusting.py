@@ -14,7 +14,7 @@ from espfleet.store import presence, registry
 from tests.conftest import wait_until
 from tests.firmware.test_certificates import kept, put
 from tests.firmware.together import Boards
-from tests.gateway.conftest import Fleet, Start
+from tests.gateway.conftest import Fleet, Start, lamp_of
 
 NOW_MS = 1_700_000_000_000
 
@@ -57,7 +57,19 @@ async def test_a_lamp_takes_another_token_and_another_authority_over_its_link(
     assert await trusting.tell(fleet.store, trusted=both, already={device.id}, now_ms=NOW_MS) == (["porch"], [])
 
 
-async def test_who_is_away_is_named_and_simulated_lamps_are_not_asked(fleet: Fleet) -> None:
+async def test_who_is_away_is_named_and_simulated_lamps_are_asked_only_if_they_run_the_real_program(
+    fleet: Fleet, start: Start
+) -> None:
+    gateway = await start()
     await fleet.add("porch")
     await fleet.add("demo", 2, labels=("simulated",))
-    assert await trusting.tell(fleet.store, trusted="", already=set(), now_ms=NOW_MS) == ([], ["porch"])
+    program, token = await fleet.add("program", 3, labels=("simulated",))
+    async with lamp_of(gateway, program, token, chip="ESP32") as lamp:
+        await lamp.until(type="welcome")
+        await wait_until(lambda: live(fleet, program))
+
+    async def gone() -> bool:
+        return not await live(fleet, program)
+
+    await wait_until(gone)
+    assert await trusting.tell(fleet.store, trusted="", already=set(), now_ms=NOW_MS) == ([], ["porch", "program"])
