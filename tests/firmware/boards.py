@@ -133,7 +133,13 @@ class Board:
         """Return what the process has open beside its standard streams."""
         assert self._process is not None
         folder = Path(f"/proc/{self._process.pid}/fd")
-        return {str(one.readlink()) for one in folder.iterdir() if int(one.name) > 2}
+        found = set()
+        for one in folder.iterdir():
+            # It may be closed by now.
+            with contextlib.suppress(FileNotFoundError):
+                if int(one.name) > 2:
+                    found.add(str(one.readlink()))
+        return found
 
     # What it says
 

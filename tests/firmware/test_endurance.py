@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from statistics import quantiles
 
 import pytest
 
@@ -16,8 +15,9 @@ from tests.firmware.together import Boards
 
 MESSAGES = 100_000
 RECONNECTS = 1_000
-#: What garbage that is still held by chance may differ, in a heap of twice a chip's word size.
-SLACK_BYTES = 4_000
+#: What is borrowed for one connection, and garbage that is still held by chance, in a heap of twice a chip's word size:
+#: half of the messages or of the connections would leave more than that, were it 16 bytes each.
+SLACK_BYTES = 6_500
 SCRIPT = HERE / "scripts" / "endure.py"
 
 
@@ -41,12 +41,12 @@ def flat(board: Board) -> None:
     """Expect that a lamp holds no more at the end than soon after its start.
 
     Many looks catch something on its way: a message, or what is borrowed for a new connection. What is never given back
-    is in every look, so the lower quarter of many is compared.
+    is in every look, so the lowest of many are compared.
     """
     seen = looks(board)[2:]
     assert len(seen) >= 4, "it was over before it began"
     middle = len(seen) // 2
-    early, late = [quantiles([one.heap for one in half], n=4)[0] for half in (seen[:middle], seen[middle:])]
+    early, late = [min(one.heap for one in half) for half in (seen[:middle], seen[middle:])]
     assert late - early < SLACK_BYTES, seen
     assert max(one.files for one in seen) - min(one.files for one in seen) <= 1
 
