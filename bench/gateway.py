@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import resource
 import select
 import socket
@@ -195,11 +196,13 @@ async def set_up(store: Store, count: int = LAMPS) -> list[str]:
 # The servers.
 
 
-async def serve_ours(url: str) -> None:
-    """Be our gateway."""
+async def serve_ours(url: str, port: int = 0) -> None:
+    """Be our gateway, on a port of its own or on one that it shares."""
     # Neither periods nor the watchdog shall add to what is counted.
     settings = GatewaySettings(
-        port=0,
+        port=port,
+        share_port=port > 0,
+        name=f"bench-{os.getpid()}",
         watchdog_ms=600_000,
         period_ms=600_000,
         lease_ms=600_000,
@@ -382,7 +385,7 @@ def allow_files() -> None:
 if __name__ == "__main__":
     allow_files()
     if sys.argv[1:2] == ["ours"]:
-        asyncio.run(serve_ours(sys.argv[2]))
+        asyncio.run(serve_ours(sys.argv[2], int(sys.argv[3]) if sys.argv[3:] else 0))
     elif sys.argv[1:2] == ["peer"]:
         asyncio.run(serve_peer())
     elif sys.argv[1:2] == ["lamps"]:

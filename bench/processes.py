@@ -1,0 +1,138 @@
+"""Two gateway processes on one port against one: how soon is a level written to 10,000 lamps?
+
+There are two cores, and the lamps need some of them too: so they are stopped (SIGSTOP) while a level is written, which
+the kernel keeps for them, and go on afterwards. A level is written when the gateways have come to rest: their CPU time,
+as the kernel counts it, is looked at every half millisecond. Each gateway has a core to itself; the time begins before
+the level is published to Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.gateway import allow_files, set_up
+from bench.peers import servers
+from bench.peers.lamps import lamps
+from bench.reply_to_lamp import free_port
+from bench.report import not_measured, report
+from espfleet.domain.shards import shard_of
+from espfleet.domain.states import GroupLevel, State
+from espfleet.store import levels, workers
+from espfleet.store.client import Store, open_store
+from espfleet.store.embedded import embedded_server
+from espfleet.store.leases import Lease
+
+CAP_S = 240.0
+
+RUNS = 3
+LAMPS = 10_000
+CHANGES = 12
+REST_S = 0.03
+LOOK_S = 0.0005
+PROMISE = "levels written to 10,000 lamps in a second: two gateway processes against one"
+BOUND = "ratio >= 1.7"
+
+
+def main() -> None:
+    """Measure and report."""
+    allow_files()
+    lack = servers.missing("gcc") or ("" if len(os.sched_getaffinity(0)) > 1 else "needs two cores")
+    if lack:
+        not_measured(PROMISE, bound=BOUND, reason=lack, unit="1/s", peer_name="one gateway process")
+        return
+    two, one = [], []
+    for _ in range(RUNS):
+        one.append(LAMPS / asyncio.run(one_run(1)))
+        two.append(LAMPS / asyncio.run(one_run(2)))
+    report(PROMISE, two, one, peer_name="one gateway process", unit="1/s", bound=BOUND)
+
+
+async def one_run(count: int) -> float:
+    """Return how long so many gateways take to write a level to all lamps, s, in the median change."""
+    with ExitStack() as stack:
+        data, folder = (Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ef"))) for _ in range(2))
+        url = stack.enter_context(embedded_server(data))
+        async with open_store(url, name="bench") as store:
+            hellos = await set_up(store, LAMPS)
+            shard = shard_of("wan", store.shards)
+            lease = await Lease.take(store, f"s{shard}", "bench", 600_000)
+            assert lease is not None
+
+            async def change(number: int) -> None:
+                level = GroupLevel(group="wan", level=number % 101, state=State.OK, at_ms=1)
+                await levels.publish(store, shard, lease.fence, [level], 1)
+
+            await change(0)
+            port = free_port()
+            pids = [start(stack, url, port, core) for core in range(count)]
+            crowd = stack.enter_context(lamps(folder, port, hellos))
+            opened = await crowd.asked("connect 200")
+            assert opened["open"] == LAMPS, opened
+            # It notices what is left of the connections only when it is asked.
+            await crowd.asked("spare 2000")
+            assert await seated(store) == LAMPS
+            beating = asyncio.create_task(beat(store, shard, lease))
+            taken = []
+            for number in range(1, CHANGES + 1):
+                os.kill(crowd.pid, signal.SIGSTOP)
+                try:
+                    begun_s = time.perf_counter()
+                    await change(number)
+                    taken.append(at_rest_s(pids) - begun_s)
+                finally:
+                    os.kill(crowd.pid, signal.SIGCONT)
+                await crowd.asked("spare 400")
+            beating.cancel()
+            return statistics.median(taken)
+
+
+async def beat(store: Store, shard: int, lease: Lease) -> None:
+    """Keep the level fresh."""
+    while True:
+        await levels.publish(store, shard, lease.fence, [], 1)
+        await asyncio.sleep(1)
+
+
+def start(stack: ExitStack, url: str, port: int, core: int) -> int:
+    """Start a gateway that shares a port, on a core of its own; return its process id."""
+    command = [sys.executable, "-m", "bench.gateway", "ours", url, str(port)]
+    process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    stack.callback(process.kill)
+    assert process.stdout is not None
+    assert int(process.stdout.readline()) == port
+    servers.pin(process.pid, core)
+    return process.pid
+
+
+async def seated(store: Store) -> int:
+    """Return how many lamps the gateways have, once all have told it."""
+    await asyncio.sleep(1.5)
+    return sum(info["lamps"] for info in (await workers.alive(store, "gateway")).values())
+
+
+def at_rest_s(pids: Sequence[int]) -> float:
+    """Wait until all processes rest, and return since when."""
+    files = [Path(f"/proc/{pid}/schedstat") for pid in pids]
+    spent, since_s = None, time.perf_counter()
+    while True:
+        # The first number is the time on a core, ns; less than 0.3 ms of it in all is housekeeping.
+        now_s, now = time.perf_counter(), sum(int(file.read_text().split()[0]) for file in files)
+        if spent is None or now - spent > 300_000:
+            spent, since_s = now, now_s
+        elif now_s - since_s > REST_S:
+            return since_s
+        time.sleep(LOOK_S)
+
+
+if __name__ == "__main__":
+    main()
