@@ -38,6 +38,13 @@ FILES = 100
 #: Slopes of shorter runs say nothing about hours.
 LEAST_SLOPE_S = 1_800.0
 GROWTH_MB = 30.0
+#: What a run leaves where it failed.
+BUILD = Path("build")
+
+
+def _keep(log: Path, kept: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(log, kept)
 
 
 def say(text: str) -> None:
@@ -220,8 +227,8 @@ async def chaos(seed: int, duration_s: float, lamps: int, slack_s: float) -> boo
         for what, detail in watch.broken.items():
             say(f"BROKEN: {what}: {detail}")
         if watch.broken:
-            kept = Path(f"chaos-{seed}.log")
-            shutil.copy(world.home / "log", kept)
+            kept = BUILD / f"chaos-{seed}.log"
+            await asyncio.to_thread(_keep, world.home / "log", kept)
             say(f"what the workers said is in {kept}")
         else:
             say(f"seed {seed}: every invariant held")
