@@ -73,6 +73,7 @@ async def one_run(count: int) -> float:
                 await levels.publish(store, shard, lease.fence, [level], 1)
 
             await change(0)
+            beating = asyncio.create_task(beat(store, shard, lease))
             port = free_port()
             pids = [start(stack, url, port, core) for core in range(count)]
             crowd = stack.enter_context(lamps(folder, port, hellos))
@@ -81,7 +82,6 @@ async def one_run(count: int) -> float:
             # It notices what is left of the connections only when it is asked.
             await crowd.asked("spare 2000")
             assert await seated(store) == LAMPS
-            beating = asyncio.create_task(beat(store, shard, lease))
             taken = []
             for number in range(1, CHANGES + 1):
                 os.kill(crowd.pid, signal.SIGSTOP)
@@ -93,6 +93,7 @@ async def one_run(count: int) -> float:
                     os.kill(crowd.pid, signal.SIGCONT)
                 await crowd.asked("spare 400")
             beating.cancel()
+            await asyncio.wait([beating])
             return statistics.median(taken)
 
 
