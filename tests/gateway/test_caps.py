@@ -183,7 +183,7 @@ async def test_a_camera_may_send_more_and_not_without_end(fleet: Fleet, start: S
 
 
 async def test_what_waits_for_one_that_does_not_read_has_an_end(fleet: Fleet, start: Start) -> None:
-    gateway = await start(replace(FEW, waiting_bytes=200_000))
+    gateway = await start(replace(FEW, waiting_bytes=200_000, bytes_per_s=2**24))
     device, token = await fleet.add("porch")
     async with raw(gateway.port, takes_bytes=4_096) as deaf, lamp_of(gateway, device, token) as lamp:
         await lamp.until(type="welcome")
