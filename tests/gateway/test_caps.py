@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import struct
+import time
 from contextlib import AsyncExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -125,12 +126,13 @@ async def test_a_storm_is_let_in_as_fast_as_it_can_be_served_and_the_rest_is_tol
                 await asyncio.sleep(waits[-1])
         raise AssertionError("it was never let in")
 
+    began_s = time.monotonic()
     tries = await asyncio.gather(*(come(number) for number in range(50)))
-    assert statuses == {503}
-    # 20 at once, the others over the next three seconds.
-    assert 15 <= tries.count(1) <= 40
-    assert set(waits[:25]) >= {1, 2}
-    assert max(tries) <= 6
+    lasted_s = time.monotonic() - began_s
+    # 20 at once, and ten in a second from then on; a slow machine brings them more slowly than that.
+    assert sum(tries) - len(waits) == 50 <= 20 + 10 * lasted_s + 1
+    assert statuses <= {503}
+    assert all(1 <= wait_s <= crowds.LONGEST_S for wait_s in waits)
 
 
 def test_those_who_wait_are_spread_over_the_time_it_takes_to_serve_them() -> None:
