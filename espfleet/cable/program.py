@@ -111,10 +111,19 @@ def put_program(prompt: Prompt, files: Mapping[str, bytes], advance: Advance = l
 
 
 def has_program(prompt: Prompt) -> bool:
-    """Return whether a lamp's program is on the board, in its files or frozen into its MicroPython."""
-    return prompt.run("try:\n import lamp\n print('there')\nexcept ImportError:\n print('none')").strip() == "there"
+    """Return whether a whole lamp's program is on the board, in its files or frozen into its MicroPython."""
+    return prompt.run(_PRESENCE).strip() == "there"
 
 
+#: Runs on the board. ``main.py`` comes last: files of the program without it are half a program.
+_PRESENCE = """
+import os
+try:
+    import lamp
+    print("there" if "main.py" in os.listdir() or "lamp" not in os.listdir() else "half")
+except ImportError:
+    print("none")
+"""
 #: Runs on the board: checksums of all files in some folders, and of some files.
 _LISTING = """
 import binascii, hashlib, json, os

@@ -111,6 +111,16 @@ def test_a_board_without_the_program_gets_it_first(type_: Type, plug: Plug, tmp_
     assert looked(board).knows(Network(ssid="home", password=PASSWORD))
 
 
+def test_half_a_program_is_completed_first(type_: Type, lamp: LampOnCable) -> None:
+    board = lamp(networks=[{"ssid": "home", "password": PASSWORD}])
+    # As a flash leaves it that was interrupted.
+    for path in ("main.py", "lamp/settings.mpy", "lamp/ws.mpy"):
+        (board.folder / path).unlink()
+    done = provision(type_, board)
+    assert done.code == 0, done.err
+    assert program.compile_program().keys() <= board.files
+
+
 def test_a_lamp_that_is_known_gets_a_token_when_its_own_is_not_valid(type_: Type, lamp: LampOnCable) -> None:
     type_("register", "192.0.2.7", "porch", "--id", "3c71bff93720")
     board = lamp(networks=[{"ssid": "home", "password": PASSWORD}], token="of another fleet")
