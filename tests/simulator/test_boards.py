@@ -66,7 +66,7 @@ async def test_it_can_be_told_its_fleet(simulated: SimulatedBoard) -> None:
 
 async def test_a_board_with_a_token_answers_only_to_those_who_show_it(simulated: SimulatedBoard) -> None:
     simulated.token = "secret"
-    with pytest.raises(BoardRefusedError, match="BOARD_TOKEN"):
+    with pytest.raises(BoardRefusedError, match="set_board_token"):
         await asyncio.to_thread(board_of(simulated).get_basic)
     assert (await asyncio.to_thread(board_of(simulated, token="secret").get_basic)).id == simulated.id
     assert "secret" not in repr(board_of(simulated, token="secret"))
