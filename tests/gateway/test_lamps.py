@@ -14,6 +14,9 @@ from espfleet.store.registry import Change
 from tests.conftest import wait_until
 from tests.gateway.conftest import QUICK, Fleet, Gateway, Start, lamp_of, running
 
+#: Late for half a second before it is offline, so that a busy machine sees it too.
+SEEN_LATE = {**QUICK, "watchdog_ms": 1_500}
+
 
 async def test_the_welcome_carries_everything_and_the_present_level(fleet: Fleet, start: Start) -> None:
     device, token = await fleet.add("porch", brightness=80)
@@ -185,7 +188,7 @@ async def test_presence_follows_a_lamp_that_comes_and_goes(fleet: Fleet, gateway
 async def test_a_silent_lamp_becomes_late_then_offline_and_is_back_with_its_next_keepalive(
     fleet: Fleet, start: Start
 ) -> None:
-    gateway = await start(**QUICK)
+    gateway = await start(**SEEN_LATE)
     device, token = await fleet.add("porch")
 
     async def presence_is(expected: Presence) -> bool:
@@ -226,7 +229,7 @@ async def test_a_lamp_that_stays_silent_is_closed_after_ten_watchdogs(fleet: Fle
 
 
 async def test_a_lamp_moved_while_it_was_late_is_welcomed_when_it_is_back(fleet: Fleet, start: Start) -> None:
-    gateway = await start(**QUICK)
+    gateway = await start(**SEEN_LATE)
     device, token = await fleet.add("porch")
     async with lamp_of(gateway, device, token) as lamp:
 

@@ -123,7 +123,14 @@ def test_a_killed_leveler_loses_no_sample_and_its_shards_go_on(workers: Workers)
     client = redis.Redis(unix_socket_path=str(socket_of(fleet)))
     keys = Keys()
     wait_for(lambda: len(list(client.scan_iter(keys.worker("leveler", "*")))) == 2, 20, workers.log.read_text)
-    owners = {shard: (client.get(keys.owner(f"s{shard}")) or b"").decode() for shard in range(4)}
+    owners: dict[int, str] = {}
+
+    def owned() -> bool:
+        # While shards move to the second leveler, some have no owner.
+        owners.update({shard: (client.get(keys.owner(f"s{shard}")) or b"").decode() for shard in range(4)})
+        return all(owners.values())
+
+    wait_for(owned, 20, workers.log.read_text)
     doomed = next(leveler for leveler in levelers if f"-{leveler.pid}-" in owners[0])
     doomed.kill()
     killed = time.monotonic()
