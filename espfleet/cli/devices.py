@@ -188,6 +188,15 @@ class DeviceCommands(PinCommands):
         what = "its room's brightness" if device.brightness is None else f"{device.brightness} percent"
         output.say(f"{device.name} has {what} now.", {"name": device.name, "brightness": device.brightness})
 
+    def kinds(self, kinds: str) -> None:
+        """Say what the device is.
+
+        Args:
+            kinds: One or more of lamp, board and camera, with commas between: camera,lamp.
+        """
+        device = with_store(functools.partial(service.set_kinds, name=self._name, kinds=kinds.split(",")))
+        output.say(f"{device.name} is {' and '.join(device.kinds)} now.", {"name": device.name, "kinds": device.kinds})
+
     def rotate_token(self, show: str = "") -> None:
         """Give it another token over its link; the one before ends when the new one has been used.
 

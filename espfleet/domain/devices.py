@@ -176,6 +176,21 @@ def new_device(
     )
 
 
+def check_kinds(kinds: Iterable[object]) -> tuple[Kind, ...]:
+    """Return kinds of devices without doubles.
+
+    Raises:
+        InvalidError: If one is none, or there are none.
+    """
+    try:
+        checked = tuple(dict.fromkeys(Kind(str(kind)) for kind in kinds))
+    except ValueError:
+        checked = ()
+    if not checked:
+        raise InvalidError(f"a device is one or more of {', '.join(Kind)}", field="kinds")
+    return checked
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Return host and port of ``IP``, ``IP:PORT``, ``IPv6`` or ``[IPv6]:PORT``; the port is 80 unless given.
 

@@ -251,8 +251,9 @@ class Hub:
             session.connection.close(exc.close_code, str(exc), Reason.REFUSED)
             return
         session.device = device
-        told_before = old.name, old.room, before.group_of(old), before.brightness_of(old)
-        told_now = device.name, device.room, self.registry.group_of(device), self.registry.brightness_of(device)
+        told_before = old.name, old.room, old.kinds, before.group_of(old), before.brightness_of(old)
+        now = self.registry
+        told_now = device.name, device.room, device.kinds, now.group_of(device), now.brightness_of(device)
         if told_before != told_now:
             session.outdated = True
             if session.presence is Presence.LIVE:
@@ -324,6 +325,8 @@ class Hub:
         """Let a session see its group from now on, if it is there for that."""
         if session.dialect.shows_levels(session.device):
             self._stages.join(session, self.registry.group_of(session.device))
+        else:
+            self._stages.leave(session)
 
     def _welcome(self, session: Session) -> None:
         session.outdated = False

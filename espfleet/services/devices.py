@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from espfleet.domain.devices import Device, Dialect, Kind, Presence, Reason, check_board_token, new_device
+from espfleet.domain.devices import Device, Dialect, Kind, Presence, Reason, check_board_token, check_kinds, new_device
 from espfleet.domain.groups import DEFAULT_GROUP, Group
 from espfleet.domain.names import check_name, check_whole, free_name
 from espfleet.domain.registry import Registry
@@ -255,6 +255,17 @@ async def set_board_token(store: Store, *, name: str, token: str | None) -> Devi
     """
     checked = "" if token is None else check_board_token(token)
     return await _edit(store, name, lambda _, device: replace(device, board_token=checked))
+
+
+async def set_kinds(store: Store, *, name: str, kinds: Iterable[str]) -> Device:
+    """Say what a device is: any of ``lamp``, ``board`` and ``camera``.
+
+    Raises:
+        InvalidError: If there is no such kind, or none is given.
+        NotFoundError: If there is none of that name or id.
+    """
+    checked = check_kinds(kinds)
+    return await _edit(store, name, lambda _, device: replace(device, kinds=checked))
 
 
 async def _edit(store: Store, name: str, edit: Callable[[Registry, Device], Device]) -> Device:

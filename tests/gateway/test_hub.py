@@ -424,6 +424,20 @@ async def test_a_camera_that_is_a_lamp_too_is_shown_levels(fleet: Fleet, gateway
         assert (await cam.until(level=93))["event"] == "level"
 
 
+async def test_a_camera_that_becomes_a_lamp_is_shown_levels_at_once(
+    fleet: Fleet, gateway: Gateway, camera: tuple[Device, str]
+) -> None:
+    device, token = camera
+    async with camera_of(gateway, token) as cam:
+        await fleet.put(device, kinds=(Kind.CAMERA, Kind.LAMP))
+        assert (await cam.until(event="level"))["level"] == 10
+        await fleet.put(device, kinds=(Kind.CAMERA,))
+        assert (await cam.until(event="identify_success"))["client_type"] == "esp32"
+        await fleet.publish(93)
+        with pytest.raises(TimeoutError):
+            await cam.until(0.8, event="level")
+
+
 async def test_a_camera_that_is_no_lamp_is_told_no_levels(
     fleet: Fleet, gateway: Gateway, camera: tuple[Device, str]
 ) -> None:
