@@ -183,7 +183,8 @@ async function refresh() {
     at("locked").hidden = !lamp.registered;
     const up = Math.floor(lamp.uptime_ms / 60000);
     at("facts").textContent = [lamp.room && "room " + lamp.room, lamp.group && "group " + lamp.group, lamp.link,
-      `${lamp.chip} ${lamp.id}`, "temperature_c" in lamp && lamp.temperature_c + " \\u00b0C", "firmware " + lamp.firmware, lamp.rssi_dbm && lamp.rssi_dbm + " dBm",
+      `${lamp.chip} ${lamp.id}`, "temperature_c" in lamp && lamp.temperature_c + " \\u00b0C",
+      "firmware " + lamp.firmware, lamp.rssi_dbm && lamp.rssi_dbm + " dBm",
       `on for ${Math.floor(up / 60)} h ${up % 60} min`, `${lamp.heap_bytes} bytes free`].filter(Boolean).join(", ");
     at("log").textContent = lamp.log.join("\\n");
     if (round++ % 5 === 0) pins((await ask("/")).gpio);

@@ -30,6 +30,8 @@ from espfleet.store.registry import Change
 
 #: Short times for tests that wait for the watchdog: late after 200 ms, offline after 300, closed after 3,000.
 QUICK = {"watchdog_ms": 300, "period_ms": 100, "lease_ms": 300, "keepalive_ms": 50}
+#: Late for a whole second before it is offline, so that a busy machine sees it too.
+SEEN_LATE = {**QUICK, "watchdog_ms": 3_000}
 
 
 class Fleet:

@@ -8,7 +8,7 @@ from typing import Any
 from espfleet.domain.devices import Presence
 from espfleet.store import commands, presence
 from tests.conftest import wait_until
-from tests.gateway.conftest import QUICK, Fleet, Gateway, Lamp, Start, lamp_of
+from tests.gateway.conftest import SEEN_LATE, Fleet, Gateway, Lamp, Start, lamp_of
 
 
 async def obey(lamp: Lamp, **answer: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ async def test_a_result_that_comes_too_late_or_for_nothing_is_dropped(fleet: Fle
 
 
 async def test_a_command_to_a_late_device_is_answered_by_the_gateway(fleet: Fleet, start: Start) -> None:
-    gateway = await start(**QUICK)
+    gateway = await start(**SEEN_LATE)
     device, token = await fleet.add("porch")
     async with lamp_of(gateway, device, token) as lamp:
         await lamp.receive()

@@ -12,10 +12,7 @@ from espfleet.domain.tokens import hash_token, new_token
 from espfleet.store import events, presence, readings
 from espfleet.store.registry import Change
 from tests.conftest import wait_until
-from tests.gateway.conftest import QUICK, Fleet, Gateway, Start, lamp_of, running
-
-#: Late for half a second before it is offline, so that a busy machine sees it too.
-SEEN_LATE = {**QUICK, "watchdog_ms": 1_500}
+from tests.gateway.conftest import QUICK, SEEN_LATE, Fleet, Gateway, Start, lamp_of, running
 
 
 async def test_the_welcome_carries_everything_and_the_present_level(fleet: Fleet, start: Start) -> None:
