@@ -147,6 +147,17 @@ async def test_a_name_can_be_changed_but_not_to_a_taken_one(store: Store) -> Non
     assert (await devices.rename(store, name="porch", new_name="garden")).id == PORCH
 
 
+async def test_a_device_is_of_one_or_more_kinds(store: Store) -> None:
+    await devices.register(store, device_id=PORCH, name="porch", now_ms=1_000)
+    assert (await devices.set_kinds(store, name="porch", kinds=["camera", "lamp", "camera"])).kinds == (
+        "camera",
+        "lamp",
+    )
+    for bad in ([], ["toaster"], [""]):
+        with pytest.raises(InvalidError, match="lamp, board, camera"):
+            await devices.set_kinds(store, name="porch", kinds=bad)
+
+
 async def test_brightness_is_a_percentage_or_the_rooms(store: Store) -> None:
     await devices.register(store, device_id=PORCH, name="porch", now_ms=1_000)
     assert (await devices.set_brightness(store, name="porch", percent="40")).brightness == 40

@@ -367,6 +367,25 @@ async def test_only_the_slow_reader_misses_pictures_and_then_gets_the_newest(
         reader.close()
 
 
+async def test_a_reader_that_takes_nothing_is_cut(
+    store: Store, web: Web, cam: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("espfleet.web.endless.STUCK_S", 0.3)
+    await put(store, cam, picture(0))
+    stuck = await Reader.open(web.port)
+    await stuck.head()
+    await stuck.picture()
+    began_s = time.monotonic()
+    # More than the kernel holds for it, for longer than it may take nothing.
+    while time.monotonic() - began_s < 1.5:
+        await put(store, cam, picture(1, 900_000))
+        await asyncio.sleep(0.02)
+    # Its stream has ended: of what comes after that it gets nothing.
+    await put(store, cam, picture(2))
+    assert picture(2) not in await stuck.rest()
+    stuck.close()
+
+
 async def test_two_web_servers_show_the_same_camera(store: Store, web: Web, cam: Camera) -> None:
     async with serving(store) as other:
         readers = [await Reader.open(one.port) for one in (web, other)]
