@@ -234,7 +234,7 @@ async def test_figures_have_the_shapes_of_s4(store: Store, web: Web, cam: Camera
 
 
 async def test_a_camera_that_was_killed_is_offline_with_its_history(store: Store, web: Web, cam: Camera) -> None:
-    await presence.came(store, cam.id, Session(session_id="g/1", gateway="g", watchdog_ms=100))
+    await presence.came(store, cam.id, Session(session_id="g/1", gateway="g", watchdog_ms=2_000))
     assert (await web.get("/connection_uptime"))["connected"] is True
 
     async def swept() -> bool:
