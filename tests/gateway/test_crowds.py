@@ -117,7 +117,7 @@ async def test_a_storm_of_five_hundred_is_let_in_while_others_are_served(fleet: 
             known = await presence.read_presence(fleet.store, [device.id for device, _ in devices])
             return all(one.presence is Presence.LIVE for one in known.values())
 
-        await wait_until(all_live, 20)
+        await wait_until(all_live, timeout_s=45.0)
 
 
 async def test_when_it_stops_everybody_is_told_when_to_come_back(fleet: Fleet, start: Start) -> None:
