@@ -67,11 +67,6 @@ sys.addaudithook(_refuse_usual_redis)
 # --- marks
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return two workers a core: most tests wait for something most of their time."""
-    return 2 * (os.cpu_count() or 1)
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what cannot run here, and say why; on a build server it must run."""
     reasons = []
