@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Fleet:
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "ESPFLEET_HOME": str(home),
-            "TMPDIR": os.environ["TMPDIR"],
+            "TMPDIR": tempfile.gettempdir(),
             **settings,
         }
 
@@ -118,6 +119,32 @@ class Up:
                 self.process.kill()
                 self.process.wait()
         return time.monotonic() - began
+
+
+class Workers:
+    """Worker processes of one fleet, without ``up``."""
+
+    def __init__(self, fleet: Fleet, stack: ExitStack) -> None:
+        self.fleet = fleet
+        self._stack = stack
+        self.log = fleet.home / "workers.log"
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        log = self._stack.enter_context(self.log.open("ab"))
+        process = subprocess.Popen(
+            self.fleet.command("run", *words), env=self.fleet.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
+        self._stack.callback(self._end, process)
+        return process
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        try:
+            process.wait(10)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def wait_for(predicate: Callable[[], Any], timeout_s: float, what: Callable[[], object]) -> Any:

@@ -19,39 +19,13 @@ import redis
 from espfleet.services import groups, targets
 from espfleet.store.client import open_store
 from espfleet.store.keys import Keys
-from tests.whole.fleet import Fleet, wait_for
+from tests.whole.fleet import Fleet, Workers, wait_for
 
 TARGETS = 12
 #: What the issue of these workers promises, and what starting commands to look takes on a busy machine.
 MOVES_WITHIN_S = 5.0
 TAKEN_OVER_WITHIN_S = 3.0
 LOOKING_S = 3.0
-
-
-class Workers:
-    """Worker processes of one fleet, without ``up``."""
-
-    def __init__(self, fleet: Fleet, stack: ExitStack) -> None:
-        self.fleet = fleet
-        self._stack = stack
-        self.log = fleet.home / "workers.log"
-
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        log = self._stack.enter_context(self.log.open("ab"))
-        process = subprocess.Popen(
-            self.fleet.command("run", *words), env=self.fleet.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-        )
-        self._stack.callback(self._end, process)
-        return process
-
-    @staticmethod
-    def _end(process: subprocess.Popen[bytes]) -> None:
-        process.terminate()
-        try:
-            process.wait(10)
-        finally:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
