@@ -194,19 +194,23 @@ class BatchLink:
         left_ns = control["seconds"] * 1_000_000_000 + control["nanoseconds"]
         known = ages < min(self._accepted, ledger.size)
         if not known.all():
+            if self._renumber():
+                # Those that look right are likely to speak of other sends.
+                return
             ages, left_ns = ages[known], left_ns[known]
-            self._renumber()
         if len(ages):
             ledger.stamp(self._positions(self._accepted - 1 - ages.astype(np.int64)), left_ns)
 
-    def _renumber(self) -> None:
-        """Begin numbering sends anew, for the kernel has counted one that it told us had failed."""
+    def _renumber(self) -> bool:
+        """Begin numbering sends anew, for the kernel has counted one that it told us had failed; say whether we did."""
         now_ns = self._clocks.monotonic_ns()
-        if now_ns - self._renumbered_ns >= RENUMBER_NS:
-            self._renumbered_ns = now_ns
-            self._accepted = 0
-            self._stretches.clear()
-            self._stamp()
+        if now_ns - self._renumbered_ns < RENUMBER_NS:
+            return False
+        self._renumbered_ns = now_ns
+        self._accepted = 0
+        self._stretches.clear()
+        self._stamp()
+        return True
 
     def _digest_error(self, ledger: Ledger, row: int, stamped: bool) -> None:
         """Take over an ICMP error, which may or may not come with a stamp before it."""

@@ -114,6 +114,18 @@ async def test_a_machine_that_is_cut_off_hands_its_work_to_the_other(lab: Lab) -
 
     await wait_until(fresh, 20)
     await wait_until(lab.shows_a_level, 20)
+    lab.machines.mend("one")
+    said = lab.machines.hosts["one"].log.read_text
+
+    async def shared() -> bool:
+        targets_of = [info["targets"] for info in (await workers.alive(lab.store, "prober")).values()]
+        return len(targets_of) == 2 and sum(targets_of) == 4
+
+    try:
+        await wait_until(shared, 20)
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}; it said {said()}") from exc
+    assert "Traceback" not in said()
 
 
 async def test_a_cable_that_is_pulled_makes_the_lamp_offline_and_plugged_in_live_again(lab: Lab) -> None:

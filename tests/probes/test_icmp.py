@@ -259,6 +259,23 @@ def test_send_stamps_that_get_out_of_step_are_numbered_anew() -> None:
         assert all(0 < value < 100_000 for value in driven.of(0))
 
 
+@pytest.mark.usefixtures("private")
+def test_send_stamps_of_many_that_get_out_of_step_are_numbered_anew() -> None:
+    addresses = [f"127.6.0.{number + 1}" for number in range(100)]
+    with Driven(*addresses, interval_ms=250) as driven:
+        driven.rounds_of_each(2)
+        link = link_of(driven)
+        assert isinstance(link, BatchLink)
+        # Some of the stamps that come together look right, others do not.
+        link._accepted -= 1
+        driven.rounds_of_each(6)
+        behind = driven.engine.counters().unstamped
+        assert behind > 0
+        driven.rounds_of_each(8)
+        assert driven.engine.counters().unstamped == behind
+        assert driven.engine.counters().lost == 0
+
+
 @pytest.mark.usefixtures("network")
 def test_a_target_can_move_to_another_address_while_it_is_probed(network: Responder) -> None:
     names = {"router.test": "10.99.3.1"}
