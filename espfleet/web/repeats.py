@@ -26,9 +26,8 @@ _SECRETS = ("token",)
 class Repeats:
     """Reads the body of a request before anything is done, and answers repeated ones as before."""
 
-    def __init__(self, app: ASGIApp, store: Store) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._store = store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -57,7 +56,8 @@ class Repeats:
 
     async def _once(self, mark: str, body: bytes, scope: Scope, send: Send) -> None:
         fingerprint = sha256(body).hexdigest()
-        before = await answers.begin(self._store, mark, fingerprint)
+        store: Store = scope["state"]["context"].store
+        before = await answers.begin(store, mark, fingerprint)
         receive = _replayed(body)
         if before is not None:
             await _again(before, fingerprint)(scope, receive, send)
@@ -77,9 +77,9 @@ class Repeats:
         finally:
             if 200 <= caught.get("status", 500) < 300:
                 text = _without_secrets(caught["body"])
-                await answers.keep(self._store, mark, Answer(fingerprint, caught["status"], caught["kind"], text))
+                await answers.keep(store, mark, Answer(fingerprint, caught["status"], caught["kind"], text))
             else:
-                await answers.forget(self._store, mark)
+                await answers.forget(store, mark)
 
 
 def _again(before: Answer, fingerprint: str) -> Response:

@@ -28,15 +28,33 @@ logger = logging.getLogger(__name__)
 ROLE = "web"
 BEAT_S = 1.0
 STOP_S = 1
+#: Dates are told in seconds.
+TICK_S = 1.0
 BACKLOG = 1_024
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever runs it."""
+    """A server that leaves signals to whoever runs it, and sleeps until it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        """Keep the date of answers right; uvicorn's own looks ten times a second whether it is to stop."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._told.wait()
+
+    def stop(self) -> None:
+        """Take no more requests, and end."""
+        self.should_exit = True
+        self._told.set()
 
 
 async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) -> None:
@@ -97,12 +115,12 @@ def _always(context: SSLContext) -> Callable[..., SSLContext]:
     return lambda *_: context
 
 
-async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
+async def _serve(server: _Server, listening: socket.socket) -> None:
     serving = asyncio.ensure_future(server.serve([listening]))
     try:
         await asyncio.shield(serving)
     finally:
-        server.should_exit = True
+        server.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S + 0.3):
                 await serving
