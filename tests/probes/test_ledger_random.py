@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -21,13 +22,15 @@ class PlainLedger:
     def __init__(self, timeouts_ms: list[int]) -> None:
         self.timeouts_ms = timeouts_ms
         self.sent_ms: dict[int, int] = {}
+        #: Those sent that have no sample yet, in order; only the keys count.
+        self.waiting: dict[int, None] = {}
         self.samples: dict[int, float] = {}
         self.answered: set[int] = set()
         self.duplicate = 0
 
-    @property
-    def waiting(self) -> list[int]:
-        return [position for position in self.sent_ms if position not in self.samples]
+    def send(self, positions: range, now_ms: int) -> None:
+        self.sent_ms |= dict.fromkeys(positions, now_ms)
+        self.waiting |= dict.fromkeys(positions)
 
     def answer(self, position: int, came_ms: int) -> None:
         if position in self.samples:
@@ -35,17 +38,18 @@ class PlainLedger:
         else:
             took_ms = came_ms - self.sent_ms[position]
             late = took_ms > self.timeouts_ms[position % len(self.timeouts_ms)]
-            self.samples[position] = math.nan if late else max(took_ms * 1_000.0, 0.1)
+            self.settle([position], math.nan if late else max(took_ms * 1_000.0, 0.1))
             self.answered.add(position)
 
     def expire(self, now_ms: int) -> None:
-        for position in self.waiting:
+        for position in list(self.waiting):
             if self.sent_ms[position] + self.timeouts_ms[position % len(self.timeouts_ms)] <= now_ms:
-                self.samples[position] = math.nan
+                self.settle([position], math.nan)
 
     def settle(self, positions: list[int], value: float) -> None:
         for position in positions:
             self.samples[position] = value
+            self.waiting.pop(position, None)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -70,22 +74,21 @@ def test_a_long_random_history_ends_as_in_a_plain_ledger(seed: int) -> None:
                 plain.settle(list(range(ledger.head, ledger.head + count)), UNREACHABLE)
                 ledger.decide(np.full(count, UNREACHABLE, np.float32), now_ms * MS)
                 continue
-            plain.sent_ms |= dict.fromkeys(range(ledger.head, ledger.head + count), now_ms)
+            plain.send(range(ledger.head, ledger.head + count), now_ms)
             ledger.sent(count, now_ms * MS, now_ms * MS, now_ms * MS)
-        waiting = plain.waiting
-        chosen = [position for position in waiting if random.random() < 0.2]
-        again = [position for position in list(plain.sent_ms)[-20:] if random.random() < 0.05]
+        chosen = [position for position in plain.waiting if random.random() < 0.2]
+        again = [position for position in islice(reversed(plain.sent_ms), 20) if random.random() < 0.05]
         answers = random.permutation([*chosen, *chosen[:2], *again]).astype(np.int64)
         for position in answers.tolist():
             plain.answer(position, now_ms)
         if len(answers):
             ledger.answer(answers, np.full(len(answers), now_ms * MS))
         if random.random() < 0.05 and plain.waiting:
-            position = int(random.choice(plain.waiting))
+            position = int(random.choice(list(plain.waiting)))
             plain.settle([position], UNREACHABLE)
             ledger.unreachable(position % slots, position // slots)
         if random.random() < 0.01:
-            plain.settle(plain.waiting, NOT_MEASURED)
+            plain.settle(list(plain.waiting), NOT_MEASURED)
             ledger.void()
         for found in ledger.take():
             for slot, value in zip(found.slots.tolist(), found.rtt_us.tolist(), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 import numpy as np
@@ -25,6 +26,7 @@ def seconds(count: int) -> np.ndarray:
     return NOON_MS + 1_000 * np.arange(count)
 
 
+@functools.cache
 def bands(spell: str, seed: int, count: int) -> list[Band | None]:
     """Return what a lamp shows each second, from power-on."""
     target = new_target("t", f"sim://{spell}?seed={seed}")
