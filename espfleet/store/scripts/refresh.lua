@@ -28,6 +28,12 @@ for i = 2, #KEYS, 2 do
     elseif lasts < ARGV[2] / 2 then
       redis.call('PEXPIRE', KEYS[i + 1], ARGV[2])
     end
+    local watchdog = tonumber(redis.call('HGET', KEYS[i + 1], 'watchdog_ms') or '')
+    local id, left = ARGV[i + 1], tonumber(ARGV[i + 2])
+    if watchdog and left > 0 and (tonumber(redis.call('ZSCORE', KEYS[1], id)) or 0) > now + watchdog then
+      -- The clock was set back since.
+      redis.call('ZADD', KEYS[1], now + left, id)
+    end
   end
 end
 return missing
