@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 Work = Callable[[Store, Settings], Awaitable[None]]
 
+#: Who asks the web hears after this time that Redis does not answer; workers, whom nobody waits for, are patient.
+WEB_WAITS_S = 3.0
+
 
 async def _prober(store: Store, given: Settings) -> None:
     from espfleet.workers.prober import Prober, ProberSettings
@@ -201,7 +204,9 @@ def run(worker: str, processes: str = "1", drain: str = "0", share_port: str = "
 
 async def _worker(worker: str, work: Work, url: str, given: Settings) -> None:
     audit.act_as(Actor(worker, worker_name(), socket.gethostname()))
-    async with open_store(url, name=worker, shards=given.shards, retries=0) as store, asyncio.TaskGroup() as tasks:
+    within_s = WEB_WAITS_S if worker == "web" else None
+    opened = open_store(url, name=worker, shards=given.shards, retries=0, answer_within_s=within_s)
+    async with opened as store, asyncio.TaskGroup() as tasks:
         if given.redis_url is None:
             tasks.create_task(keep_server(given), name="embedded server")
         tasks.create_task(_awaited(work(store, given)), name=worker)

@@ -6,7 +6,8 @@ import asyncio
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from espfleet.cli import output
 from espfleet.cli.devices import device_table
@@ -19,13 +20,18 @@ from espfleet.domain.names import check_number
 from espfleet.errors import StoreError
 from espfleet.services import devices, groups, rooms
 from espfleet.services.devices import DeviceView
+from espfleet.services.groups import GroupView
 from espfleet.services.rooms import RoomView
 from espfleet.store.client import Store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+Found = TypeVar("Found")
+
 LOOK_S = 0.5
+#: What was seen is not shown any longer while a look takes more than this: it may not be true any more.
+TRUE_S = 2.5
 #: A look at a large fleet takes long; between two there is this many times as much pause.
 PAUSE_RATIO = 5
 #: Rows that fit on a screen; more lamps are counted.
@@ -52,16 +58,32 @@ async def _screen(store: Store, until_s: float | None) -> None:
     from rich.live import Live
 
     with Live(console=output.console(), auto_refresh=False) as live:
+
+        def nothing_known(why: str) -> None:
+            live.update(f"Nothing is known: {why}", refresh=True)
+
+        async def look(at_ms: int) -> RenderableType:
+            return fleet_page(await rooms.views(store, now_ms=at_ms), await devices.views(store, now_ms=at_ms), at_ms)
+
         while _goes_on(until_s):
             began_s, at_ms = time.monotonic(), now_ms()
             try:
-                drawn = fleet_page(
-                    await rooms.views(store, now_ms=at_ms), await devices.views(store, now_ms=at_ms), at_ms
-                )
+                live.update(await _found(look(at_ms), nothing_known), refresh=True)
             except StoreError as exc:
-                drawn = f"Nothing is known: {exc}"
-            live.update(drawn, refresh=True)
+                nothing_known(str(exc))
             await _pause(began_s)
+
+
+async def _found(look: Coroutine[Any, Any, Found], nothing_known: Callable[[str], None]) -> Found:
+    """Return what a look finds; if it takes long, say meanwhile that nothing is known."""
+    looking = asyncio.create_task(look)
+    try:
+        found, _ = await asyncio.wait([looking], timeout=TRUE_S)
+        if not found:
+            nothing_known(f"Redis has not answered for {TRUE_S:g} s")
+        return await looking
+    finally:
+        looking.cancel()
 
 
 def fleet_page(room_views: list[RoomView], device_views: list[DeviceView], at_ms: int) -> RenderableType:
@@ -79,15 +101,24 @@ async def _lines(store: Store, until_s: float | None) -> None:
     """Print what is new: first everything, then each change of a level or a presence."""
     known: dict[tuple[str, str], tuple[Any, ...]] = {}
     away = False
+
+    def nothing_known(why: str) -> None:
+        nonlocal away
+        if not away:
+            away = True
+            # Afterwards everything is news.
+            known.clear()
+            _print({"kind": "trouble", "at_ms": now_ms(), "error": why})
+
+    async def look(at_ms: int) -> tuple[list[GroupView], list[DeviceView]]:
+        return await groups.views(store, now_ms=at_ms), await devices.views(store, now_ms=at_ms)
+
     while _goes_on(until_s):
         began_s, at_ms = time.monotonic(), now_ms()
         try:
-            group_views = await groups.views(store, now_ms=at_ms)
-            device_views = await devices.views(store, now_ms=at_ms)
+            group_views, device_views = await _found(look(at_ms), nothing_known)
         except StoreError as exc:
-            if not away:
-                _print({"kind": "trouble", "at_ms": at_ms, "error": str(exc)})
-            away = True
+            nothing_known(str(exc))
             await _pause(began_s)
             continue
         away = False
@@ -95,7 +126,8 @@ async def _lines(store: Store, until_s: float | None) -> None:
         found += [("device", device_json(view)) for view in device_views]
         for kind, row in found:
             key = (kind, row["name"])
-            value = (row["level"], row["state"], row["reason"]) if kind == "level" else (row["presence"], row["room"])
+            watched = ("level", "state", "reason") if kind == "level" else ("presence", "offline_reason", "room")
+            value = tuple(row[name] for name in watched)
             if known.get(key) != value:
                 known[key] = value
                 _print({"kind": kind, "at_ms": at_ms, **row})

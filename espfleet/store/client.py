@@ -215,7 +215,13 @@ class Store:
 
 @asynccontextmanager
 async def open_store(
-    url: str, *, name: str, shards: int = DEFAULT_SHARDS, retries: int = 3, keys: Keys | None = None
+    url: str,
+    *,
+    name: str,
+    shards: int = DEFAULT_SHARDS,
+    retries: int = 3,
+    answer_within_s: float | None = None,
+    keys: Keys | None = None,
 ) -> AsyncIterator[Store]:
     """Open a fleet; one that an older espfleet made is brought up to date first.
 
@@ -224,6 +230,7 @@ async def open_store(
         name: What the server shall know this client by, such as ``gateway-1``.
         shards: Number of shards of a fleet that is new; one that is there keeps its own.
         retries: How often a command is sent again over a broken connection. A command may then take effect twice.
+        answer_within_s: How long a command may take, in seconds; usually 5.
         keys: Names of the keys, if they are not the usual ones.
 
     Raises:
@@ -239,7 +246,7 @@ async def open_store(
         _client_name(name),
         retries=retries,
         connect_within_s=ANSWER_WITHIN_S,
-        answer_within_s=ANSWER_WITHIN_S,
+        answer_within_s=answer_within_s or ANSWER_WITHIN_S,
     )
     store = Store(location, client, _client_name(name), keys or Keys(db=location.db), shards)
     try:

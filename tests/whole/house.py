@@ -67,7 +67,7 @@ class House:
         log = self._stack.enter_context(self.workers.log.open("ab"))
         words = self.fleet.command("simulate", str(count), "--room", room)
         process = subprocess.Popen(words, env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        self._stack.callback(_end, process)
+        self._stack.callback(end, process)
         self.agree(wanted, 40.0)
         return process
 
@@ -75,7 +75,7 @@ class House:
         """Return what the web says of each device; nothing while it says nothing."""
         with contextlib.suppress(requests.RequestException, KeyError):
             rows = requests.get(self.api_url, timeout=10).json()["items"]
-            return [_word(row["presence"], row["offline_reason"]) for row in rows]
+            return [word(row["presence"], row["offline_reason"]) for row in rows]
         return []
 
     def by_metrics(self) -> dict[str, int]:
@@ -88,7 +88,7 @@ class House:
 
     def by_words(self) -> list[str]:
         """Return what the command line says of each device."""
-        return [_word(row["presence"], row["offline_reason"]) for row in self.fleet.ask("devices")]
+        return [word(row["presence"], row["offline_reason"]) for row in self.fleet.ask("devices")]
 
     def agree(self, wanted: dict[str, int], within_s: float) -> float:
         """Wait until all three say the same; return how long the web and the metrics took."""
@@ -96,8 +96,8 @@ class House:
 
         def told() -> bool:
             words = self.by_web()
-            by_state = _counts([word.partition(":")[0] for word in words])
-            return _counts(words) == wanted and self.by_metrics() == by_state
+            by_state = counts([told.partition(":")[0] for told in words])
+            return counts(words) == wanted and self.by_metrics() == by_state
 
         wait_for(
             told,
@@ -105,19 +105,22 @@ class House:
             lambda: f"{wanted}: {self.by_web()} {self.by_metrics()} {self.workers.log.read_text()[-3_000:]}",
         )
         took_s = time.monotonic() - began_s
-        assert _counts(self.by_words()) == wanted
+        assert counts(self.by_words()) == wanted
         return took_s
 
 
-def _word(presence: str, reason: str | None) -> str:
+def word(presence: str, reason: str | None) -> str:
+    """Return the state of a device, with the reason why it is not there."""
     return f"{presence}: {reason}" if presence == "offline" else presence
 
 
-def _counts(words: list[str]) -> dict[str, int]:
+def counts(words: list[str]) -> dict[str, int]:
+    """Return how many devices are in each state."""
     return {word: words.count(word) for word in set(words)}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    """End a process, also one that is stopped."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGCONT)
     process.kill()
