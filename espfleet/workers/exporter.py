@@ -27,10 +27,11 @@ LEASE_MS = 2_000
 LEASE_S = 1.0
 FIGURES_S = 10.0
 #: ``/metrics`` is as new as this; where collecting takes long, twenty times as old as that takes, at most 10 s.
-SHOW_S = 1.0
+SHOW_S = 0.5
 SHOW_RATIO = 20
-#: It is shown for so many such times: one may be missed.
+#: It is shown for so many such times, and at least so long: some may be missed.
 SHOWN_FOR = 3
+SHOWN_LEAST_S = 2.5
 STEP_S = 0.5
 #: Points of visits that wait while Redis is away; the oldest are given up.
 KEPT = 50_000
@@ -158,7 +159,7 @@ class Exporter:
         found = await figures.collect(self._store, now_ms=now_ms)
         found += await figures.board_readings(self._store, now_ms=now_ms)
         every_s = min(max(SHOW_S, SHOW_RATIO * (self._ticks() - began_s)), FIGURES_S)
-        self._prometheus.show(found, SHOWN_FOR * every_s)
+        self._prometheus.show(found, max(SHOWN_FOR * every_s, SHOWN_LEAST_S))
         self._show_s = began_s + every_s
 
     async def _collect(self) -> None:
