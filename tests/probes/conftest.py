@@ -7,7 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from bench.namespace import private_network
+from tests.probes import alongside
 from tests.probes.tun import Responder, responder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test by itself, or with others."""
+    return alongside.call(pyfuncitem) or None
 
 
 @pytest.fixture

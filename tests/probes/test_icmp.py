@@ -19,6 +19,7 @@ from espfleet.probes.icmp import IcmpEngine
 from espfleet.probes.permission import Permission, find_out
 from espfleet.probes.sockets import Means
 from espfleet.probes.wire import Family
+from tests.probes.alongside import alongside
 from tests.probes.driving import Driven, endpoint
 from tests.probes.tun import DEVICE, Responder
 
@@ -41,7 +42,7 @@ def link_of(driven: Driven) -> Any:
 
 
 @EVERY_LINK
-@pytest.mark.usefixtures("private")
+@alongside()
 def test_loopback_answers_in_microseconds(link: str) -> None:
     with Driven("127.0.0.1", "127.9.8.7", "::1", permission=permission_of(link), interval_ms=500) as driven:
         driven.rounds_of_each(3)
@@ -66,7 +67,7 @@ def test_raw_sockets_work_where_nobody_may_open_ping_sockets() -> None:
 
 @EVERY_LINK
 @BOTH_FAMILIES
-@pytest.mark.usefixtures("network")
+@alongside(network=True)
 def test_every_behaviour_of_a_network_is_told_apart(link: str, address: str) -> None:
     addresses = [address.format(behaviour) for behaviour in range(1, 13)]
     with Driven(*addresses, interval_ms=700, timeout_ms=500, permission=permission_of(link)) as driven:
@@ -99,7 +100,7 @@ def test_every_behaviour_of_a_network_is_told_apart(link: str, address: str) -> 
         assert counters.local_drops == counters.not_measured == counters.skipped == 0
 
 
-@pytest.mark.usefixtures("network")
+@alongside(network=True)
 def test_an_unreachable_target_is_known_long_before_its_time_out() -> None:
     with Driven("10.99.4.7", interval_ms=2_000, timeout_ms=2_000) as driven:
         begun = time.monotonic()
@@ -109,7 +110,7 @@ def test_an_unreachable_target_is_known_long_before_its_time_out() -> None:
 
 
 @EVERY_LINK
-@pytest.mark.usefixtures("private")
+@alongside()
 def test_no_route_is_unreachable_and_disturbs_nobody(link: str) -> None:
     with Driven("127.0.0.1", "192.0.2.1", "127.0.0.2", permission=permission_of(link), interval_ms=500) as driven:
         driven.rounds_of_each(2)
@@ -118,7 +119,7 @@ def test_no_route_is_unreachable_and_disturbs_nobody(link: str) -> None:
 
 
 @EVERY_LINK
-@pytest.mark.usefixtures("network")
+@alongside(network=True)
 def test_what_the_kernel_refuses_to_send_is_not_measured(link: str) -> None:
     with Driven("10.99.1.1", "10.99.255.255", "10.99.1.2", permission=permission_of(link), interval_ms=500) as driven:
         driven.rounds_of_each(2)
@@ -126,7 +127,7 @@ def test_what_the_kernel_refuses_to_send_is_not_measured(link: str) -> None:
         assert all(value > 0 for value in driven.of(0) + driven.of(2))
 
 
-@pytest.mark.usefixtures("network")
+@alongside(network=True)
 def test_a_time_out_may_be_longer_than_the_interval() -> None:
     with Driven("10.99.9.1", "10.99.3.1", interval_ms=250, timeout_ms=2_000) as driven:
         driven.rounds_of_each(3)
@@ -149,7 +150,7 @@ def test_many_targets_are_driven_by_ticks_and_none_is_lost() -> None:
         assert len({index for _, index in driven.samples}) == 3_000
 
 
-@pytest.mark.usefixtures("private")
+@alongside()
 def test_few_targets_are_driven_by_their_descriptor() -> None:
     with Driven("127.0.0.1", interval_ms=1_000) as driven:
         (descriptor,) = driven.engine.filenos()
@@ -159,7 +160,7 @@ def test_few_targets_are_driven_by_their_descriptor() -> None:
         assert driven.engine.next_tick_ns(time.monotonic_ns()) - time.monotonic_ns() > 500_000_000
 
 
-@pytest.mark.usefixtures("network")
+@alongside(network=True)
 def test_a_set_clock_voids_the_round_and_the_next_is_measured_again() -> None:
     ahead_ns = 0
     clocks = Clocks(realtime_ns=lambda: time.time_ns() + ahead_ns)
@@ -213,7 +214,7 @@ def throttle(kbit: int, packets: int) -> None:
 
 @pytest.mark.package("tc")
 @pytest.mark.parametrize("link", ["dgram-batch", "dgram-plain", "raw-batch"])
-@pytest.mark.usefixtures("network")
+@alongside(network=True)
 def test_probes_that_a_full_queue_of_this_machine_drops_are_not_called_lost(link: str) -> None:
     throttle(8, packets=3)
     addresses = [f"10.99.1.{number + 1}" for number in range(50)]
@@ -227,7 +228,7 @@ def test_probes_that_a_full_queue_of_this_machine_drops_are_not_called_lost(link
 
 @pytest.mark.package("tc")
 @pytest.mark.parametrize("link", ["dgram-batch", "dgram-plain"])
-@pytest.mark.usefixtures("network")
+@alongside(network=True)
 def test_probes_that_wait_for_room_are_sent_as_soon_as_there_is_some(link: str) -> None:
     throttle(8, packets=1_000)
     addresses = [f"10.99.1.{number + 1}" for number in range(30)]
@@ -242,7 +243,7 @@ def test_probes_that_wait_for_room_are_sent_as_soon_as_there_is_some(link: str) 
         assert driven.engine.counters().lost == 0
 
 
-@pytest.mark.usefixtures("private")
+@alongside()
 def test_send_stamps_that_get_out_of_step_are_numbered_anew() -> None:
     with Driven("127.0.0.1", interval_ms=250) as driven:
         driven.rounds_of_each(2)
@@ -259,7 +260,7 @@ def test_send_stamps_that_get_out_of_step_are_numbered_anew() -> None:
         assert all(0 < value < 100_000 for value in driven.of(0))
 
 
-@pytest.mark.usefixtures("private")
+@alongside()
 def test_send_stamps_of_many_that_get_out_of_step_are_numbered_anew() -> None:
     addresses = [f"127.6.0.{number + 1}" for number in range(100)]
     with Driven(*addresses, interval_ms=250) as driven:
@@ -291,7 +292,7 @@ def test_a_target_can_move_to_another_address_while_it_is_probed(network: Respon
         assert not engine.readdress(slot, "fd99::1:1"), "the other family needs another engine"
 
 
-@pytest.mark.usefixtures("private")
+@alongside()
 def test_a_name_without_an_address_is_unresolved_on_schedule_until_it_has_one() -> None:
     with Driven("bad.test", "127.0.0.1", "new.test", interval_ms=250, names={"bad.test": None}) as driven:
         driven.rounds_of_each(3)
@@ -303,7 +304,7 @@ def test_a_name_without_an_address_is_unresolved_on_schedule_until_it_has_one() 
         driven.until(lambda: driven.of(0)[-1] > 0)
 
 
-@pytest.mark.usefixtures("private")
+@alongside()
 def test_two_raw_engines_do_not_take_each_others_answers() -> None:
     permission = permission_of("raw-batch")
     with (
