@@ -6,6 +6,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from espfleet.errors import TooManyError
 
@@ -93,6 +94,7 @@ class Attempts:
         source.at_s = now_s
 
 
+@lru_cache(maxsize=4_096)
 def source_of(host: str) -> str:
     """Return what counts as one source: an IPv4 address, or the 64 bits of an IPv6 network that one customer has."""
     try:

@@ -8,9 +8,6 @@ from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
-from websockets.datastructures import MultipleValuesError
-from websockets.http11 import Request
-
 from espfleet.domain.attempts import Attempts
 from espfleet.domain.closing import CloseCode, later_reason, restart_reason
 from espfleet.domain.devices import Reason
@@ -34,6 +31,7 @@ from espfleet.gateway.dialects.boards import S3Board
 from espfleet.gateway.dialects.hub import HubCamera
 from espfleet.gateway.dialects.pinglamp import PingLamp
 from espfleet.gateway.dialects.v1 import V1
+from espfleet.gateway.handshakes import Handshake
 from espfleet.gateway.hub import Hub
 from espfleet.gateway.hub_door import HubDoor, Refuse
 from espfleet.gateway.hub_viewers import HubViewers
@@ -119,26 +117,26 @@ class Admission:
         self._empty.clear()
         self._guests[connection] = self.clock() + self._limits.handshake_ms / 1_000
 
-    def refusal(self, connection: Connection, request: Request) -> Refusal | None:
+    def refusal(self, connection: Connection, handshake: Handshake) -> Refusal | None:
         """Return why a request is not to be upgraded, or ``None``."""
-        path, token, number = _split(request)
+        path, token, number = _split(handshake)
         crowded = self._crowd.refusal(connection)
         if crowded is not None:
             return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, *crowded)
-        if request.headers.get("Upgrade") is None:
+        if not handshake.upgrades:
             known = path in (LAMP_PATH, WATCH_PATH, HUB_PATH, RELAY_PATH)
             status = HTTPStatus.UPGRADE_REQUIRED if known else HTTPStatus.NOT_FOUND
             return Refusal(status, f"this is the WebSocket gateway of an espfleet: lamps connect to {LAMP_PATH}")
         # Who shows a token does not come in the name of a browser's user: S4's viewers are pages of anywhere.
-        if not self._comes_from_here(request) and not (path == HUB_PATH and token):
+        if not self._comes_from_here(handshake) and not (path == HUB_PATH and token):
             return Refusal(HTTPStatus.FORBIDDEN, "pages of other sites may not connect to this gateway")
         if path == WATCH_PATH and len(self._viewers) >= self._limits.viewers:
             return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "this gateway has as many viewers as it may have", FULL_S)
         return self.relay.refusal(number) if path == RELAY_PATH else None
 
-    def opened(self, connection: Connection, request: Request) -> None:
+    def opened(self, connection: Connection, handshake: Handshake) -> None:
         """Ask a new client what it is, unless its dialect has no words for that."""
-        path, token, number = _split(request)
+        path, token, number = _split(handshake)
         if path in (LAMP_PATH, WATCH_PATH, HUB_PATH):
             self._guests[connection] = self.clock() + self._limits.hello_ms / 1_000
         if path == HUB_PATH:
@@ -289,21 +287,22 @@ class Admission:
                 connection.abort()
             await asyncio.sleep(0)
 
-    def _comes_from_here(self, request: Request) -> bool:
+    def _comes_from_here(self, handshake: Handshake) -> bool:
         """Tell whether a request comes from no web page, or from one of this machine's own.
 
         Browsers let any page connect to any address, and say where the page is from. A name that somebody else's
         DNS points here is no proof either, so where no token is asked for the page must name us by address.
         """
-        origins = request.headers.get_all("Origin")
-        if not origins:
+        if not handshake.origins:
             return True
-        try:
-            origin = urlsplit(origins[0]).hostname
-            host = urlsplit(f"//{request.headers['Host']}").hostname
-        except (ValueError, KeyError, MultipleValuesError):
+        if len(handshake.origins) != 1 or len(handshake.hosts) != 1:
             return False
-        return len(origins) == 1 and origin == host and (not self._is_local or is_loopback(host or ""))
+        try:
+            origin = urlsplit(handshake.origins[0]).hostname
+            host = urlsplit(f"//{handshake.hosts[0]}").hostname
+        except ValueError:
+            return False
+        return origin == host and (not self._is_local or is_loopback(host or ""))
 
 
 class Guest:
@@ -341,29 +340,26 @@ def _send_away(connection: Connection, exc: ProtocolError) -> None:
     connection.close(exc.close_code, str(exc), Reason.REFUSED)
 
 
-def _split(request: Request) -> tuple[str, str, str]:
+def _split(handshake: Handshake) -> tuple[str, str, str]:
     """Return path, token, and what a client of the relay calls itself: ``/relay/17``, or ``/relay?token=…&id=17``.
 
     The second form is for clients that put their number behind whatever URL they are given.
     """
-    path, _, query = request.path.partition("?")
+    path, _, query = handshake.target.partition("?")
     try:
-        values = parse_qs(query, max_num_fields=20)
+        values = parse_qs(query, max_num_fields=20) if query else {}
     except ValueError:
         values = {}
     number = values.get("id", [""])[0]
     if path.startswith(f"{RELAY_PATH}/"):
         path, number = RELAY_PATH, path.removeprefix(f"{RELAY_PATH}/")
-    return path, values.get("token", [""])[0] or _bearer(request), number
+    return path, values.get("token", [""])[0] or _bearer(handshake), number
 
 
-def _bearer(request: Request) -> str:
+def _bearer(handshake: Handshake) -> str:
     """Return the token in a request's ``Authorization``, as S4 writes it or as others do, or ``""``."""
-    try:
-        given = request.headers.get("Authorization") or ""
-    except MultipleValuesError:
-        return ""
-    return given.removeprefix("Bearer ").strip()
+    given = handshake.authorizations
+    return given[0].removeprefix("Bearer ").strip() if len(given) == 1 else ""
 
 
 def is_loopback(host: str) -> bool:

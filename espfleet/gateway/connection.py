@@ -1,14 +1,16 @@
 """One WebSocket connection: an asyncio protocol that holds next to nothing while its client only says it lives.
 
-``websockets``' sans-I/O ``ServerProtocol`` does the handshake and every unusual frame, and is dropped as soon as
-nothing is half read. The usual keepalive never wakes it, and levels are written as frames that were made once for all.
+``websockets``' sans-I/O ``ServerProtocol`` takes every unusual handshake and frame, and is dropped as soon as nothing
+is half read. What is usual never wakes it, and levels are written as frames that were made once for all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from http import HTTPStatus
+from sys import intern
 from typing import Any, cast
 
 from websockets.exceptions import InvalidMessage
@@ -23,6 +25,7 @@ from espfleet.domain.closing import CloseCode
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import TEXT_BYTES, ProtocolError
 from espfleet.gateway.frames import PING, close_frame, is_keepalive, whole_text
+from espfleet.gateway.handshakes import handshake_of, usual_handshake
 from espfleet.gateway.peers import Peer, Reception, Refusal
 
 #: A request with all its headers; what browsers send is far below.
@@ -41,6 +44,7 @@ class Connection(asyncio.Protocol):
     """One WebSocket connection.
 
     Attributes:
+        host: Address of the client, without port.
         peer: Who is at the other end, or ``None`` before the handshake is done and after the end.
         taken: Messages that came since the reception set it to 0.
         taken_bytes: Bytes of those that were no usual keepalives.
@@ -49,6 +53,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_ended",
+        "_file",
         "_parts",
         "_rare",
         "_reception",
@@ -56,6 +61,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_waiting",
         "blocked_s",
+        "host",
         "peer",
         "taken",
         "taken_bytes",
@@ -68,16 +74,11 @@ class Connection(asyncio.Protocol):
         self._waiting: bytes | None = None
         self._requested = 0
         self._ended = False
+        self._file = -1
         self.peer: Peer | None = None
         self.taken = 0
         self.taken_bytes = 0
         self.blocked_s = 0.0
-
-    @property
-    def host(self) -> str:
-        """Address of the client, without port."""
-        peername = self._transport.get_extra_info("peername")
-        return str(peername[0]).removeprefix("::ffff:") if peername else ""
 
     # What asyncio calls.
 
@@ -86,34 +87,34 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         # Whatever does not go to the kernel at once counts as blocked: only the newest level is to wait. (TLS
         # transports take a limit of 0 to mean that they are always blocked.)
-        self._transport.set_write_buffer_limits(high=1, low=0)
-        self._rare = ServerProtocol(max_size=TEXT_BYTES, logger=_quiet)
+        is_plain = self._transport.can_write_eof()
+        self._transport.set_write_buffer_limits(high=0 if is_plain else 1, low=0)
+        socket = self._transport.get_extra_info("socket")
+        if is_plain and socket is not None and isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
+            self._file = socket.fileno()
+        peername = transport.get_extra_info("peername")
+        # One text for all that come from the same place.
+        self.host = intern(str(peername[0]).removeprefix("::ffff:") if peername else "")
         self._reception.arrived(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came: the usual keepalive at once, everything else by the way of the RFC."""
+        """Take what came: what is usual at once, everything else by the way of the RFC."""
         rare = self._rare
-        if rare is None:
-            if self._ended:
-                if data[0] == _CLOSE and not self._transport.can_write_eof():
-                    self._transport.close()
+        if rare is not None:
+            if self._is_too_long(data) if self.peer is None else self._is_too_much(data, self.peer):
                 return
-            peer = self.peer
-            assert peer is not None
-            if is_keepalive(data):
-                self.taken += 1
-                peer.heard()
-                return
-            if self._is_too_much(data, peer):
-                return
-            text = whole_text(data, peer.most_bytes)
-            if text is not None:
-                self.taken += 1
-                self._hear(peer, text)
-                return
-            rare = self._rare = ServerProtocol(state=State.OPEN, max_size=peer.most_bytes, logger=_quiet)
-        elif self._is_too_long(data) if self.peer is None else self._is_too_much(data, self.peer):
+        elif self._ended:
+            if data[0] == _CLOSE and not self._transport.can_write_eof():
+                self._transport.close()
             return
+        elif self.peer is None:
+            if self._is_too_long(data) or self._begin(data):
+                return
+            rare = self._rare = ServerProtocol(max_size=TEXT_BYTES, logger=_quiet)
+        else:
+            if self._take_usual(self.peer, data):
+                return
+            rare = self._rare = ServerProtocol(state=State.OPEN, max_size=self.peer.most_bytes, logger=_quiet)
         rare.receive_data(data)
         while rare.events and not self._ended:
             event = rare.events.pop(0)
@@ -124,6 +125,21 @@ class Connection(asyncio.Protocol):
         if isinstance(rare.handshake_exc, InvalidMessage):
             self.refuse(HTTPStatus.BAD_REQUEST, "this is not an HTTP request")
         self._settle(rare)
+
+    def _take_usual(self, peer: Peer, data: bytes) -> bool:
+        """Take a whole message, or refuse what is too much; return whether nothing is left to do."""
+        if is_keepalive(data):
+            self.taken += 1
+            peer.heard()
+            return True
+        if self._is_too_much(data, peer):
+            return True
+        text = whole_text(data, peer.most_bytes)
+        if text is None:
+            return False
+        self.taken += 1
+        self._hear(peer, text)
+        return True
 
     def _is_too_long(self, data: bytes) -> bool:
         self._requested += len(data)
@@ -184,8 +200,18 @@ class Connection(asyncio.Protocol):
         """Write a frame that makes those shown before worthless; of frames that have to wait only the newest stays."""
         if self.blocked_s:
             self._waiting = frame
-        else:
-            self._transport.write(frame)
+            return
+        # Nothing waits in the transport, and its file is open until `connection_lost` has been called.
+        if self._file >= 0:
+            try:
+                sent = os.write(self._file, frame)
+            except OSError:
+                # The transport finds the same, and knows what follows from it.
+                sent = 0
+            if sent == len(frame):
+                return
+            frame = frame[sent:]
+        self._transport.write(frame)
 
     def ping(self) -> None:
         """Ask whether the client lives; ``peer.stirred`` tells when it answers."""
@@ -200,8 +226,8 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, status: HTTPStatus, text: str, retry_after_s: int = 0) -> None:
         """Answer the request, or what should have been one, with an HTTP error."""
-        if not self._ended and self._rare is not None:
-            answer = self._rare.reject(status, f"{text}\n")
+        if not self._ended and self.peer is None:
+            answer = ServerProtocol(logger=_quiet).reject(status, f"{text}\n")
             if retry_after_s:
                 answer.headers["Retry-After"] = str(retry_after_s)
             self._transport.write(answer.serialize())
@@ -213,9 +239,24 @@ class Connection(asyncio.Protocol):
 
     # The unusual.
 
+    def _begin(self, data: bytes) -> bool:
+        """Answer the usual request; return whether it was one."""
+        usual = usual_handshake(data)
+        if usual is None:
+            return False
+        handshake, answer = usual
+        refusal = self._reception.refusal(self, handshake)
+        if refusal is None:
+            self._transport.write(answer)
+            self._reception.opened(self, handshake)
+        else:
+            self.refuse(*refusal)
+        return True
+
     def _answer(self, rare: ServerProtocol, request: Request) -> None:
         """Accept or refuse the handshake."""
-        refusal = self._reception.refusal(self, request)
+        handshake = handshake_of(request)
+        refusal = self._reception.refusal(self, handshake)
         # What was answered to frames in the same packet would come before the answer to the request.
         if refusal is None and (rare.writes or rare.events or rare.reader.buffer):
             refusal = Refusal(HTTPStatus.BAD_REQUEST, "wait for the answer to the handshake")
@@ -225,7 +266,7 @@ class Connection(asyncio.Protocol):
         rare.send_response(rare.accept(request))
         self._write_all(rare)
         if rare.state is State.OPEN:
-            self._reception.opened(self, request)
+            self._reception.opened(self, handshake)
 
     def _take(self, frame: Frame) -> None:
         """Take a frame that the protocol has checked; messages in parts are put together."""
@@ -304,6 +345,7 @@ class Connection(asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
+        self._file = -1
         self._waiting = self._parts = None
         self._drop_rare()
         peer, self.peer = self.peer, None

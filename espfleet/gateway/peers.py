@@ -5,9 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from websockets.http11 import Request
-
 from espfleet.domain.devices import Reason
+from espfleet.gateway.handshakes import Handshake
 
 if TYPE_CHECKING:
     from espfleet.gateway.connection import Connection
@@ -72,10 +71,10 @@ class Reception(Protocol):
     def arrived(self, connection: Connection) -> None:
         """A TCP connection was made."""
 
-    def refusal(self, connection: Connection, request: Request) -> Refusal | None:
-        """Return why this request is not to be upgraded, or ``None``."""
+    def refusal(self, connection: Connection, handshake: Handshake) -> Refusal | None:
+        """Return why a request is not to be upgraded, or ``None``."""
 
-    def opened(self, connection: Connection, request: Request) -> None:
+    def opened(self, connection: Connection, handshake: Handshake) -> None:
         """The handshake is done: set ``connection.peer``, or close it."""
 
     def closing(self, connection: Connection) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 
 import pytest
-from websockets.http11 import Request
 
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import KEEPALIVE, TEXT_BYTES
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.frames import KEEPALIVE_TEXTS, close_frame, is_keepalive, text_frame, whole_text
+from espfleet.gateway.handshakes import Handshake
 from espfleet.gateway.peers import Refusal
+from tests.conftest import wait_until
 from tests.gateway.raw import BINARY, CLOSE, CONT, PING, TEXT, frame, request
 
 
@@ -48,7 +50,7 @@ class Wire(asyncio.Transport):
         return len(self.waiting)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert (high, low) == (1, 0)
+        assert (high, low) == (0, 0)
 
     def can_write_eof(self) -> bool:
         return True
@@ -85,10 +87,10 @@ class Desk:
     def arrived(self, connection: Connection) -> None:
         self.got.append("arrived")
 
-    def refusal(self, connection: Connection, request: Request) -> Refusal | None:
+    def refusal(self, connection: Connection, handshake: Handshake) -> Refusal | None:
         return None
 
-    def opened(self, connection: Connection, request: Request) -> None:
+    def opened(self, connection: Connection, handshake: Handshake) -> None:
         connection.peer = self
 
     def closing(self, connection: Connection) -> None:
@@ -316,3 +318,52 @@ def test_after_a_close_nothing_is_written_and_nothing_is_heard(connection: Conne
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65_535, 65_536])
 def test_text_frames_are_as_the_rfc_says(length: int) -> None:
     assert text_frame("x" * length) == frame(TEXT, b"x" * length, mask=None)
+
+
+async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(desk: Desk) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    loop = asyncio.get_running_loop()
+    connection = Connection(desk)
+    await loop.connect_accepted_socket(lambda: connection, ours)
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    try:
+        writer.write(request())
+        await reader.readuntil(b"\r\n\r\n")
+        sent = [bytes([number]) * 50_000 for number in range(1, 30)]
+        for number, data in enumerate(sent):
+            connection.show(data)
+            if number == 5:
+                assert connection.blocked_s, "a client that reads nothing must block in the end"
+            if number == 20:
+                # What was begun and the newest that waited then have to come before what is shown next.
+                connection.send(b"<sent>")
+        got = b""
+        while not got.endswith(sent[-1]):
+            got += await asyncio.wait_for(reader.read(65_536), 20)
+        whole, rest = [], got
+        while rest:
+            piece = b"<sent>" if rest.startswith(b"<sent>") else sent[rest[0] - 1]
+            assert rest.startswith(piece), "a frame was torn"
+            whole.append(piece)
+            rest = rest.removeprefix(piece)
+        numbers = [piece[0] for piece in whole if piece != b"<sent>"]
+        assert numbers == sorted(set(numbers))
+        assert len(numbers) < len(sent), "frames that had to wait were not left out"
+        assert b"<sent>" in whole
+        connection.show(b"<after>")
+        assert await asyncio.wait_for(reader.readexactly(7), 20) == b"<after>"
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_connection_that_ended_writes_to_no_file(desk: Desk) -> None:
+    ours, theirs = socket.socketpair()
+    connection = Connection(desk)
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
+    with theirs:
+        assert connection._file == ours.fileno()
+        connection.abort()
+        await wait_until(lambda: "left" in desk.got)
+        assert connection._file == -1
