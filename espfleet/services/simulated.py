@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from espfleet.domain.devices import Device
@@ -101,19 +101,63 @@ async def enlist(store: Store, devices: Sequence[Device]) -> None:
                 changes.append(Change("devices", device.id, device.to_dict()))
         return changes
 
-    await registry.change(store, plan)
+    await registry.change_in_pieces(store, plan)
+
+
+async def dismiss(store: Store, device_ids: Collection[str], room_names: Collection[str] = ()) -> None:
+    """Remove simulated lamps, and those of the rooms that were made for them and in which nobody is left."""
+    going = set(device_ids)
+
+    def plan(current: Registry) -> list[Change]:
+        lived_in = {device.room for device_id, device in current.devices.items() if device_id not in going}
+        rooms = [name for name in room_names if name in current.rooms and SIMULATED in current.rooms[name].labels]
+        return [
+            *(Change("devices", device_id, None) for device_id in device_ids if device_id in current.devices),
+            *(Change("rooms", name, None) for name in rooms if name not in lived_in),
+        ]
+
+    await registry.change_in_pieces(store, plan)
+    await presence.forget_all(store, device_ids)
+
+
+async def move(store: Store, device_ids: Collection[str], room: str) -> None:
+    """Put simulated lamps into a room; those that are gone are left out.
+
+    Raises:
+        NotFoundError: If there is no such room.
+    """
+
+    def plan(current: Registry) -> list[Change]:
+        name = current.room(room).name
+        found = [current.devices[device_id] for device_id in device_ids if device_id in current.devices]
+        moved = [replace(device, room=name) for device in found if device.room != name]
+        return [Change("devices", device.id, device.to_dict()) for device in moved]
+
+    await registry.change_in_pieces(store, plan)
 
 
 async def ensure_room(store: Store, name: str) -> None:
     """Make a room for simulated lamps unless there is one of this name; it watches the first group there is."""
+    await ensure_rooms(store, [name])
+
+
+async def ensure_rooms(store: Store, names: Sequence[str]) -> list[str]:
+    """Make rooms for simulated lamps where they are missing; they watch the groups there are, in turn.
+
+    Returns:
+        The names of those that were made.
+    """
+    made: list[str] = []
 
     def plan(current: Registry) -> list[Change]:
-        if name in current.rooms:
-            return []
-        room = Room(name=name, group=next(iter(sorted(current.groups)), None), labels=LABELS)
-        return [Change("rooms", name, room.to_dict())]
+        groups: list[str | None] = [*sorted(current.groups)] or [None]
+        rooms = [Room(name=name, group=groups[at % len(groups)], labels=LABELS) for at, name in enumerate(names)]
+        missing = [room for room in rooms if room.name not in current.rooms]
+        made[:] = [room.name for room in missing]
+        return [Change("rooms", room.name, room.to_dict()) for room in missing]
 
     await registry.change(store, plan)
+    return made
 
 
 async def tell_addresses(store: Store, addresses: Mapping[str, str]) -> None:
@@ -132,28 +176,20 @@ async def tell_addresses(store: Store, addresses: Mapping[str, str]) -> None:
 
 async def remove(store: Store) -> Counts:
     """Remove everything that is labelled as simulated; a room or group that is in use otherwise stays."""
-    gone: list[Registry] = []
+    gone: dict[str, set[str]] = {"devices": set(), "rooms": set(), "groups": set(), "targets": set()}
 
     def plan(current: Registry) -> list[Change]:
         going = _simulated(current)
-        gone[:] = [going]
         changes = targets.without(current, set(going.targets))
         changes = [change for change in changes if change.key not in going.groups]
-        for kind, names in (
-            ("devices", going.devices),
-            ("rooms", going.rooms),
-            ("groups", going.groups),
-            ("targets", going.targets),
-        ):
-            changes += [Change(kind, name, None) for name in names]
+        for kind, names in gone.items():
+            names |= set(getattr(going, kind))
+            changes += [Change(kind, name, None) for name in getattr(going, kind)]
         return changes
 
-    await registry.change(store, plan)
-    for device_id in gone[0].devices:
-        await presence.forget(store, device_id)
-    return Counts(
-        devices=len(gone[0].devices), rooms=len(gone[0].rooms), groups=len(gone[0].groups), targets=len(gone[0].targets)
-    )
+    await registry.change_in_pieces(store, plan)
+    await presence.forget_all(store, gone["devices"])
+    return Counts(**{kind: len(names) for kind, names in gone.items()})
 
 
 def _simulated(current: Registry) -> Registry:

@@ -181,6 +181,18 @@ async def went(store: Store, device_id: str, session_id: str, reason: Reason) ->
 
 async def forget(store: Store, device_id: str) -> None:
     """Remove everything known of a device that is no longer registered."""
+    await store.do_all(_forgetting(store, device_id), atomic=True)
+    await store.do("HDEL", store.keys.tags(), device_id)
+
+
+async def forget_all(store: Store, device_ids: Iterable[str]) -> None:
+    """Do the same for many devices; of each, what is left if this is interrupted expires by itself."""
+    for some in _pieces(list(device_ids)):
+        await store.do_all([command for device_id in some for command in _forgetting(store, device_id)])
+        await store.do("HDEL", store.keys.tags(), *some)
+
+
+def _forgetting(store: Store, device_id: str) -> list[Command]:
     part = shard_of(device_id, store.shards)
     keys = store.keys
     alive, due, session, visits = _keys(store, device_id)
@@ -188,8 +200,7 @@ async def forget(store: Store, device_id: str) -> None:
     board = [keys.board(part, device_id), keys.wishes(part, device_id)]
     camera = [keys.picture(part, device_id), keys.video(part, device_id), keys.arrivals(part, device_id)]
     gone = [alive, session, visits, *told, *board, *camera]
-    await store.do_all([("DEL", *gone), ("ZREM", due, device_id)], atomic=True)
-    await store.do("HDEL", keys.tags(), device_id)
+    return [("DEL", *gone), ("ZREM", due, device_id)]
 
 
 async def read_presence(store: Store, device_ids: Iterable[str]) -> dict[str, PresenceInfo]:

@@ -47,6 +47,8 @@ _latest: WeakKeyDictionary[Store, Registry] = WeakKeyDictionary()
 _latest_tokens: WeakKeyDictionary[Store, tuple[int, dict[str, dict[str, Any]]]] = WeakKeyDictionary()
 #: How often a change is planned anew because others were faster.
 TRIES = 100
+#: Rows of one write, where a change may be written in pieces: each keeps Redis busy for about 3 ms.
+ROWS_A_PIECE = 1_000
 #: So many rows of one change are described in the audit.
 DESCRIBED = 20
 
@@ -206,6 +208,29 @@ async def change(store: Store, plan: Callable[[Registry], Sequence[Change]]) -> 
             await asyncio.sleep(random.uniform(0, 0.002 * min(tries + 1, 25)))
         else:
             return changed(before, changes, new_version)
+    raise ConflictError("too many others change the fleet at this moment; try again")
+
+
+async def change_in_pieces(store: Store, plan: Callable[[Registry], Sequence[Change]]) -> None:
+    """Change the registry by a plan that may have thousands of rows, a piece at a time, so that nobody waits for it.
+
+    Args:
+        store: Where the fleet is kept.
+        plan: As for ``change``; it leaves out what is done already, and others may see any part of it done.
+
+    Raises:
+        ConflictError: If others were faster ``TRIES`` times.
+    """
+    for tries in range(TRIES):
+        before = await load(store)
+        changes, newest = plan(before), before.version
+        try:
+            for start in range(0, len(changes), ROWS_A_PIECE):
+                newest = await apply(store, changes[start : start + ROWS_A_PIECE], newest, before)
+        except ConflictError:
+            await asyncio.sleep(random.uniform(0, 0.002 * min(tries + 1, 25)))
+        else:
+            return
     raise ConflictError("too many others change the fleet at this moment; try again")
 
 

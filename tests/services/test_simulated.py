@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from espfleet.domain.devices import Device
@@ -76,3 +79,45 @@ async def test_a_simulated_lamp_takes_no_name_of_a_real_one(store: Store) -> Non
     await devices.register(store, device_id="3c71bff93720", name="sim-1", now_ms=1)
     with pytest.raises(ConflictError, match="another device is already called 'sim-1'"):
         await simulated.enlist(store, [Device(id=LAMP.id, name="sim-1", labels=(SIMULATED,))])
+
+
+async def test_thousands_of_simulated_lamps_come_move_and_go_in_pieces(store: Store) -> None:
+    many = [
+        Device(id=f"02{number:010x}", name=f"sim-{number:05d}", room="sim-room-1", labels=(SIMULATED,))
+        for number in range(registry.ROWS_A_PIECE + 1)
+    ]
+    ids = [device.id for device in many]
+    await targets.add(store, name="router", address="127.0.0.1")
+    await devices.register(store, device_id="3c71bff93720", name="porch", now_ms=1)
+    before = await registry.load(store)
+    made = await simulated.ensure_rooms(store, ["sim-room-1", "sim-room-2", "default"])
+    assert made == ["sim-room-1", "sim-room-2"]
+    await simulated.enlist(store, many)
+    await simulated.move(store, ids[::2], "sim-room-2")
+    after = await registry.load(store)
+    assert [after.devices[device_id].room for device_id in ids[:3]] == ["sim-room-2", "sim-room-1", "sim-room-2"]
+    assert len(after.devices) == len(many) + 1
+    assert after.rooms["sim-room-2"].group == "default"
+    await simulated.dismiss(store, ids, made)
+    left = await registry.load(store)
+    assert (left.devices, left.rooms, left.groups) == (before.devices, before.rooms, before.groups)
+
+
+async def test_a_room_made_for_simulated_lamps_stays_while_somebody_lives_in_it(store: Store) -> None:
+    made = await simulated.ensure_rooms(store, ["sim-room-1"])
+    await simulated.enlist(store, [replace(LAMP, room="sim-room-1")])
+    await devices.register(store, device_id="3c71bff93720", name="porch", now_ms=1, room="sim-room-1")
+    await simulated.dismiss(store, [LAMP.id], made)
+    assert list((await registry.load(store)).rooms) == ["sim-room-1"]
+
+
+async def test_a_change_in_pieces_goes_on_where_somebody_else_came_between(store: Store) -> None:
+    async def rename_rooms() -> None:
+        for number in range(3):
+            await rooms.add(store, name=f"hall-{number}")
+
+    many = [Device(id=f"02{number:010x}", name=f"sim-{number:05d}", labels=(SIMULATED,)) for number in range(3_000)]
+    await asyncio.gather(simulated.enlist(store, many), rename_rooms())
+    after = await registry.load(store)
+    assert len(after.devices) == 3_000
+    assert set(after.rooms) >= {"hall-0", "hall-1", "hall-2"}
