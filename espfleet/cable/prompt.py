@@ -6,7 +6,9 @@ import contextlib
 import errno
 import io
 import re
+import select
 import struct
+import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any
@@ -33,12 +35,38 @@ Advance = Callable[[int], None]
 
 
 class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote tells no types
-    """mpremote's, which would wait for ever for a word from a board that talks on and on, as one that restarted."""
+    """mpremote's, which would wait for ever for a word from a board that talks on and on, as one that restarted.
 
-    def read_until(self, *what: Any, timeout: float = 0, timeout_overall: float | None = None, **how: Any) -> bytes:
+    It would also look for a word only every 10 ms, and a program is put onto a board by more than a thousand.
+    """
+
+    def read_until(
+        self,
+        _min_bytes: int,
+        ending: bytes,
+        timeout: float | None = None,
+        data_consumer: Callable[[bytes], object] | None = None,
+        timeout_overall: float | None = None,
+    ) -> bytes:
+        """Return what comes up to ``ending``, or what came until the board was silent or talked for too long."""
         del timeout
-        longest = timeout_overall or _PATIENCE * SILENT_S
-        return bytes(super().read_until(*what, timeout=SILENT_S, timeout_overall=longest, **how))
+        data = bytearray()
+        began_s = heard_s = time.monotonic()
+        while not data.endswith(ending):
+            end_s = min(heard_s + SILENT_S, began_s + (timeout_overall or _PATIENCE * SILENT_S))
+            ready, _, _ = select.select([self.serial], [], [], max(0.0, end_s - time.monotonic()))
+            if not ready:
+                break
+            byte = self.serial.read(1)
+            heard_s = time.monotonic()
+            if data_consumer is None:
+                data += byte
+            else:
+                data_consumer(byte)
+                data[:] = byte
+            if heard_s >= end_s:
+                break
+        return bytes(data)
 
 
 @contextlib.contextmanager
