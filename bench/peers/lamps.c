@@ -88,17 +88,28 @@ static void ended(struct lamp *lamp) {
     free(lamp->kept);
     lamp->kept = NULL;
     if (!lamp->told) {
-        /* Full jitter, from 0.5 s doubling to 30 s, as lamps do. */
+        /* Full jitter, from 0.5 s doubling to 30 s, until it is welcomed: the rules of esp32/lamp/backoff.py. */
         lamp->again_ns = now_ns() + (uint64_t)(drand48() * lamp->backoff_ns);
-        if (lamp->backoff_ns < 30000000000ull) lamp->backoff_ns *= 2;
+        lamp->backoff_ns = lamp->backoff_ns < 15000000000ull ? 2 * lamp->backoff_ns : 30000000000ull;
     }
     lamp->told = 0;
 }
 
-static void come_back(struct lamp *lamp, uint64_t wait_ns) {
+static void rest(struct lamp *lamp, uint64_t wait_ns) {
     lamp->again_ns = now_ns() + wait_ns;
     lamp->told = 1;
+}
+
+static void come_back(struct lamp *lamp, uint64_t wait_ns) {
+    rest(lamp, wait_ns);
     told_when++;
+}
+
+/* What lamps do that are closed with a code and are not told when to return. */
+static void refused_with(struct lamp *lamp, int code) {
+    untold++;
+    if (code == 4001 || code == 4003 || code == 4004) rest(lamp, (uint64_t)((30 + drand48() * 30) * 1e9));
+    if (code == 4002) rest(lamp, (uint64_t)((5 + drand48() * 5) * 1e9));
 }
 
 static void begin(struct lamp *lamp) {
@@ -143,7 +154,6 @@ static void ask(struct lamp *lamp) {
 static void opened(struct lamp *lamp) {
     uint8_t out[LINE + 16];
     lamp->state = OPEN;
-    lamp->backoff_ns = 500000000ull;
     under_way--;
     open_count++;
     if (*lamp->hello) {
@@ -156,6 +166,7 @@ static void opened(struct lamp *lamp) {
 static void heard(struct lamp *lamp, const uint8_t *text, int length) {
     frames++;
     if (!lamp->fresh_ns) lamp->fresh_ns = now_ns();
+    lamp->backoff_ns = 500000000ull;
     const uint8_t *found = memmem(text, length, "\"seq\"", 5), *end = text + length;
     if (!found) return;
     for (found += 5; found < end && (*found < '0' || *found > '9'); found++);
@@ -183,7 +194,8 @@ static int understand(struct lamp *lamp, uint8_t *data, int length) {
         if (memcmp(data, "HTTP/1.1 101", 12)) {
             *end = 0;
             char *found = strcasestr((char *)data, "retry-after:");
-            if (found) come_back(lamp, (uint64_t)((atof(found + 12) + drand48() * 0.5) * 1e9));
+            /* A lamp looks at its clock each 50 ms. */
+            if (found) come_back(lamp, (uint64_t)((atof(found + 12) + drand48() * 0.05) * 1e9));
             else untold++;
             return -1;
         }
@@ -218,7 +230,7 @@ static int understand(struct lamp *lamp, uint8_t *data, int length) {
             } else if (code == 8) {
                 char *found = memmem(head + header, size, "retry_after_ms=", 15);
                 if (found) come_back(lamp, strtoull(found + 15, NULL, 10) * 1000000ull);
-                else untold++;
+                else refused_with(lamp, size < 2 ? 0 : head[header] << 8 | head[header + 1]);
                 return -1;
             }
         }
