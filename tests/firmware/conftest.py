@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -53,18 +52,14 @@ async def boards(firmware: Firmware, tmp_path: Path, ca: Authority) -> AsyncIter
     await made.off()
 
 
-def _whose(fixture_name: str, config: pytest.Config) -> Literal["module", "session"]:
-    """Return whose tests run together: all of them, or those of one file where files are spread over processes."""
-    return "module" if hasattr(config, "workerinput") else "session"
-
-
-@pytest.fixture(scope=_whose)
+@pytest.fixture(scope="session")
 def outcomes(
     request: pytest.FixtureRequest, firmware: Firmware, ca: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Outcomes:
-    """Run the tests that may run together, once."""
-    items = request.session.items
-    if request.scope == "module":
-        items = [item for item in items if item.path == request.path]
-    names = together.wanted(items)
-    return asyncio.run(together.run(names, firmware, tmp_path_factory.mktemp("together"), ca))
+    """Run the tests that may run together, once, however many processes the files are spread over."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        folder = folder.parent
+    names = together.wanted(request.session.items)
+    boards = tmp_path_factory.mktemp("together")
+    return together.once(folder, lambda: asyncio.run(together.run(names, firmware, boards, ca)))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import json
 import ssl
+import traceback
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
@@ -13,7 +16,11 @@ from tests.firmware.boards import Board, Firmware
 from tests.firmware.certificates import Authority, server_context
 
 #: Lamps that run at the same time would else have too little of the processor to be on time.
-AT_ONCE = 14
+AT_ONCE = 18
+#: All of them together, also where the processor has much else to do; each has time-outs of its own.
+ALL_WITHIN_S = 300
+#: Those of these files wait longest, and so begin first.
+PATIENT = ("test_link", "test_updates", "test_portal")
 
 
 class Boards:
@@ -60,19 +67,19 @@ def together(scenario: Scenario) -> Callable[[Outcomes], None]:
     test.__name__ = test.__qualname__ = scenario.__name__  # type: ignore[attr-defined]
     test.__doc__ = scenario.__doc__
     test.scenario = name  # type: ignore[attr-defined]
-    return test
+    # Whichever of them is the first waits for all.
+    return pytest.mark.timeout(ALL_WITHIN_S)(test)
 
 
 class Outcomes:
-    """How the tests ended that ran together."""
+    """How the tests ended that ran together: with nothing, or with the traceback of what went wrong."""
 
-    def __init__(self, ended: dict[str, BaseException | None]) -> None:
-        self._ended = ended
+    def __init__(self, ended: dict[str, str]) -> None:
+        self.ended = ended
 
     def check(self, name: str) -> None:
-        error = self._ended[name]
-        if error is not None:
-            raise error
+        if self.ended[name]:
+            pytest.fail(self.ended[name], pytrace=False)
 
 
 def wanted(items: Collection[pytest.Item]) -> list[str]:
@@ -81,10 +88,22 @@ def wanted(items: Collection[pytest.Item]) -> list[str]:
     return [name for name in chosen if name]
 
 
+def once(folder: Path, run: Callable[[], Outcomes]) -> Outcomes:
+    """Run them in the first of the processes that ask for it in a folder; the others wait for its outcomes."""
+    told = folder / "together.json"
+    with (folder / "together.gate").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        if told.exists():
+            return Outcomes(json.loads(told.read_text()))
+        outcomes = run()
+        told.write_text(json.dumps(outcomes.ended))
+        return outcomes
+
+
 async def run(names: Collection[str], firmware: Firmware, folder: Path, ca: Authority) -> Outcomes:
     """Run scenarios, each in a folder of its own."""
     free = asyncio.Semaphore(AT_ONCE)
-    ended: dict[str, BaseException | None] = {}
+    ended: dict[str, str] = {}
 
     async def one(number: int, name: str) -> None:
         boards = Boards(firmware, folder / str(number), ca)
@@ -92,13 +111,12 @@ async def run(names: Collection[str], firmware: Firmware, folder: Path, ca: Auth
         async with free:
             try:
                 await SCENARIOS[name](boards)
-                ended[name] = None
-            except Exception as exc:  # noqa: BLE001
-                ended[name] = exc
+                ended[name] = ""
+            except Exception:  # noqa: BLE001
+                ended[name] = traceback.format_exc()
             finally:
                 await boards.off()
 
-    # Those that wait longest begin first: the link's.
-    ordered = sorted(names, key=lambda name: "test_link" not in name)
+    ordered = sorted(names, key=lambda name: not any(part in PATIENT for part in name.split(".")))
     await asyncio.gather(*(one(number, name) for number, name in enumerate(ordered)))
     return Outcomes(ended)
