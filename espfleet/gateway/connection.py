@@ -335,7 +335,11 @@ class Connection(asyncio.Protocol):
         """Send nothing more, and let the client read what was sent: closing at once could make it lose that."""
         self._end(why)
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError as exc:
+                # The client has reset it, and the loop has not looked yet: that comes with its next turn.
+                logger.debug("there is nobody to close for: %s", exc)
         elif why is Reason.CLOSED:
             # TLS cannot be closed by halves; but this client has said goodbye, and sends nothing more.
             self._transport.close()
