@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -200,13 +200,14 @@ class Feed:
 
     def _take(self, channel: str, data: bytes) -> None:
         try:
-            found = self._readers[channel](data)
+            told = self._readers[channel](data)
         except (ValueError, KeyError, TypeError) as exc:
             logger.warning("a message on %s means nothing: %r", channel, exc)
             return
-        if isinstance(found, Beat | LevelsChanged) and self._missed(found):
-            self._waiting.append(Resync())
-        self._waiting.append(found)
+        for found in told:
+            if isinstance(found, Beat | LevelsChanged) and self._missed(found):
+                self._waiting.append(Resync())
+            self._waiting.append(found)
 
     def _missed(self, found: Beat | LevelsChanged) -> bool:
         """Whether publications of the shard between the last one heard and this one are missing."""
@@ -226,40 +227,41 @@ async def _close(link: PubSub) -> None:
         await link.aclose()  # type: ignore[no-untyped-call]
 
 
-def _channels(store: Store, topics: set[Topic]) -> dict[str, Callable[[bytes], FeedMessage]]:
+def _channels(store: Store, topics: set[Topic]) -> dict[str, Callable[[bytes], Sequence[FeedMessage]]]:
     """Return the channels of topics, each with what reads its messages."""
     keys = store.keys
-    readers: dict[str, Callable[[bytes], FeedMessage]] = {}
+    readers: dict[str, Callable[[bytes], Sequence[FeedMessage]]] = {}
     for number in range(store.shards):
         if Topic.LEVELS in topics:
             readers[keys.levels_channel(number)] = _levels
         if Topic.COMMANDS in topics:
             readers[keys.commands_channel(number)] = _command
     if Topic.REGISTRY in topics:
-        readers[keys.registry_channel()] = lambda data: RegistryChanged(int(data))
+        readers[keys.registry_channel()] = lambda data: [RegistryChanged(int(data))]
     if Topic.EVENTS in topics:
-        readers[keys.events_channel()] = _event
+        readers[keys.events_channel()] = _events
     if Topic.READINGS in topics:
-        readers[keys.readings_channel()] = lambda data: ReadingsSent(readings.parse_told(data))
+        readers[keys.readings_channel()] = lambda data: [ReadingsSent(readings.parse_told(data))]
     if Topic.TAGS in topics:
-        readers[keys.tags_channel()] = lambda data: TagSent(tags.parse(data))
+        readers[keys.tags_channel()] = lambda data: [TagSent(tags.parse(data))]
     return readers
 
 
-def _levels(data: bytes) -> Beat | LevelsChanged:
+def _levels(data: bytes) -> list[FeedMessage]:
     told = json.loads(data)
     shard, seq, at_ms = told["shard"], told["seq"], told["at_ms"]
     if "levels" not in told:
-        return Beat(shard, seq, at_ms)
+        return [Beat(shard, seq, at_ms)]
     levels = tuple(GroupLevel.from_dict(group, values, seq) for group, values in told["levels"].items())
-    return LevelsChanged(shard, seq, at_ms, levels)
+    return [LevelsChanged(shard, seq, at_ms, levels)]
 
 
-def _command(data: bytes) -> CommandSent:
+def _command(data: bytes) -> list[FeedMessage]:
     told = json.loads(data)
-    return CommandSent(told["device"], told["command"])
+    return [CommandSent(told["device"], told["command"])]
 
 
-def _event(data: bytes) -> EventSent:
-    event_id, _, text = data.decode().partition(" ")
-    return EventSent(events.parse(event_id, text))
+def _events(data: bytes) -> list[FeedMessage]:
+    """Read events that were told together, one a line."""
+    lines = [line.partition(" ") for line in data.decode().split("\n")]
+    return [EventSent(events.parse(event_id, text)) for event_id, _, text in lines]
