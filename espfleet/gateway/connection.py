@@ -338,7 +338,7 @@ class Connection(asyncio.Protocol):
             try:
                 self._transport.write_eof()
             except OSError as exc:
-                # The client has reset it, and the loop has not looked yet: that comes with its next turn.
+                # The client has just gone, and the loop has not looked yet: that comes with its next turn.
                 logger.debug("there is nobody to close for: %s", exc)
         elif why is Reason.CLOSED:
             # TLS cannot be closed by halves; but this client has said goodbye, and sends nothing more.
