@@ -376,6 +376,7 @@ async def test_a_client_that_has_just_gone_when_it_is_closed_ends_only_itself(de
     with socket.create_connection(server.sockets[0].getsockname()) as client:
         client.sendall(request())
         await wait_until(lambda: opened.peer is desk)
+        assert client.recv(4_096).startswith(b"HTTP/1.1 101 ")
     # The loop has not looked yet; the kernel takes the close frame, learns that nobody is there, and cannot shut down.
     opened.close(4002, "another one is here", Reason.REPLACED)
     assert desk.got[-1] == "closing"
