@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import gc
 import inspect
 import os
 import shutil
@@ -62,6 +63,12 @@ def _refuse_usual_redis(event: str, args: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_refuse_usual_redis)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from walking over all modules and tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 # --- marks
