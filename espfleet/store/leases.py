@@ -6,10 +6,15 @@ refused.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from espfleet.store.client import Store
+
+#: So often in its lifetime a lease is renewed that is kept.
+RENEWALS = 3
 
 
 class Lease:
@@ -68,6 +73,23 @@ class Lease:
         renewed = bool(await self._store.run("renew_lease", self._keys, [self.owner, self.fence, self.ttl_ms]))
         self._sure_until_s = asked_s + self.ttl_ms / 1_000 if renewed else 0.0
         return renewed
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Renew it as long as something takes; whoever takes the lease again notices when that failed."""
+
+        async def renew() -> None:
+            held = True
+            while held:
+                await asyncio.sleep(self.ttl_ms / RENEWALS / 1_000)
+                held = await self.renew()
+
+        renewing = asyncio.create_task(renew(), name=f"renew {self.duty}")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
 
     async def release(self) -> None:
         """Give it back at once; nothing happens if it has passed to another owner."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -105,7 +104,7 @@ class Exporter:
         if self._sender is None and self._dogstatsd is None:
             return
         now_s = self._ticks()
-        if now_s - self._leased_s >= LEASE_S:
+        if self._lease is None or now_s - self._leased_s >= LEASE_S:
             self._lease = await Lease.take(self._store, DUTY, self._name, LEASE_MS)
             self._leased_s = now_s
         if self._waiting:
@@ -123,22 +122,10 @@ class Exporter:
 
     async def _send(self, sender: Sender, lease: Lease) -> None:
         """Send whatever is there, but not for ever; the duty stays ours also while Datadog thinks for long."""
-
-        async def renew() -> None:
-            held = True
-            while held:
-                await asyncio.sleep(LEASE_S)
-                held = await lease.renew()
-
-        renewing = asyncio.create_task(renew())
         began_s = self._ticks()
-        try:
+        async with lease.kept():
             while await sender.step() and self._ticks() - began_s < STEP_S:
                 pass
-        finally:
-            renewing.cancel()
-            # What failed is noticed when the lease is taken again.
-            await asyncio.gather(renewing, return_exceptions=True)
         self._send_s = self._ticks() + sender.wait_s
 
     async def close(self) -> None:

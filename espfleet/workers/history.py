@@ -28,8 +28,8 @@ from espfleet.store.samples import ShardReader, StreamEntry
 logger = logging.getLogger(__name__)
 
 DUTY = "lead:history"
-LEASE_MS = 5_000
-STEP_S = 1.0
+LEASE_MS = 2_000
+STEP_S = 0.5
 #: Samples of one write of the finer resolutions; a multiple of their steps that divides all their strings.
 BLOCK_MS = 10_000
 MINUTE_MS = 60_000
@@ -61,7 +61,7 @@ def affordable(targets: int, budget_bytes: int = BUDGET_BYTES) -> tuple[Resoluti
 
 
 class Chronicler:
-    """Writes history; call ``step`` about once a second.
+    """Writes history; call ``step`` each ``STEP_S``.
 
     Args:
         store: Where the fleet is kept.
@@ -94,12 +94,14 @@ class Chronicler:
         if lease is None:
             self.leads = False
             return
-        if not self.leads:
-            self._begin(now_ms)
-        await self._follow_registry()
-        for shard in range(self._store.shards):
-            await self._read(shard)
-        await self._write(now_ms)
+        # In a large fleet a step may take longer than the lease lasts.
+        async with lease.kept():
+            if not self.leads:
+                self._begin(now_ms)
+            await self._follow_registry()
+            for shard in range(self._store.shards):
+                await self._read(shard)
+            await self._write(now_ms)
 
     def _begin(self, now_ms: int) -> None:
         logger.info("the history is mine")

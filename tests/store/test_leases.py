@@ -56,6 +56,14 @@ async def test_renewing_makes_it_last(store: Store) -> None:
     assert lease.held
 
 
+async def test_one_that_is_kept_outlives_its_time_and_then_ends(store: Store) -> None:
+    lease = await taken(store, "ann", ttl_ms=1_500)
+    async with lease.kept():
+        await asyncio.sleep(2.0)
+        assert await holder(store, "s3") == "ann"
+    await wait_until(lambda: holder_is(store, None))
+
+
 async def test_its_owner_knows_by_its_own_clock_when_it_is_over(store: Store) -> None:
     now_s = 100.0
     lease = await Lease.take(store, "s3", "ann", 2_000, clock=lambda: now_s)
