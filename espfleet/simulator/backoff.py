@@ -60,6 +60,8 @@ def closed(code: int | None, reason: str) -> Ending:
 class Backoff:
     """Waits before the next attempt: full jitter, doubling from 0.5 to 30 s, and never giving up."""
 
+    __slots__ = ("_attempts", "_random")
+
     def __init__(self, random: Random) -> None:
         self._random = random
         self._attempts = 0

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.http11 import Response
 
 from espfleet.domain.light import Link
 from espfleet.domain.messages import KEEPALIVE, LAMP_PATH, TEXT_BYTES
@@ -176,7 +177,7 @@ class Session:
                 ssl=self._tls if url.startswith("wss:") else None,
             )
         except InvalidStatus as exc:
-            return _refused(exc)
+            return refused(exc.response)
         except TimeoutError:
             return Ending(why=f"{url} did not answer within {OPEN_S:g} s")
         except ssl.SSLError as exc:
@@ -246,9 +247,10 @@ class Session:
             await connection.send(text)
 
 
-def _refused(exc: InvalidStatus) -> Ending:
-    asked = exc.response.headers.get("Retry-After", "")
+def refused(response: Response) -> Ending:
+    """Return how an attempt ended that was answered with something else than an upgrade."""
+    asked = response.headers.get("Retry-After", "")
     return Ending(
-        why=f"the gateway answered HTTP {exc.response.status_code}",
+        why=f"the gateway answered HTTP {response.status_code}",
         retry_after_ms=1000 * int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 7 else None,
     )
