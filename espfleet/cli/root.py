@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from espfleet.cli.simulated_tree import SimulatedTree
 from espfleet.cli.tree import StreamTree
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from espfleet.cli.tokens import TokenCommands
 
 
-class Cli(StreamTree):
+class Cli(StreamTree, SimulatedTree):
     """Lamps that glow with the latency of your network.
 
     Begin with './espcli up'; then './espcli watch' in a second terminal. Every command prints JSON with --json or into
@@ -47,37 +48,6 @@ class Cli(StreamTree):
         from espfleet.cli.simulate import demo
 
         demo(action)
-
-    def simulate(
-        self,
-        count: str = "0",
-        room: str = "",
-        dialect: str = "v1",
-        boards: str = "0",
-        ca: str = "",
-        cameras: str = "0",
-        firmware: str = "0",
-    ) -> None:
-        """Run COUNT simulated lamps, --boards N boards without a link, or --cameras N cameras, until Ctrl-C.
-
-        --firmware N runs the program of real lamps instead, in a MicroPython for this machine.
-
-        Without --room they wait to be registered: ./espcli register 127.0.0.1:PORT NAME. With it they register
-        themselves, marked as simulated; './espcli demo remove' removes them.
-
-        Args:
-            count: How many lamps, 1 to 1000.
-            room: Room to register them in; it is made when missing.
-            dialect: v1, or pinglamp for lamps that speak as PING_LAMP clients do.
-            boards: How many boards instead, 1 to 1000: pins, DHT22 at pin 4, ADC, as EspNet's firmware answers.
-            ca: File with the authorities that lamps trust, PEM, for a gateway with TLS that has no certificate of this
-                fleet.
-            firmware: How many lamps with the real program instead, 1 to 32.
-            cameras: How many cameras instead, 1 to 16; they register themselves, without --room in the room 'cameras'.
-        """
-        from espfleet.cli.simulating import simulate_kind
-
-        simulate_kind(count, room, dialect, ca, boards=boards, firmware=firmware, cameras=cameras)
 
     def run(self, worker: str, processes: str = "1", drain: str = "0", share_port: str = "0") -> None:
         """Run one worker until Ctrl-C; any number of each may run, on any machine with the same REDIS_URL.
