@@ -58,3 +58,8 @@ def emulated_network(seconds: int, core: int | None = None) -> Iterator[None]:
 def hosts(way: int, count: int) -> list[str]:
     """Return addresses that behave in one way."""
     return [f"10.99.{way + 16 * (number // HOSTS_PER_NET)}.{2 + number % HOSTS_PER_NET}" for number in range(count)]
+
+
+def all_hosts(count: int) -> list[str]:
+    """Return up to 64,000 addresses of all ways to behave; those without a way of their own answer at once."""
+    return [f"10.99.{number // HOSTS_PER_NET}.{2 + number % HOSTS_PER_NET}" for number in range(count)]

@@ -1,8 +1,9 @@
 """What one more target and one more lamp cost, however many there are: the workers as they are, each on its own.
 
-``run prober`` probes addresses of loopback once a second, in a network namespace of its own, and writes to an embedded
-Redis that nobody reads. ``run gateway`` serves lamps (``peers/lamps.c``) that send a keepalive a second, and that are
-told a new level twice a second. What is counted is the CPU time of that one process, as the kernel counts it.
+``run prober`` probes addresses of an emulated network once a second, which answers from another core as other machines
+do (on loopback the kernel answers in the sender's time), and writes to an embedded Redis that nobody reads. ``run
+gateway`` serves lamps (``peers/lamps.c``) that send a keepalive a second, and that are told a new level twice a second.
+What is counted is the CPU time of that one process, as the kernel counts it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import namespace
+from bench.emulate import all_hosts, emulated_network, missing
 from bench.gateway import allow_files, cpu_s, set_up
 from bench.peers import servers
 from bench.peers.lamps import lamps
-from bench.prober import addresses
+from bench.prober import first_core
 from bench.reply_to_lamp import ROOT, free_port, wait_for_port
 from bench.report import not_measured, report
 from espfleet.domain.groups import Group
@@ -42,6 +44,8 @@ LAMPS = (100, 1_000, 10_000)
 RUNS = 2
 MEASURED_S = 10.0
 SETTLE_S = 4.0
+#: The emulated network ends by itself after this time.
+EMULATED_S = 120
 PROBING = "50,000 targets once a second by one prober: CPU"
 DROPPED = "50,000 targets once a second by one prober: dropped by this machine"
 MORE_TARGETS = "cost of a target among 50,000 against one among 100"
@@ -52,10 +56,10 @@ LEVELS_PER_S = 2
 def main() -> None:
     """Measure and report."""
     allow_files()
-    if namespace.possible():
+    reason = missing() if namespace.possible() else "needs root, for a network namespace"
+    if not reason:
         targets()
     else:
-        reason = "needs root, for a network namespace"
         not_measured(PROBING, bound="ours <= 35", unit="% of a core", reason=reason)
         not_measured(DROPPED, bound="ours == 0", reason=reason)
         not_measured(MORE_TARGETS, bound="ours <= 1", reason=reason)
@@ -71,7 +75,7 @@ def targets() -> None:
     dropped: list[float] = []
     for _ in range(RUNS):
         for count in TARGETS:
-            with namespace.private_network():
+            with namespace.private_network(), emulated_network(EMULATED_S, core=first_core()):
                 share, counters = asyncio.run(probe(count))
             shares[count].append(share)
             dropped.append(counters["local_drops"])
@@ -103,7 +107,7 @@ async def probe(count: int) -> tuple[float, dict[str, Any]]:
     """Return the share of a core that a prober takes, and what it tells of itself."""
     with tempfile.TemporaryDirectory(prefix="ef") as data, embedded_server(Path(data)) as url:
         async with open_store(url, name="bench") as store:
-            some = [Target(name=f"t{number}", address=ip) for number, ip in enumerate(addresses(count))]
+            some = [Target(name=f"t{number}", address=ip) for number, ip in enumerate(all_hosts(count))]
             names = tuple(target.name for target in some)
             groups = [Group(name=f"g{start}", targets=names[start : start + 50]) for start in range(0, count, 50)]
             changes = [Change("targets", target.name, target.to_dict()) for target in some]
@@ -111,6 +115,7 @@ async def probe(count: int) -> tuple[float, dict[str, Any]]:
             await registry.change(store, lambda _: changes)
             with worker("prober", url) as process:
                 await known(store, count)
+                servers.pin(process.pid, 1)
                 await asyncio.sleep(SETTLE_S)
                 share = await asyncio.to_thread(share_of, process.pid)
                 (told,) = (await workers.alive(store, "prober")).values()
