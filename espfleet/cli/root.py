@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from espfleet.cli.alone import AloneTree
 from espfleet.cli.simulated_tree import SimulatedTree
 from espfleet.cli.tree import StreamTree
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from espfleet.cli.tokens import TokenCommands
 
 
-class Cli(StreamTree, SimulatedTree):
+class Cli(StreamTree, AloneTree, SimulatedTree):
     """Lamps that glow with the latency of your network.
 
     Begin with './espcli up'; then './espcli watch' in a second terminal. Every command prints JSON with --json or into
@@ -83,21 +84,6 @@ class Cli(StreamTree, SimulatedTree):
         from espfleet.cli.devices import register
 
         register(ip, name, room, id, dialect, new_token == "True")
-
-    def flash(self, port: str, image: str = "", chip: str = "") -> None:
-        """Put the lamp's program onto a board on a USB cable; with --image, MicroPython first.
-
-        Nothing is downloaded: take the image for your board from micropython.org. What an image replaces is gone, all
-        files of the board included. Example: ./espcli flash /dev/ttyUSB0 --image ESP32_GENERIC.bin
-
-        Args:
-            port: Of the board, such as /dev/ttyUSB0.
-            image: File with MicroPython for this chip.
-            chip: Refuse an image for any other chip: esp32, esp32s2, esp32s3, esp32c3 or esp32c6.
-        """
-        from espfleet.cli.flash import flash
-
-        flash(port, image, chip)
 
     def provision(
         self,
@@ -329,24 +315,11 @@ class Cli(StreamTree, SimulatedTree):
 
         return CertsCommands()
 
-    def settings(self) -> None:
-        """List every setting with its value and where it comes from; secrets are masked."""
-        from espfleet.cli.doctor import settings
-
-        settings()
-
     def doctor(self) -> None:
         """Check Redis, ICMP permission, clock, ports and disk, and say how to mend what is wrong."""
         from espfleet.cli.doctor import doctor
 
         doctor()
-
-    def version(self) -> None:
-        """Print the version."""
-        from espfleet import __version__
-        from espfleet.cli.output import say
-
-        say(f"espfleet {__version__}", {"version": __version__})
 
 
 class ImportCommands:
