@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import capacity_page
 from bench.charts import draw
 from bench.report import figure
 
@@ -147,13 +148,18 @@ def store(result: Mapping[str, Any], root: Path = ROOT) -> Path:
 
 
 def publish(root: Path = ROOT) -> None:
-    """Write the table of all stored results into ``docs/performance.md``, between its two marks."""
+    """Write the table of stored results into ``docs/performance.md``, and those of one bench into their own page."""
+    capacity_page.write(root)
     page = root / "docs" / "performance.md"
     text = page.read_text() if page.exists() else ""
     if BEGIN not in text or END not in text:
         print(f"{page} has no place for the table: the marks {BEGIN} and {END} are missing", file=sys.stderr)
         return
-    results = [json.loads(path.read_text()) for path in sorted((root / "bench" / "results").glob("*.json"))]
+    results = [
+        json.loads(path.read_text())
+        for path in sorted((root / "bench" / "results").glob("*.json"))
+        if path.stem != capacity_page.BENCH
+    ]
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     picture = root / "docs" / "pictures" / "performance.svg"
     picture.parent.mkdir(exist_ok=True)

@@ -1,0 +1,140 @@
+"""The figures of ``docs/capacity.md``: the table of what one of everything costs, and three plans that follow from it.
+
+``make bench`` writes them anew; so does ``python -m bench.capacity_page``. With ``--costs`` it first takes over what
+was measured, rounded to two digits, into ``espfleet/domain/unit_costs.py``: to be done on a quiet machine only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.report import figure
+from espfleet.domain.capacity import Plan, plan
+from espfleet.domain.loads import Load
+from espfleet.domain.unit_costs import COSTS
+
+ROOT = Path(__file__).resolve().parent.parent
+#: The bench whose results have this page to themselves.
+BENCH = "capacity"
+BEGIN = "<!-- reckoned: begin, written by make bench -->"
+END = "<!-- reckoned: end -->"
+LOADS = (
+    Load(lamps=10_000, targets=1_000, viewers=50),
+    Load(lamps=100_000, targets=5_000, viewers=50),
+    Load(lamps=1_000_000, targets=50_000, viewers=200),
+)
+
+
+#: What the bench of a whole fleet carries: bare keepalives, and hardly a level that changes.
+WHOLE = Load(lamps=10_000, targets=1_000, viewers=0, groups=20, changes_per_s=0.1, reports_per_s=0)
+WHOLE_PROMISE = "10,000 lamps, 1,000 targets: CPU of the whole fleet with Redis"
+
+
+def write(root: Path = ROOT) -> None:
+    """Write what is stored into the page, if there is any and a page."""
+    page, found = root / "docs" / "capacity.md", stored(root)
+    if page.exists() and found:
+        text = page.read_text()
+        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+        page.write_text(f"{before}{BEGIN}\n\n{figures(found, stored(root, 'whole_fleet'))}\n{END}{after}")
+
+
+def stored(root: Path = ROOT, bench: str = BENCH) -> dict[str, Any]:
+    """Return the stored result of a bench, or nothing."""
+    path = root / "bench" / "results" / f"{bench}.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def figures(result: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
+    """Return everything between the marks, of the results of this bench and of that of a whole fleet."""
+    return "\n".join([*costs(result), "", *plans([plan(load) for load in LOADS]), "", *compared(whole)])
+
+
+def compared(whole: Mapping[str, Any]) -> list[str]:
+    """Return what a whole fleet took beside what is reckoned for it, if that was measured."""
+    took = next((one["ours"] for one in whole.get("promises", ()) if one["promise"] == WHOLE_PROMISE), None)
+    if took is None:
+        return []
+    cores = 100 * plan(WHOLE).total.cores
+    return [
+        f"A whole fleet of 10,000 lamps with bare keepalives and 1,000 targets took {took:.0f} % of a core "
+        f"(`make bench BENCH=whole_fleet`); {cores:.0f} % is reckoned for it.",
+        "",
+    ]
+
+
+def costs(result: Mapping[str, Any]) -> list[str]:
+    """Return what one of everything costs, as a table, and where that was measured."""
+    measured = {one["promise"]: one for one in result["promises"]}
+    rows = ["| | what one costs | plans take | measured | off the line |", "|---|---|---:|---:|---:|"]
+    for key, cost in COSTS.items():
+        # A cost that was added since is measured next time.
+        found = measured.get(cost.what, {"ours": None, "note": ""})
+        off = re.search(r"([\d.]+%) of the largest", found["note"])
+        cells = [f"`{key}`", cost.what, f"{figure(cost.value)} {cost.unit}", figure(found["ours"])]
+        rows.append(f"| {' | '.join(cells)} | {off[1] if off else '–'} |")
+    where = result["machine"]
+    told = (
+        f"Measured by `make bench BENCH={BENCH}`: {where['date']}, {where['cpu']}, {where['cores']} cores, "
+        f"{where['kernel']}, Python {where['python']}, load {where['load']} at the start."
+    )
+    return [told, "", *rows]
+
+
+def plans(found: Sequence[Plan]) -> list[str]:
+    """Return plans side by side, as a table."""
+    roles = [need.role for need in found[0].needs]
+    rows = {
+        "fleets": [f"{one.fleets:,}" for one in found],
+        "in each: lamps, targets, viewers": [
+            f"{one.load.lamps:,}, {one.load.targets:,}, {one.load.viewers:,}" for one in found
+        ],
+        **{role: [_need(one, role) for one in found] for role in roles},
+        "together, one fleet": [f"{one.total.cores:.1f} cores, {one.total.mib / 1_024:,.1f} GiB" for one in found],
+        "together, all fleets": [
+            f"{one.fleets * one.total.cores:.1f} cores, {one.fleets * one.total.mib / 1_024:,.0f} GiB" for one in found
+        ],
+        "Mbit/s of a fleet with lamps, viewers, Redis": [
+            f"{one.lamp_mbit_s:,.0f}, {one.viewer_mbit_s:,.0f}, {one.redis_mbit_s:,.0f}" for one in found
+        ],
+        "open files of a gateway": [f"{one.files:,}" for one in found],
+        "all lamps back after a power cut": [f"{one.back_s:.0f} s" for one in found],
+        "a change of the registry stops each process": [f"{one.stall_ms:.0f} ms" for one in found],
+    }
+    heads = [f"{load.lamps:,} lamps, {load.targets:,} targets" for load in LOADS]
+    return [
+        f"| | {' | '.join(heads)} |",
+        f"|---|{'---:|' * len(heads)}",
+        *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
+    ]
+
+
+def _need(one: Plan, role: str) -> str:
+    need = next(need for need in one.needs if need.role == role)
+    memory = f"{need.mib / 1_024:,.1f} GiB" if need.mib >= 1_024 else f"{need.mib:,.0f} MiB"
+    return f"{need.count} × {need.cores / need.count:.2f} cores, {memory}"
+
+
+def take_over(root: Path = ROOT) -> None:
+    """Let plans take what was measured."""
+    measured = {one["promise"]: one["ours"] for one in stored(root)["promises"]}
+    module = root / "espfleet" / "domain" / "unit_costs.py"
+    text = module.read_text()
+    for key, cost in COSTS.items():
+        value = float(f"{measured[cost.what]:.2g}")
+        shown = f"{round(value):_}" if value >= 10 else f"{value:g}"
+        text = re.sub(rf'(UnitCost\("{key}", .+, )[\d._]+\)', rf"\g<1>{shown})", text)
+    module.write_text(text)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--costs"]:
+        take_over()
+        # What is reckoned with was read before.
+        sys.exit("taken over; now: python -m bench.capacity_page")
+    write()
