@@ -16,7 +16,7 @@ from espfleet.errors import InvalidError, StartError
 from espfleet.gateway.server import GatewaySettings, Limits
 from espfleet.store.registry import Change
 from tests.conftest import wait_until
-from tests.gateway.conftest import Fleet, Gateway, Start, dialled, lamp_of
+from tests.gateway.conftest import Fleet, Gateway, Start, dialled, lamp_of, running
 from tests.gateway.raw import TEXT, frame, raw
 
 
@@ -218,7 +218,8 @@ async def test_an_emptied_registry_closes_no_session_and_shows_that_nothing_is_k
     fleet: Fleet, gateway: Gateway
 ) -> None:
     device, token = await fleet.add("porch")
-    async with lamp_of(gateway, device, token) as lamp:
+    # A lamp that says nothing is late after 2 s, and is sent nothing; the registry is looked at every 2 s.
+    async with lamp_of(gateway, device, token) as lamp, running(lamp.keep_alive()):
         await lamp.receive()
         await fleet.store.redis.delete(*[key async for key in fleet.store.redis.scan_iter("*{reg}*")])
         await lamp.until(state="unknown")
