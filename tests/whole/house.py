@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from random import Random
 
 import requests
@@ -63,13 +64,26 @@ class House:
 
     def lamps(self, count: int, room: str, wanted: dict[str, int]) -> subprocess.Popen[bytes]:
         """Start lamps in a process of their own; return it once all three say what is wanted."""
-        environ = {**self.fleet.environ, "SERVER_PORT": str(self.link.proxy.port)}
+        process = self.start_lamps(count, room)
+        self.agree(wanted, 40.0)
+        return process
+
+    def start_lamps(self, count: int, room: str, port: int | None = None) -> subprocess.Popen[bytes]:
+        """Start lamps in a process of their own: behind the bad link, or at a port of loopback."""
+        environ = {**self.fleet.environ, "SERVER_PORT": str(port or self.link.proxy.port)}
         log = self._stack.enter_context(self.workers.log.open("ab"))
         words = self.fleet.command("simulate", str(count), "--room", room)
         process = subprocess.Popen(words, env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         self._stack.callback(end, process)
-        self.agree(wanted, 40.0)
         return process
+
+    def watch(self) -> Path:
+        """Let somebody watch by the command line; return the file that is written."""
+        told = self.fleet.home / "watched"
+        with told.open("wb") as file:
+            process = subprocess.Popen(self.fleet.command("watch"), env=self.fleet.environ, stdout=file, stderr=file)
+        self._stack.callback(end, process)
+        return told
 
     def by_web(self) -> list[str]:
         """Return what the web says of each device; nothing while it says nothing."""
