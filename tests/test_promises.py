@@ -1,4 +1,4 @@
-"""Each promise of docs/promises.md names the tests that hold it, and each of these tests exists."""
+"""Each promise of docs/promises.md names the tests that hold it and the benches that measure it; all of them exist."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.run import discover
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/promises.md"
 ROWS = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and not line.startswith("| promise ")]
+BENCHES = sorted(set(re.findall(r"`bench/(\w+)\.py`", PAGE.read_text())))
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE.read_text())))
 
 
@@ -30,8 +33,15 @@ def test_a_test_that_holds_a_promise_exists(path: str, name: str) -> None:
     assert name in found_in(ROOT / path)
 
 
+@pytest.mark.parametrize("name", BENCHES)
+def test_a_bench_that_measures_a_promise_exists(name: str) -> None:
+    assert name in discover(ROOT / "bench")
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_a_promise_names_a_test(row: str) -> None:
     promise, *_, tests = row.strip("| ").split(" | ")
     assert promise
-    assert re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`(, `tests/[\w/]+\.py::test_\w+`)*", tests), tests
+    assert re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`(, `tests/[\w/]+\.py::test_\w+`)*(, `bench/\w+\.py`)*", tests), (
+        tests
+    )
