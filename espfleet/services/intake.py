@@ -45,16 +45,21 @@ class Intake:
         """Look the rows of all targets up again: the book has been configured anew."""
         self._layouts.clear()
 
-    async def add(self, entries: Iterable[StreamEntry]) -> int:
-        """Take in entries in their order, but none that was written twice; return how many samples were used."""
-        batches = [batch for entry in entries if (batch := await self._samples(entry)) is not None]
+    async def add(self, entries: Iterable[StreamEntry], now_ms: int) -> int:
+        """Take in entries in their order, but none that was written twice; return how many samples were used.
+
+        Args:
+            entries: What was read.
+            now_ms: Time after reading them by the clock of Redis, ms since the epoch.
+        """
+        batches = [batch for entry in entries if (batch := await self._samples(entry, now_ms)) is not None]
         count = 0
         for rows, rtt_us, sent_ms in joined(batches):
             self._book.add(rows, rtt_us, sent_ms)
             count += len(rows)
         return count
 
-    async def _samples(self, entry: StreamEntry) -> Samples | None:
+    async def _samples(self, entry: StreamEntry, now_ms: int) -> Samples | None:
         """Return what an entry says of targets that the book knows, or ``None`` where it is of no use."""
         if entry.seq <= self._newest_seq.get(entry.worker, 0):
             return None
@@ -69,7 +74,7 @@ class Intake:
         except (InvalidError, IndexError) as exc:
             logger.warning("shard %d: entry %s of %s is not usable: %s", self._shard, entry.entry_id, entry.worker, exc)
             return None
-        sent_ms = _on_our_clock(batch.sent_ms(), written_ms(entry), layout.timeout_ms)
+        sent_ms = _on_our_clock(batch.sent_ms(), written_ms(entry), now_ms, layout.timeout_ms)
         inside = here >= 0
         if inside.all():
             return here, batch.rtt_us, sent_ms
@@ -104,9 +109,15 @@ def written_ms(entry: StreamEntry) -> int:
     return order(entry.entry_id)[0]
 
 
-def _on_our_clock(sent_ms: npt.NDArray[np.int64], written_at_ms: int, timeout_ms: int) -> npt.NDArray[np.int64]:
+def _on_our_clock(
+    sent_ms: npt.NDArray[np.int64], written_at_ms: int, now_ms: int, timeout_ms: int
+) -> npt.NDArray[np.int64]:
     """Return send times by the clock of Redis: a prober whose clock is wrong, or was set, spoils nothing."""
-    delay_ms = written_at_ms - int(sent_ms[-1])
+    newest_ms = int(sent_ms[-1])
+    if written_at_ms > now_ms + LATEST_MS and newest_ms <= now_ms + LATEST_MS:
+        # Redis's own clock was set back, and its stream goes on from where it was ahead: the prober knows better.
+        return sent_ms
+    delay_ms = min(written_at_ms, now_ms) - newest_ms
     if -LATEST_MS <= delay_ms <= timeout_ms + LATEST_MS:
         return sent_ms
     return sent_ms + delay_ms

@@ -96,12 +96,17 @@ class Chronicler:
             return
         # In a large fleet a step may take longer than the lease lasts.
         async with lease.kept():
-            if not self.leads:
+            if not self.leads or self._clock_was_set(now_ms):
                 self._begin(now_ms)
             await self._follow_registry()
             for shard in range(self._store.shards):
                 await self._read(shard)
             await self._write(now_ms)
+
+    def _clock_was_set(self, now_ms: int) -> bool:
+        """Whether the clock of Redis jumped: blocks in the future, or so many of the past that none is left of them."""
+        next_ms = min(self._next.values())
+        return not now_ms - 2 * BACK_MS <= next_ms <= now_ms
 
     def _begin(self, now_ms: int) -> None:
         logger.info("the history is mine")

@@ -120,7 +120,7 @@ class Leveler:
 
     async def _step(self, shard: Shard, entries: list[StreamEntry]) -> None:
         now_ms = await self._store.time_ms()
-        self._samples += await shard.add(entries)
+        self._samples += await shard.add(entries, now_ms)
         if entries:
             self._lag_ms = max(0, now_ms - int(entries[-1].entry_id.partition("-")[0]))
         try:

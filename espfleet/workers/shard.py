@@ -69,16 +69,16 @@ class Shard:
         # First, so that what a former owner had read and not acknowledged is in the history too.
         claimed = await self.reader.claim_all()
         entries = await self.reader.history(now_ms - self._memory.long_ms)
-        count = await self._intake.add(entries)
+        count = await self._intake.add(entries, now_ms)
         if entries:
             self._read_back_to = entries[-1].entry_id
         await self.reader.ack([entry.entry_id for entry in claimed])
         return count
 
-    async def add(self, entries: Iterable[StreamEntry]) -> int:
-        """Take in new entries; return how many samples they held."""
+    async def add(self, entries: Iterable[StreamEntry], now_ms: int) -> int:
+        """Take in new entries that were read by ``now_ms``; return how many samples they held."""
         read_back_to = order(self._read_back_to)
-        return await self._intake.add(entry for entry in entries if order(entry.entry_id) > read_back_to)
+        return await self._intake.add((entry for entry in entries if order(entry.entry_id) > read_back_to), now_ms)
 
     async def publish(self, now_ms: int) -> None:
         """Publish what has changed, beat when it is time, and store the summary.
