@@ -72,7 +72,8 @@ class Peer:
             assert size >= 126
         key = await self.reader.readexactly(4)
         data = await self.reader.readexactly(size)
-        return first & 0x0F, bytes(byte ^ key[at % 4] for at, byte in enumerate(data))
+        mask = (key * (size // 4 + 1))[:size]
+        return first & 0x0F, (int.from_bytes(data) ^ int.from_bytes(mask)).to_bytes(size)
 
     async def hear(self, type_: str = "") -> dict[str, Any]:
         """Return the next text message, or the next of a type."""

@@ -35,7 +35,7 @@ def first(bad: Bad, then: Bad = good) -> Handler:
     return serve
 
 
-async def green(board: Board, since: int = 0, timeout_s: float = 5.0) -> None:
+async def green(board: Board, since: int = 0, timeout_s: float = 20.0) -> None:
     """Wait until a lamp shows a fresh level of 0."""
     await board.line("light: level", since, timeout_s)
     await wait_until(lambda: board.light()[0] > 60_000 and board.light()[2] < 100, timeout_s)
@@ -255,12 +255,12 @@ async def test_a_gateway_that_falls_silent_is_given_up(boards: Boards) -> None:
             board.power_on()
             for word in words:
                 await board.line(f"light: {word}")
-            await board.line(f"link: {says}", timeout_s=15)
+            await board.line(f"link: {says}")
             if not secure:
-                await board.line("link: connected as porch", board.at, 5)
-                await green(board, timeout_s=5)
-            await board.line("@watchdog 20000", timeout_s=15)
-            await board.line("@fed", timeout_s=15)
+                await board.line("link: connected as porch", board.at)
+                await green(board)
+            await board.line("@watchdog 20000")
+            await board.line("@fed")
             assert board.starts == 1
 
     await asyncio.gather(
@@ -308,7 +308,7 @@ async def test_a_lamp_waits_for_a_gateway_that_is_not_there_yet(boards: Boards) 
     await board.line("light: no gateway")
     await board.line(r"link: 127.0.0.1:\d+ cannot be reached \(\[Errno 111\] ECONNREFUSED\)")
     async with serving(good, port=port):
-        await green(board, timeout_s=8)
+        await green(board)
 
 
 @together

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.firmware.conftest import ROOT
 from tests.firmware.depots import files_of
-from tests.firmware.test_with_gateway import lamp_of
+from tests.firmware.on_gateway import lamp_of
 from tests.firmware.together import Boards
 from tests.gateway.conftest import Fleet, Start
 
@@ -58,63 +58,62 @@ def folder_of(boards: Boards, version: str, folder: Path, **sources: str) -> str
 
 async def updated(fleet: Fleet, boards: Boards, url: str, type_: Typist, folder: Path) -> None:
     """A good update, and what is refused before and after it."""
-    board = await lamp_of(fleet, boards, url, 1)
+    board = await lamp_of(fleet, boards, url, 11)
     await board.line("light: level")
-    before = await type_("device", "lamp-1", "firmware")
-    assert before == {"name": "lamp-1", "firmware": "0.1.0", "chip": "ESP32", "update": None}
+    before = await type_("device", "lamp-11", "firmware")
+    assert before == {"name": "lamp-11", "firmware": "0.1.0", "chip": "ESP32", "update": None}
     older = folder_of(boards, "0.0.9", folder)
-    refused = await type_("device", "lamp-1", "update_firmware", "--release", older, code=1)
-    assert refused.endswith("lamp-1 was not updated: 0.0.9 is older than 0.1.0, which runs")
+    refused = await type_("device", "lamp-11", "update_firmware", "--release", older, code=1)
+    assert refused.endswith("lamp-11 was not updated: 0.0.9 is older than 0.1.0, which runs")
     newer = folder_of(boards, "0.2.0", folder)
-    done = await type_("device", "lamp-1", "update_firmware", "--release", newer)
-    assert done == {"name": "lamp-1", "firmware": "0.2.0", "slot": "a"}
-    after = await type_("device", "lamp-1", "firmware")
+    done = await type_("device", "lamp-11", "update_firmware", "--release", newer)
+    assert done == {"name": "lamp-11", "firmware": "0.2.0", "slot": "a"}
+    after = await type_("device", "lamp-11", "firmware")
     assert after["firmware"] == "0.2.0"
     assert (after["update"]["state"], after["update"]["version"]) == ("running", "0.2.0")
 
 
 async def downgraded(fleet: Fleet, boards: Boards, url: str, type_: Typist, folder: Path) -> None:
     """An older version, because somebody says so."""
-    board = await lamp_of(fleet, boards, url, 4)
+    board = await lamp_of(fleet, boards, url, 14)
     await board.line("light: level")
     older = folder_of(boards, "0.0.9", folder)
-    done = await type_("device", "lamp-4", "update_firmware", "--release", older, "--downgrade")
-    assert done == {"name": "lamp-4", "firmware": "0.0.9", "slot": "a"}
+    done = await type_("device", "lamp-14", "update_firmware", "--release", older, "--downgrade")
+    assert done == {"name": "lamp-14", "firmware": "0.0.9", "slot": "a"}
 
 
 async def returned(fleet: Fleet, boards: Boards, url: str, type_: Typist, folder: Path) -> None:
     """A version that is no good."""
-    board = await lamp_of(fleet, boards, url, 2)
+    board = await lamp_of(fleet, boards, url, 12)
     await board.line("light: level")
     bad = folder_of(boards, "0.3.0", folder, app="import nothing_like_that\n")
-    sentence = await type_("device", "lamp-2", "update_firmware", "--release", bad, code=1)
-    assert sentence.endswith("lamp-2 went back to what ran before: 0.3.0 was no good, it failed at 3 starts")
+    sentence = await type_("device", "lamp-12", "update_firmware", "--release", bad, code=1)
+    assert sentence.endswith("lamp-12 went back to what ran before: 0.3.0 was no good, it failed at 3 starts")
     await board.line("light: level", board.at)
-    known = await type_("device", "lamp-2", "firmware")
+    known = await type_("device", "lamp-12", "firmware")
     assert (known["firmware"], known["update"]["bad"]) == ("0.1.0", "0.3.0")
 
 
 async def refused(fleet: Fleet, type_: Typist, folder: Path) -> None:
     """Lamps and releases that are not there."""
-    await fleet.add("lamp-3", 3)
+    await fleet.add("lamp-13", 13)
     (folder / "lamp").mkdir(parents=True)
     (folder / "VERSION").write_text("0.2.0")
     (folder / "lamp" / "app.mpy").write_bytes(b"")
-    sentence = await type_("device", "lamp-3", "update_firmware", "--release", str(folder), code=1)
-    assert sentence.endswith("lamp-3 was not updated: lamp-3 cannot be told: never seen")
-    sentence = await type_("device", "lamp-3", "update_firmware", "--release", str(folder / "nothing"), code=1)
+    sentence = await type_("device", "lamp-13", "update_firmware", "--release", str(folder), code=1)
+    assert sentence.endswith("lamp-13 was not updated: lamp-13 cannot be told: never seen")
+    sentence = await type_("device", "lamp-13", "update_firmware", "--release", str(folder / "nothing"), code=1)
     assert f"{folder / 'nothing'} is no release: make one with" in sentence
 
 
-async def test_firmware_is_updated_from_the_command_line(
-    fleet: Fleet, start: Start, boards: Boards, redis_url: str, tmp_path: Path
+async def firmware_is_updated_from_the_command_line(
+    fleet: Fleet, start: Start, boards: Boards, redis_url: str, folder: Path
 ) -> None:
-    """All at once: what is slow about it is a version's time on trial."""
-    gateway = await start()
-    type_ = Typist(redis_url, tmp_path)
+    gateway = await start(name="updating")
+    type_ = Typist(redis_url, folder)
     await asyncio.gather(
-        updated(fleet, boards, gateway.url, type_, tmp_path / "good"),
-        downgraded(fleet, boards, gateway.url, type_, tmp_path / "old"),
-        returned(fleet, boards, gateway.url, type_, tmp_path / "bad"),
-        refused(fleet, type_, tmp_path / "none"),
+        updated(fleet, boards, gateway.url, type_, folder / "good"),
+        downgraded(fleet, boards, gateway.url, type_, folder / "old"),
+        returned(fleet, boards, gateway.url, type_, folder / "bad"),
+        refused(fleet, type_, folder / "none"),
     )
