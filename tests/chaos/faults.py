@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
+from tests.chaos.clocks import LOOK_S, Clock
 from tests.chaos.world import PIN, Worker, World
 
 HOLD_S = (1.0, 6.0)
@@ -16,6 +17,10 @@ CORRUPTED = 0.02
 SLOW_S = (0.05, 0.25)
 #: A lamp whose words make no sense is sent away for a minute.
 SENT_AWAY_S = 60.0
+#: How far clocks are set: minutes to hours. The whole machine's less far, for metrics that it stamps then must not be
+#: too far from the truth for Datadog.
+STEP_S = (60.0, 3 * 3_600.0)
+STEP_ALL_S = (60.0, 480.0)
 #: An amount of memory that Redis has used up: from then on it refuses every write.
 FULL_BYTES = 1
 
@@ -35,10 +40,22 @@ async def _nothing() -> None:
     pass
 
 
-def choose(world: World, random: Random) -> Fault:
-    """Return one fault by chance."""
-    make = random.choice([_kill, _kill, _freeze, _freeze, _redis, _redis, _lamps, _lamps, _back, _board, _fill])
-    return make(world, random)
+class Deck:
+    """Deals faults by chance, but none a second time before each kind has come."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        self._world = world
+        self._random = random
+        self._kinds = [_kill, _kill, _freeze, _freeze, _redis_dies, _redis_stalls, _lamps, _lamps, _back, _board, _fill]
+        if world.redis_clock.environ:
+            self._kinds += [_step_worker, _step_redis, _step_all]
+        self._left: list[Callable[[World, Random], Fault]] = []
+
+    def deal(self) -> Fault:
+        """Return the next fault."""
+        if not self._left:
+            self._left = self._random.sample(self._kinds, len(self._kinds))
+        return self._left.pop()(self._world, self._random)
 
 
 def _worker(world: World, random: Random, spare_first: bool) -> Worker:
@@ -69,19 +86,52 @@ def _freeze(world: World, random: Random) -> Fault:
     return Fault(f"freeze {worker.name}", random.uniform(*HOLD_S), begin, end)
 
 
-def _redis(world: World, random: Random) -> Fault:
+def _redis_dies(world: World, random: Random) -> Fault:
     async def kill() -> None:
         world.kill_redis()
 
+    return Fault("kill -9 redis", random.uniform(0.5, 3.0), kill, world.revive_redis)
+
+
+def _redis_stalls(world: World, random: Random) -> Fault:
     async def stop() -> None:
         world.stop_redis()
 
     async def go_on() -> None:
         world.go_on_redis()
 
-    if random.random() < 0.5:
-        return Fault("kill -9 redis", random.uniform(0.5, 3.0), kill, world.revive_redis)
     return Fault("freeze redis", random.uniform(*HOLD_S), stop, go_on)
+
+
+def _step_worker(world: World, random: Random) -> Fault:
+    worker = _worker(world, random, spare_first=False)
+    return _step(worker.name, [worker.clock], random, STEP_S)
+
+
+def _step_redis(world: World, random: Random) -> Fault:
+    return _step("redis", [world.redis_clock], random, STEP_S)
+
+
+def _step_all(world: World, random: Random) -> Fault:
+    return _step("the machine", [world.redis_clock, *(worker.clock for worker in world.workers)], random, STEP_ALL_S)
+
+
+def _step(whose: str, clocks: list[Clock], random: Random, least_and_most_s: tuple[float, float]) -> Fault:
+    """Set clocks wrong, and right again as time servers do."""
+    offset_s = random.choice([-1, 1]) * random.uniform(*least_and_most_s)
+
+    async def begin() -> None:
+        for clock in clocks:
+            clock.set(offset_s)
+
+    async def end() -> None:
+        for clock in clocks:
+            clock.set(0.0)
+        # Until then they do not all know.
+        await asyncio.sleep(LOOK_S)
+
+    hold_s = LOOK_S + random.uniform(*HOLD_S)
+    return Fault(f"step the clock of {whose} by {offset_s / 60:+.1f} min", hold_s, begin, end)
 
 
 def _lamps(world: World, random: Random) -> Fault:

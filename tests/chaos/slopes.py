@@ -14,6 +14,9 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 FIGURES = ("memory MB", "files", "threads")
 #: A process settles first: caches fill, windows grow to their length.
 WARM_SHARE = 0.4
+BUCKET_S = 60.0
+#: Points of a curve in text.
+POINTS = 8
 
 
 @dataclass
@@ -29,8 +32,16 @@ class Curve:
         kept = [(at_s, row[figure]) for at_s, row in zip(self.times_s, self.values, strict=True) if at_s >= first]
         if len(kept) < 8:
             return 0.0
-        times, values = np.array(kept).T
-        return float(np.polyfit(times / 3_600, values, 1)[0])
+        # Of minutes the middle, and of all pairs of minutes the middle: a moment of stress is no growth.
+        minutes: dict[int, list[float]] = {}
+        for at_s, value in kept:
+            minutes.setdefault(int((at_s - first) // BUCKET_S), []).append(value)
+        times = np.array(list(minutes)) * BUCKET_S / 3_600
+        values = np.array([median(some) for some in minutes.values()])
+        early, late = np.triu_indices(len(times), 1)
+        if not len(early):
+            return 0.0
+        return float(np.median((values[late] - values[early]) / (times[late] - times[early])))
 
     def growth(self, figure: int) -> float:
         """Return how much higher the last quarter is than the one after warming up."""
@@ -55,8 +66,14 @@ def text(curves: Mapping[str, Curve]) -> str:
     lines = [f"{'process':<24}{'for':>8}" + "".join(f"{figure:>12}{'an hour':>10}" for figure in FIGURES)]
     for name, curve in curves.items():
         cells = "".join(f"{curve.values[-1][n]:>12.1f}{curve.slope(n):>+10.2f}" for n in range(len(FIGURES)))
-        lines.append(f"{name:<24}{curve.times_s[-1] - curve.times_s[0]:>6.0f} s{cells}")
+        lines.append(f"{name:<24}{curve.times_s[-1] - curve.times_s[0]:>6.0f} s{cells}   {_course(curve)}")
     return "\n".join(lines)
+
+
+def _course(curve: Curve) -> str:
+    """Return the memory of each eighth of the time."""
+    parts = np.array_split([row[0] for row in curve.values], POINTS)
+    return "memory " + " ".join(f"{median(part):.1f}" for part in parts if len(part))
 
 
 def svg(curves: Mapping[str, Curve], width: int = 900, height: int = 220) -> str:

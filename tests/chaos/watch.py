@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections import defaultdict
@@ -11,11 +12,15 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from espfleet.domain.jobs import Job, JobKind
 from espfleet.domain.points import Point
 from espfleet.domain.shards import shard_of
-from espfleet.domain.states import ORANGE_LEVEL
+from espfleet.domain.states import ORANGE_LEVEL, State
 from espfleet.errors import StoreError
-from espfleet.store import points, workers
+from espfleet.services import jobs
+from espfleet.simulator.lamp import Lamp
+from espfleet.store import points, registry, workers
+from espfleet.store.client import Command
 from tests.chaos.world import DOOR, World
 
 LOOK_S = 0.25
@@ -25,6 +30,13 @@ GREEN_WITHOUT_NEWS_S = 4.5
 GREEN_WITHOUT_TARGET_S = 8.0
 #: What a worker told of itself is read for so long after it is no longer so.
 TOLD_S = 5.0
+#: What Redis was told so shortly before it is killed may be lost: it writes its log to the disk once a second.
+LOST_S = 1.0
+#: Entries of a prober are looked for so often, and it writes one so often.
+SEEN_S = 2 * LOOK_S + 1.0
+#: Jobs of the board that are written again and again, each by another pin that nothing uses.
+JOBS, SPARE_PIN, JOB_S = 5, 23, 2.0
+DUTIES = ("lead:sweep", "lead:history", "lead:outages", "lead:boards", "lead:metrics")
 #: A wrong look counts when the next one is wrong too: a look may fall between the pieces of a burst.
 LOOKS = 2
 
@@ -41,7 +53,8 @@ class Watch:
         looks: Looks at lamps.
         greens: Of those, how many were green.
         counting: Whether metrics are still put into the outbox.
-        counted: Metrics that were put into the outbox and confirmed.
+        counted: Metrics that were put into the outbox, and when that was confirmed.
+        jobs: Jobs that were written and confirmed.
     """
 
     def __init__(self, world: World, slack_s: float) -> None:
@@ -49,7 +62,8 @@ class Watch:
         self.looks = 0
         self.greens = 0
         self.counting = True
-        self.counted: list[int] = []
+        self.counted: dict[int, float] = {}
+        self.jobs = 0
         self._world = world
         self._slack_s = slack_s
         self._began_s = time.monotonic()
@@ -57,7 +71,11 @@ class Watch:
         self._highest: dict[str, int] = {}
         self._wrong: dict[str, int] = defaultdict(int)
         self._twice_s: dict[str, float] = {}
-        self._seqs: dict[str, set[int]] = defaultdict(set)
+        self._owner_of: dict[tuple[str, int], bytes] = {}
+        #: By prober, when each of its entries was seen first.
+        self._seqs: dict[str, dict[int, float]] = defaultdict(dict)
+        self._due: dict[str, int] = {}
+        self._jobs: dict[str, list[tuple[int, float]]] = defaultdict(list)
         self._read_to: dict[int, bytes] = defaultdict(lambda: b"0-0")
 
     async def run(self) -> None:
@@ -67,6 +85,7 @@ class Watch:
             tasks.create_task(self._listen())
             tasks.create_task(self._numbers())
             tasks.create_task(self._count())
+            tasks.create_task(self._write_jobs())
 
     def fail(self, what: str, detail: str) -> None:
         """Note a broken invariant."""
@@ -80,6 +99,8 @@ class Watch:
             await asyncio.sleep(LOOK_S)
             now_s = time.monotonic()
             for simulator in self._world.simulators:
+                for lamp in [session.lamp for session in simulator._sessions.values()]:
+                    self._note_seq(lamp)
                 for view in simulator.looks():
                     self.looks += 1
                     green = view.word == "level" and view.level is not None and view.level < ORANGE_LEVEL
@@ -100,6 +121,16 @@ class Watch:
                         green and dead_s > GREEN_WITHOUT_TARGET_S + self._slack_s,
                         f"{view.name} shows {view.level} of {group}, dead for {dead_s:.1f} s",
                     )
+
+    def _note_seq(self, lamp: Lamp) -> None:
+        """A lamp is never told a level that is older than the one it knows."""
+        heard = lamp.situation.heard
+        if heard is None or heard.state != State.OK or not lamp._seq:
+            return
+        known = self._highest.get(f"lamp {lamp.spec.id}", 0)
+        if lamp._seq < known:
+            self.fail("levels of a lamp never go back", f"{lamp.name}: {lamp._seq} came after {known}")
+        self._highest[f"lamp {lamp.spec.id}"] = max(lamp._seq, known)
 
     def _judge(self, key: str, what: str, wrong: bool, detail: str) -> None:
         self._wrong[key] = self._wrong[key] + 1 if wrong else 0
@@ -139,19 +170,32 @@ class Watch:
             if self._world.redis_down:
                 continue
             try:
-                found = await store.do_all(
-                    [("GET", keys.version()), *(("GET", keys.fence(f"s{shard}")) for shard in shards)]
-                )
-                for name, value in zip(["version", *(f"fence {shard}" for shard in shards)], found, strict=True):
-                    number = int(value or 0)
-                    if number < self._highest.get(name, 0):
-                        self.fail("fences and versions never go back", f"{name}: {number}")
-                    self._highest[name] = max(number, self._highest.get(name, 0))
+                duties = [*(f"s{shard}" for shard in shards), *DUTIES]
+                asked: list[Command] = [("GET", keys.version())]
+                for duty in duties:
+                    # The fence twice: if it is the same one, the owner between is its owner.
+                    asked += [("GET", keys.fence(duty)), ("GET", keys.owner(duty)), ("GET", keys.fence(duty))]
+                version, *found = await store.do_all(asked)
+                self._grows("version", int(version or 0))
+                for duty, before, owner, after in zip(duties, found[::3], found[1::3], found[2::3], strict=True):
+                    self._grows(f"fence of {duty}", int(after or 0))
+                    if owner is not None and before == after:
+                        self._owned(duty, int(after or 0), owner)
                 self._owners(await workers.alive(store, "leveler"))
                 for shard in shards:
                     await self._read(shard)
             except StoreError:
                 continue
+
+    def _grows(self, name: str, number: int) -> None:
+        if number < self._highest.get(name, 0):
+            self.fail("fences and versions never go back", f"{name}: {number} came after {self._highest[name]}")
+        self._highest[name] = max(number, self._highest.get(name, 0))
+
+    def _owned(self, duty: str, fence: int, owner: bytes) -> None:
+        """One fence is one owner's: who takes a duty over gets a higher one, and late writers are refused by it."""
+        if (first := self._owner_of.setdefault((duty, fence), owner)) != owner:
+            self.fail("a duty has one owner at a time", f"{duty}: {first!r} and {owner!r} by the same fence {fence}")
 
     def _owners(self, levelers: dict[str, dict[str, Any]]) -> None:
         now_s = time.monotonic()
@@ -175,13 +219,47 @@ class Watch:
             entries = await store.do("XRANGE", key, b"(" + self._read_to[shard], "+", "COUNT", 1_000)
             for entry_id, fields in entries:
                 self._read_to[shard] = entry_id
-                self._seqs[fields[b"w"].decode()].add(int(fields[b"q"]))
+                self._seqs[fields[b"w"].decode()].setdefault(int(fields[b"q"]), time.monotonic())
             if len(entries) < 1_000:
                 return
 
-    def missing_entries(self) -> int:
-        """Return how many entries of probers never came, between the first and the last that did."""
-        return sum(max(seqs) - min(seqs) + 1 - len(seqs) for seqs in self._seqs.values())
+    async def read_up(self) -> bool:
+        """Read all streams up to now; what was written before the newest entries that were known is there then."""
+        # One stream is read after the other: an entry of one read early may be younger than the newest of a later one.
+        self._due = {worker: max(seqs) for worker, seqs in self._seqs.items()}
+        try:
+            for shard in range(self._world.direct.shards):
+                await self._read(shard)
+        except StoreError:
+            return False
+        return True
+
+    def missing_entries(self) -> tuple[list[str], int]:
+        """Return the entries of probers that never came, between the first and the last that did.
+
+        Returns:
+            Those that must not be missing, and how many others were written in the last second before Redis was killed.
+        """
+        missing, excused = [], 0
+        for worker, seqs in self._seqs.items():
+            due = self._due.get(worker, 0)
+            known = sorted(seq for seq in seqs if seq <= due)
+            for before, after in itertools.pairwise(known):
+                if after == before + 1:
+                    continue
+                if any(seqs[before] >= kill_s - LOST_S - SEEN_S and seqs[after] > kill_s for kill_s in self._kills_s):
+                    excused += after - before - 1
+                    continue
+                at_s = [round(seqs[seq] - self._began_s, 1) for seq in (before, after)]
+                missing.append(f"{worker}: {before + 1} to {after - 1}, between {at_s[0]} and {at_s[1]} s")
+        return missing, excused
+
+    @property
+    def _kills_s(self) -> list[float]:
+        return self._world.kills_s
+
+    def _may_be_lost(self, confirmed_s: float) -> bool:
+        return any(0 <= kill_s - confirmed_s <= LOST_S for kill_s in self._kills_s)
 
     @property
     def entries(self) -> int:
@@ -202,9 +280,48 @@ class Watch:
                 )
             except StoreError:
                 continue
-            self.counted.append(number)
+            self.counted[number] = time.monotonic()
 
     def missing_metrics(self) -> list[int]:
         """Return the numbers that were confirmed and have not arrived."""
         arrived = {int(value) for name, value in list(self._world.sink.accepted) if name == "chaos.count"}
-        return [number for number in self.counted if number not in arrived]
+        return [
+            number
+            for number, confirmed_s in self.counted.items()
+            if number not in arrived and not self._may_be_lost(confirmed_s)
+        ]
+
+    # --- jobs
+
+    async def _write_jobs(self) -> None:
+        """Write jobs one after the other, each with a number; the last that was confirmed must stay."""
+        number = 0
+        while self.counting:
+            await asyncio.sleep(JOB_S)
+            number += 1
+            name = f"n{number % JOBS}"
+            job = Job(
+                device_id=self._world.board.id,
+                name=name,
+                pin=SPARE_PIN,
+                kind=JobKind.TIMER,
+                start_s=number,
+                paused=True,
+            )
+            try:
+                await jobs.add(self._world.direct, job)
+            except StoreError:
+                continue
+            self.jobs += 1
+            self._jobs[name].append((number, time.monotonic()))
+
+    async def missing_jobs(self) -> list[str]:
+        """Return jobs that were confirmed and are not there as they were written."""
+        stored = (await registry.load(self._world.direct)).jobs_of.get(self._world.board.id, ())
+        found = {job.name: job.start_s for job in stored}
+        missing = []
+        for name, written in self._jobs.items():
+            sure = [number for number, confirmed_s in written if not self._may_be_lost(confirmed_s)]
+            if sure and found.get(name, 0) < sure[-1]:
+                missing.append(f"{name}: {sure[-1]} was confirmed, {found.get(name)} is there")
+        return missing

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from espfleet.domain.devices import Device, Kind
 from espfleet.domain.jobs import DAY_S, Job, JobKind
 from espfleet.domain.rooms import Room
 from espfleet.domain.tokens import hash_token, new_token
+from espfleet.errors import StoreError
 from espfleet.services import devices, groups, jobs, targets
 from espfleet.simulator.boards import BoardSimulator, SimulatedBoard, new_boards
 from espfleet.simulator.fleet import Simulator
@@ -31,6 +32,8 @@ from espfleet.store import registry
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server, revive
 from espfleet.store.registry import Change
+from tests.chaos import clocks
+from tests.chaos.clocks import Clock
 from tests.chaos.proxy import FaultProxy
 from tests.chaos.slopes import Curve, look
 from tests.whole.fleet import ROOT, free_port
@@ -53,6 +56,7 @@ class Worker:
     role: str
     number: int
     environ: dict[str, str]
+    clock: Clock
     log: IO[bytes]
     process: subprocess.Popen[bytes] | None = None
     frozen: bool = False
@@ -68,9 +72,10 @@ class Worker:
         return self.process.pid if self.process is not None else 0
 
     def start(self) -> None:
+        clocks.forget(self.pid)
         words = [sys.executable, "-P", "-m", "espfleet", "run", self.role]
         self.process = subprocess.Popen(
-            words, env=self.environ, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+            words, env=self.environ | self.clock.environ, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
         )
         self.died_s = None
         self.curves.append(Curve())
@@ -137,8 +142,13 @@ class World:
         self.door = Door()
         self.sink = Sink()
         self.redis_down = False
+        #: When Redis was killed, monotonic seconds.
+        self.kills_s: list[float] = []
+        self.redis_clock = Clock(self.home / "clock-redis")
+        self.redis_curve = Curve()
         self.restarts = 0
         self._began_s = time.monotonic()
+        self._redis_pid = 0
         self.back: FaultProxy
         self.side: FaultProxy
         self.direct: Store
@@ -161,7 +171,10 @@ class World:
     async def running(self) -> AsyncIterator[World]:
         """Run everything; afterwards nothing of it is left."""
         async with AsyncExitStack() as stack:
-            url = stack.enter_context(embedded_server(self.data))
+            stack.callback(self._forget)
+            with _with_environ(self.redis_clock.environ):
+                url = stack.enter_context(embedded_server(self.data))
+            self._redis_pid = self.redis_pid
             self.redis_socket = Path(unquote(urlsplit(url).path))
             self.direct = await stack.enter_async_context(open_store(url, name="chaos"))
             gateway_ports = [free_port() for _ in range(CAST["gateway"])]
@@ -183,7 +196,8 @@ class World:
             for role, count in CAST.items():
                 for number in range(count):
                     port = gateway_ports[number] if role == "gateway" else 1
-                    self.workers.append(Worker(role, number, self._environ(role, port), log))
+                    clock = Clock(self.home / f"clock-{role}-{number}")
+                    self.workers.append(Worker(role, number, self._environ(role, port), clock, log))
             stack.callback(self._end_workers)
             for worker in self.workers:
                 worker.start()
@@ -266,13 +280,27 @@ class World:
                     if used is not None and not worker.frozen and worker.died_s is None:
                         worker.curves[-1].times_s.append(now_s - self._began_s)
                         worker.curves[-1].values.append(used)
+                await self._look_at_redis(now_s - self._began_s)
+
+    async def _look_at_redis(self, at_s: float) -> None:
+        """Note what Redis keeps, whichever process of it it is."""
+        with contextlib.suppress(StoreError, OSError, ValueError):
+            if not self.redis_down and (used := look(self.redis_pid)) is not None:
+                told = await asyncio.wait_for(self.direct.redis.info("memory"), 1.0)
+                self.redis_curve.times_s.append(at_s)
+                self.redis_curve.values.append((told["used_memory"] / 1e6, *used[1:]))
 
     def kill_redis(self) -> None:
         self.redis_down = True
-        os.kill(self.redis_pid, signal.SIGKILL)
+        pid = self.redis_pid
+        os.kill(pid, signal.SIGKILL)
+        self.kills_s.append(time.monotonic())
+        clocks.forget(pid)
 
     async def revive_redis(self) -> None:
-        await asyncio.to_thread(revive, self.data)
+        with _with_environ(self.redis_clock.environ):
+            await asyncio.to_thread(revive, self.data)
+        self._redis_pid = self.redis_pid
         self.redis_down = False
 
     def stop_redis(self) -> None:
@@ -286,6 +314,11 @@ class World:
     def log_text(self) -> str:
         return (self.home / "log").read_text(errors="replace")
 
+    def _forget(self) -> None:
+        for worker in self.workers:
+            clocks.forget(worker.pid)
+        clocks.forget(self._redis_pid)
+
     def _end_workers(self) -> None:
         for worker in self.workers:
             worker.signal(signal.SIGCONT)
@@ -297,6 +330,17 @@ class World:
                 except subprocess.TimeoutExpired:
                     worker.process.kill()
                     worker.process.wait()
+
+
+@contextlib.contextmanager
+def _with_environ(more: Mapping[str, str]) -> Iterator[None]:
+    """Let what is started meanwhile inherit these names and values; they are new ones."""
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name in more:
+            del os.environ[name]
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
