@@ -49,6 +49,7 @@ class SmallLamp:
         "_handshake",
         "_heard_ms",
         "_keepalive_ms",
+        "_known",
         "_late_ms",
         "_level",
         "_old",
@@ -81,7 +82,7 @@ class SmallLamp:
         self._shown_ms = self._heard_ms = self._began_ms = self._readings_ms = self._late_ms = 0.0
         self._keepalive_ms = self._period_ms = 0
         self._sent = self._boots = 0
-        self._frozen = False
+        self._frozen = self._known = False
 
     # What the script does to it.
 
@@ -295,7 +296,8 @@ class SmallLamp:
         self.stage, self._late_ms = Stage.LIVE, 0.0
         self._backoff.reset()
         self._drop_old()
-        swarm.figures.welcomed(now_ms - self._began_ms, again=self._sent > 0)
+        swarm.figures.welcomed(now_ms - self._began_ms, again=self._known)
+        self._known = True
         # Spread anew, for a whole fleet may have been welcomed in the same moment.
         swarm.wheel.put(self, now_ms + swarm.random.random() * self._keepalive_ms)
         self._readings_ms = now_ms + swarm.random.random() * swarm.readings_ms

@@ -136,7 +136,7 @@ def _step(line: str, lamps: int) -> Step:
         verb = Verb(word)
     except ValueError:
         close = nearest(word, list(Verb))
-        hint = f"did you mean {close[0]!r}?" if close else f"it can be {', '.join(Verb)}"
+        hint = f"did you mean {shown(close[0])}?" if close else f"it can be {', '.join(Verb)}"
         raise InvalidError(f"{shown(word)} is nothing a lamp does; {hint}") from None
     if verb is Verb.END:
         step = Step(at_s=at_s, verb=verb, line=line)

@@ -1,0 +1,294 @@
+"""Swarms of lamps on the real gateway: they do what the script says, and what a gateway tells them."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from ssl import SSLContext
+from typing import Any
+
+import pytest
+
+from espfleet.domain.devices import Device, Presence, Reason
+from espfleet.domain.names import SIMULATED
+from espfleet.domain.tokens import hash_token
+from espfleet.gateway.server import Limits
+from espfleet.services import simulated
+from espfleet.simulator.swarm import wires
+from espfleet.simulator.swarm.play import play
+from espfleet.simulator.swarm.script import Step, read
+from espfleet.simulator.swarm.states import Glow, Part
+from espfleet.simulator.swarm.swarm import Swarm, Who
+from espfleet.store import commands, presence, readings
+from espfleet.store.registry import Change
+from tests.conftest import wait_until
+from tests.gateway.conftest import Fleet, Start
+from tests.gateway.test_tls import contexts as contexts
+from tests.simulator.conftest import FakeGateway
+
+#: So many that they are a crowd, and so few that tests stay cheap.
+CROWD = 200
+#: Short times for tests that wait for the watchdog; few messages, for many lamps send them.
+SHORT: dict[str, Any] = {"watchdog_ms": 900, "period_ms": 200, "lease_ms": 600, "keepalive_ms": 300}
+
+
+@asynccontextmanager
+async def swarming(fleet: Fleet, url: str, count: int = CROWD, **options: Any) -> AsyncIterator[Swarm]:
+    """Register lamps in the room ``hall`` and make a swarm of them; none has arrived."""
+    who = Who(count)
+    await simulated.enlist(fleet.store, [device_of(who, number) for number in range(count)])
+    swarm = Swarm(who, url, **options)
+    try:
+        yield swarm
+    finally:
+        swarm.close()
+
+
+def device_of(who: Who, number: int) -> Device:
+    return Device(
+        id=who.id_of(number),
+        name=who.name_of(number),
+        room="hall",
+        labels=(SIMULATED,),
+        token_hashes=(hash_token(who.token_of(number)),),
+    )
+
+
+@asynccontextmanager
+async def playing(swarm: Swarm, fleet: Fleet, *lines: str) -> AsyncIterator[list[tuple[str, int]]]:
+    """Play a script meanwhile; yield what it tells."""
+    told: list[tuple[str, int]] = []
+
+    async def move(ids: Sequence[str], room: str) -> None:
+        await simulated.move(fleet.store, ids, room)
+
+    def tell(step: Step, lamps: int) -> None:
+        told.append((step.line, lamps))
+
+    task = asyncio.create_task(play(read("\n".join(lines), len(swarm.lamps)), swarm, move, tell))
+    try:
+        yield told
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
+
+
+async def count_of(swarm: Swarm, fleet: Fleet, wanted: Presence, reason: Reason | None = None) -> int:
+    """Return how many lamps the fleet believes to be so."""
+    ids = [swarm.id_of(lamp.number) for lamp in swarm.lamps]
+    found = await presence.read_presence(fleet.store, ids)
+    return sum(info.presence is wanted and info.reason is reason for info in found.values())
+
+
+async def test_a_crowd_arrives_shows_its_level_and_says_goodbye(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    async with swarming(fleet, gateway.url) as swarm, playing(swarm, fleet, "at 0s arrive all over 500ms") as told:
+        await wait_until(lambda: swarm.connected() == CROWD, 20)
+        assert swarm.glows() == {Glow.GREEN: CROWD}
+        await fleet.publish(95)
+        await wait_until(lambda: swarm.glows() == {Glow.RED: CROWD}, 10)
+        report = swarm.figures.report(at_s=1.0, connected=CROWD, glows=swarm.glows(), busy=0.0)
+        assert report.changes == CROWD
+        assert report.delay is not None
+        assert 0 < report.delay.p50_ms < 5_000
+        assert (report.failed, report.reconnects) == (0, 0)
+
+        async def all_live() -> bool:
+            return await count_of(swarm, fleet, Presence.LIVE) == CROWD
+
+        await wait_until(all_live, 10)
+        await swarm.goodbye()
+        assert swarm.glows() == {Glow.DARK: CROWD}
+
+        async def all_gone() -> bool:
+            return await count_of(swarm, fleet, Presence.OFFLINE, Reason.CLOSED) == CROWD
+
+        await wait_until(all_gone, 10)
+        assert told == [("at 0s arrive all over 500ms", CROWD)]
+
+
+async def test_lamps_without_power_are_missed_and_come_back(fleet: Fleet, start: Start) -> None:
+    gateway = await start(**SHORT)
+    async with swarming(fleet, gateway.url, 40) as swarm:
+        async with playing(swarm, fleet, "at 0s arrive all"):
+            await wait_until(lambda: swarm.connected() == 40, 20)
+        async with playing(swarm, fleet, "at 0s die 10"):
+
+            async def missed() -> bool:
+                return await count_of(swarm, fleet, Presence.OFFLINE, Reason.SILENT) == 10
+
+            await wait_until(missed, 20)
+            assert swarm.connected() == 30
+            assert swarm.glows()[Glow.DARK] == 10
+        async with playing(swarm, fleet, "at 0s return all"):
+            # The gateway still believes in their former connections until these do not answer.
+            await wait_until(lambda: swarm.connected() == 40, 20)
+
+            async def back() -> bool:
+                return await count_of(swarm, fleet, Presence.LIVE) == 40
+
+            await wait_until(back, 20)
+
+
+async def test_frozen_lamps_are_offline_until_they_thaw(fleet: Fleet, start: Start) -> None:
+    gateway = await start(**SHORT)
+    async with swarming(fleet, gateway.url, 40) as swarm:
+        async with playing(swarm, fleet, "at 0s arrive all"):
+            await wait_until(lambda: swarm.connected() == 40, 20)
+        async with playing(swarm, fleet, "at 0s freeze 15"):
+
+            async def missed() -> bool:
+                return await count_of(swarm, fleet, Presence.OFFLINE, Reason.SILENT) == 15
+
+            await wait_until(missed, 20)
+            # It sends them nothing more, so what they show is over.
+            await wait_until(lambda: swarm.glows()[Glow.STALE] == 15, 20)
+        async with playing(swarm, fleet, "at 0s thaw all"):
+            await wait_until(lambda: swarm.glows() == {Glow.GREEN: 40}, 20)
+
+
+async def test_a_room_of_lamps_is_moved_and_shows_what_the_other_room_watches(fleet: Fleet, start: Start) -> None:
+    await fleet.set_up({"hall": "wan", "lab": "lan"}, ("wan", "lan"))
+    await fleet.publish(95, "lan")
+    gateway = await start()
+    lines = "at 0s arrive all", "at 1s move 50 to room lab"
+    async with swarming(fleet, gateway.url) as swarm, playing(swarm, fleet, *lines):
+        await wait_until(lambda: swarm.glows() == {Glow.GREEN: CROWD - 50, Glow.RED: 50}, 20)
+
+
+async def test_lamps_of_a_restarting_gateway_return_when_they_are_told(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    async with swarming(fleet, gateway.url) as swarm, playing(swarm, fleet, "at 0s arrive all"):
+        await wait_until(lambda: swarm.connected() == CROWD, 20)
+        await gateway.stop()
+        await wait_until(lambda: not swarm.connected(), 10)
+        assert swarm.figures.endings["the gateway closed the connection (1012: restarting)"] == CROWD
+        await start(port=gateway.port)
+        await wait_until(lambda: swarm.connected() == CROWD, 30)
+        report = swarm.figures.report(at_s=1.0, connected=CROWD, glows={}, busy=0.0)
+        assert report.refused == report.reconnects == CROWD
+
+
+async def test_those_who_come_too_fast_return_in_their_second(fleet: Fleet, start: Start) -> None:
+    gateway = await start(limits=Limits(connects_per_s=20))
+    async with swarming(fleet, gateway.url, 60) as swarm, playing(swarm, fleet, "at 0s arrive all"):
+        await wait_until(lambda: swarm.connected() == 60, 30)
+        assert swarm.figures.endings["the gateway answered HTTP 503"] > 0
+
+
+async def test_a_lamp_that_is_not_wanted_tries_seldom(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    async with swarming(fleet, gateway.url, 2) as swarm:
+        strange = Who(2)
+        swarm.token_of = lambda number: strange.token_of(number) if number else swarm.who.token_of(number)
+        async with playing(swarm, fleet, "at 0s arrive all"):
+            refused = "the gateway does not accept the token (4001: this is not a token)"
+            await wait_until(lambda: swarm.figures.endings[refused] == 1, 10)
+            await wait_until(lambda: swarm.connected() == 1, 10)
+            await fleet.change(Change("devices", swarm.id_of(0), None))
+            await wait_until(lambda: not swarm.connected(), 10)
+            assert swarm.figures.endings["the lamp is not registered (4004: is not registered any more)"] == 1
+        now_ms = swarm.now_ms()
+        assert all(lamp.due * 20 - now_ms > 20_000 for lamp in swarm.lamps)
+
+
+async def test_lamps_answer_commands_and_pings_and_report(fleet: Fleet, start: Start, gateway: FakeGateway) -> None:
+    real = await start()
+    async with swarming(fleet, real.url, 1) as swarm:
+        swarm.readings_ms = 500
+        async with playing(swarm, fleet, "at 0s arrive all"):
+            await wait_until(lambda: swarm.connected() == 1, 10)
+            lamp = swarm.id_of(0)
+            answer = await commands.send(fleet.store, lamp, {"action": "identify", "for_ms": 500})
+            assert answer is not None
+            assert answer["data"] == {"for_ms": 500}
+            refused = await commands.send(fleet.store, lamp, {"action": "gpio", "pin": 4})
+            assert refused is not None
+            assert refused["error"] == "a lamp of a load test can only identify and reboot"
+
+            async def reported() -> bool:
+                return {"temperature_c", "shown", "heap_bytes"} <= set(await readings.get(fleet.store, lamp))
+
+            await wait_until(reported, 10)
+            before = swarm.figures.report(at_s=0.0, connected=1, glows={}, busy=0.0).reconnects
+            await commands.send(fleet.store, lamp, {"action": "reboot"})
+            await wait_until(
+                lambda: swarm.figures.report(at_s=0.0, connected=1, glows={}, busy=0.0).reconnects > before, 10
+            )
+    async with swarming(fleet, gateway.url, 1) as swarm, playing(swarm, fleet, "at 0s arrive all"):
+        await wait_until(lambda: swarm.connected() == 1, 10)
+        pong = await gateway.lamps[swarm.id_of(0)].ping()
+        await asyncio.wait_for(pong, 10)
+        assert (gateway.hellos[0].chip, gateway.hellos[0].capabilities) == ("simulated", ("identify", "reboot"))
+
+
+async def test_a_gateway_that_falls_silent_is_left(fleet: Fleet, gateway: FakeGateway) -> None:
+    gateway.period_ms = 100
+    async with swarming(fleet, gateway.url, 3) as swarm, playing(swarm, fleet, "at 0s arrive all"):
+        await wait_until(lambda: swarm.figures.endings["the gateway fell silent"] == 3, 20)
+
+
+@pytest.mark.package("openssl")
+async def test_lamps_check_the_certificate_of_a_gateway_with_tls(
+    fleet: Fleet, start: Start, contexts: tuple[SSLContext, SSLContext]
+) -> None:
+    server, client = contexts
+    gateway = await start(tls=server)
+    url = gateway.url.replace("ws:", "wss:")
+    arrive = "at 0s arrive all"
+    trusting = swarming(fleet, url, 20, tls=client)
+    async with trusting as swarm, playing(swarm, fleet, arrive):
+        await wait_until(lambda: swarm.connected() == 20, 20)
+        await fleet.publish(95)
+        await wait_until(lambda: swarm.glows() == {Glow.RED: 20}, 10)
+        await swarm.goodbye()
+    async with swarming(fleet, url, 2, tls=ssl.create_default_context()) as swarm, playing(swarm, fleet, arrive):
+        untrusted = "the gateway cannot be reached (CERTIFICATE_VERIFY_FAILED)"
+        await wait_until(lambda: swarm.figures.endings[untrusted] >= 2, 10)
+
+
+async def test_a_gateway_sees_lamps_come_from_several_addresses(
+    fleet: Fleet, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wires, "LAMPS_A_SOURCE", 10)
+    gateway = await start()
+    async with swarming(fleet, gateway.url, 30) as swarm, playing(swarm, fleet, "at 0s arrive all"):
+        await wait_until(lambda: swarm.connected() == 30, 20)
+
+        async def peers() -> set[str]:
+            found = await presence.read_presence(fleet.store, [swarm.id_of(number) for number in range(30)])
+            return {info.peer for info in found.values()}
+
+        async def three() -> bool:
+            return await peers() == {"127.0.1.1", "127.0.2.1", "127.0.3.1"}
+
+        await wait_until(three, 10)
+
+
+async def test_the_same_seed_chooses_the_same_lamps_and_another_one_others(fleet: Fleet, gateway: FakeGateway) -> None:
+    async def dead(seed: int) -> list[int]:
+        lines = "at 0s arrive 40", "at 0s die 10"
+        async with swarming(fleet, gateway.url, 50, seed=seed) as swarm, playing(swarm, fleet, *lines) as told:
+            await wait_until(lambda: len(told) == 2 and any(lamp.part is Part.DEAD for lamp in swarm.lamps))
+            assert all(lamp.part is Part.AWAITED for lamp in swarm.lamps[40:])
+            return [lamp.number for lamp in swarm.lamps if lamp.part is Part.DEAD]
+
+    first = await dead(1)
+    assert len(first) == 10
+    assert first == await dead(1) != await dead(2)
+
+
+async def test_a_script_loops_until_it_is_ended_and_takes_no_more_lamps_than_there_are(
+    fleet: Fleet, gateway: FakeGateway
+) -> None:
+    async with swarming(fleet, gateway.url, 6) as swarm:
+        lines = ["at 0s arrive 4", "at 100ms leave 5", "at 200ms return all", "at 300ms loop from 50ms"]
+        async with playing(swarm, fleet, *lines) as told:
+            await wait_until(lambda: len(told) >= 8, 10)
+        assert [lamps for _, lamps in told[:8]] == [4, 4, 4, 0, 4, 4, 0, 4]
+        async with playing(swarm, fleet, "at 50ms arrive 2 over 10s", "at 100ms end") as told:
+            await wait_until(lambda: len(told) == 2, 10)
