@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 LOOK_S = 0.5
-#: What was seen is not shown any longer while a look takes more than this: it may not be true any more.
+#: What was seen is not shown any longer while the next look takes more than this: it may not be true any more.
 TRUE_S = 2.5
-#: A look at a large fleet takes long; between two there is this many times as much pause.
+#: A look at a large fleet takes long; between two there is this many times as much pause, at most ``TRUE_S``.
 PAUSE_RATIO = 5
 #: Rows that fit on a screen; more lamps are counted.
 MOST_LAMPS = 40
@@ -47,7 +47,9 @@ def watch(seconds: str) -> None:
 
 
 async def _pause(began_s: float) -> None:
-    await asyncio.sleep(max(LOOK_S, PAUSE_RATIO * (time.monotonic() - began_s)))
+    took_s = time.monotonic() - began_s
+    # A look that had to wait for Redis is none of a large fleet.
+    await asyncio.sleep(min(max(LOOK_S, PAUSE_RATIO * took_s), TRUE_S))
 
 
 def _goes_on(until_s: float | None) -> bool:

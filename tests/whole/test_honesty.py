@@ -109,7 +109,7 @@ def test_a_gateway_that_dies_or_sleeps_is_the_reason_of_all_its_lamps(house: Hou
 
 def test_while_redis_is_gone_nobody_says_that_anything_is_well(house: House) -> None:
     watched = house.watch()
-    wait_for(lambda: watched.read_text().count(LIVE) == ALL, 20, watched.read_text)
+    wait_for(lambda: watched.read_text().count(LIVE) >= ALL, 20, watched.read_text)
     (pid,) = house.fleet.processes()["redis"]
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -130,7 +130,7 @@ def test_while_redis_is_gone_nobody_says_that_anything_is_well(house: House) -> 
     finally:
         os.kill(pid, signal.SIGCONT)
     house.agree({"live": ALL}, 40.0)
-    wait_for(lambda: watched.read_text().count(LIVE) >= 2 * ALL, 20, watched.read_text)
+    wait_for(lambda: watched.read_text().rpartition('"trouble"')[2].count(LIVE) >= ALL, 20, watched.read_text)
 
 
 def test_a_link_that_loses_every_fifth_packet_makes_no_lamp_offline(house: House) -> None:
