@@ -118,9 +118,9 @@ def test_two_firmwares_are_registered_show_their_room_and_go_late_stale_and_fres
         for address, name in ((first, "porch"), (second, "shelf")):
             assert fleet.ask("register", address, name)["name"] == name
         wait_for_look([first, second], "level")
-        wait_for(lambda: {row["presence"] for row in fleet.devices().values()} == {"live"}, 20, fleet.devices)
+        wait_for(lambda: {row["presence"] for row in fleet.devices_by_web().values()} == {"live"}, 20, fleet.devices)
         row = fleet.devices()["porch"]
-        assert (row["simulated"], row["chip"], row["room"]) == (True, "ESP32", "default")
+        assert (row["presence"], row["simulated"], row["chip"], row["room"]) == ("live", True, "ESP32", "default")
         wait_for(lambda: state(first)["level"] == fleet.levels()["default"]["level"], 20, lambda: state(first))
         assert state(second)["room"] == "default"
         # Frozen: what is shown becomes late, then stale; it is never green for long.
