@@ -31,6 +31,8 @@ from espfleet.store.client import open_store
 
 MOST_LAMPS = 200_000
 MOST_ROOMS = 1_000
+#: Of seeds, and of the first lamp.
+MOST_NUMBER = 999_999
 ROOM = "sim-room-{}"
 SCRIPT_BYTES = 100_000
 #: Time for goodbyes, and for the registry to be as it was, when it is stopped.
@@ -65,15 +67,13 @@ def simulate_swarm(
     count = check_whole(lamps, "lamps", 1, MOST_LAMPS)
     room_count = check_whole(rooms, "rooms", 0, MOST_ROOMS)
     if room and room_count:
-        raise InvalidError(
-            "lamps stand in one --room, or in turn in several --rooms: not both", field="rooms"
-        )
+        raise InvalidError("lamps stand in one --room, or in turn in several --rooms: not both", field="rooms")
     given = settings()
     logs.set_up("simulate", given.log_level)
     trust = lamp_side(given, ca)
-    seed_number = check_whole(seed, "seed", 0, 2**32 - 1)
+    seed_number = check_whole(seed, "seed", 0, MOST_NUMBER)
     test = Test(
-        who=Who(count, seed=seed_number, first=check_whole(first, "first", 1, 10_000_000)),
+        who=Who(count, seed=seed_number, first=check_whole(first, "first", 1, MOST_NUMBER)),
         steps=_steps(script, count),
         rooms=[check_name(room, "room")] if room else [ROOM.format(one) for one in range(1, max(room_count, 1) + 1)],
         seed=seed_number,

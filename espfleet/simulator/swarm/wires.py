@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import resource
 import select
 import socket
@@ -147,7 +148,7 @@ class Wires:
                 plug.bind((place.sources[number % len(place.sources)], 0))
             code = plug.connect_ex(place.address)
             if code not in (0, errno.EINPROGRESS):
-                raise OSError(code, errno.errorcode.get(code, ""))
+                raise OSError(code, os.strerror(code))
         except OSError:
             plug.close()
             raise
@@ -224,7 +225,7 @@ class Wire:
             if not isinstance(self._plug, ssl.SSLSocket):
                 code = self._plug.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code:
-                    self._fail(errno.errorcode.get(code, str(code)))
+                    self._fail(os.strerror(code))
                     return
                 if tls is not None:
                     self._wrap(tls)

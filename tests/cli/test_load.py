@@ -1,0 +1,98 @@
+"""``simulate --lamps``: what it tells, what it leaves behind, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from espfleet.domain.registry import Registry
+from espfleet.store import registry
+from espfleet.store.client import open_store
+from tests.cli.conftest import Type
+
+SCRIPT = "at 0s arrive 5 over 100ms\nat 100ms move 2 to room lab\nat 1200ms end  # enough\n"
+
+
+@pytest.fixture
+def script(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a script, for a fleet whose gateway is not there: nobody listens on its port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("SERVER_PORT", str(taken.getsockname()[1]))
+    path = home / "storm.txt"
+    path.write_text(SCRIPT)
+    return path
+
+
+def stored(url: str) -> Registry:
+    async def load() -> Registry:
+        async with open_store(url, name="test") as store:
+            return await registry.load(store)
+
+    return asyncio.run(load())
+
+
+def test_a_load_test_tells_each_second_and_leaves_nothing(type_: Type, script: Path, redis_url: str) -> None:
+    answer = type_("simulate", "--lamps", "6", "--rooms", "2", "--script", str(script))
+    assert (answer.code, answer.err) == (0, "")
+    rows = [json.loads(line) for line in answer.out.splitlines()]
+    steps = [(row["line"], row["lamps"]) for row in rows if row["kind"] == "step"]
+    assert steps == [("at 0s arrive 5 over 100ms", 5), ("at 100ms move 2 to room lab", 2), ("at 1200ms end", 0)]
+    [second, *_] = [row for row in rows if row["kind"] == "second"]
+    assert (second["connected"], second["glows"]["no gateway"], second["glows"]["dark"]) == (0, 5, 1)
+    end = rows[-1]
+    assert (end["kind"], end["lamps"], end["all_connected_s"]) == ("end", 6, None)
+    assert end["failed"] >= 5
+    assert end["endings"]["the gateway cannot be reached (Connection refused)"] == end["failed"]
+    left = stored(redis_url)
+    assert (left.devices, left.rooms) == ({}, {})
+
+
+def test_lamps_that_are_kept_stay_where_the_script_put_them(type_: Type, script: Path, redis_url: str) -> None:
+    assert type_("simulate", "--lamps", "6", "--rooms", "2", "--script", str(script), "--first=101", "--keep").code == 0
+    left = stored(redis_url)
+    assert sorted(device.name for device in left.devices.values()) == [f"sim-00{number}" for number in range(101, 107)]
+    assert [device.room for device in left.devices.values()].count("lab") == 2
+    assert set(left.rooms) == {"sim-room-1", "sim-room-2", "lab"}
+    assert type_("demo", "remove").code == 0
+    assert (stored(redis_url).devices, stored(redis_url).rooms) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--lamps", "0.5"], "lamps must be a number from 1 to 200000, not '0.5'"),
+        (["--lamps", "300000"], "lamps must be a number from 1 to 200000, not '300000'"),
+        (["--lamps", "5", "--script", "/does/not/exist"], "/does/not/exist cannot be read: No such file or directory"),
+        (
+            ["--lamps", "4", "--script", "storm.txt"],
+            "storm.txt line 1: 5 lamps are more than there are: --lamps says 4",
+        ),
+        (
+            ["--lamps", "5", "--room", "hall", "--rooms", "2"],
+            "lamps stand in one --room, or in turn in several --rooms",
+        ),
+        (["--lamps", "5", "--rooms", "2000"], "rooms must be a number from 0 to 1000"),
+        (["--lamps", "5", "--seed", "x"], "seed must be a number from 0 to 999999"),
+        (["3", "--script", "storm.txt"], "--script: that is for lamps by the thousand; say how many with --lamps N"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence(
+    type_: Type, script: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(script.parent)
+    answer = type_("simulate", *words)
+    assert answer.code == 1
+    assert sentence in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert not answer.out
+
+
+def test_lamps_take_no_name_of_a_real_one(type_: Type, script: Path) -> None:
+    assert type_("register", "192.0.2.7", "sim-00002", "--id", "3c71bff93720").code == 0
+    answer = type_("simulate", "--lamps", "6", "--script", str(script))
+    assert answer.code == 1
+    assert "another device is already called 'sim-00002'; nothing was registered" in answer.err
