@@ -26,7 +26,8 @@ from pathlib import Path
 
 from bench.report import report
 from espfleet.store.embedded import embedded_server, revive
-from tests.whole.fleet import Fleet, free_port
+from tests.ports import free_port
+from tests.whole.fleet import Fleet
 from tests.whole.house import House, counts, end, word
 
 CAP_S = 600.0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from bench.report import report
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 CAP_S = 300.0
@@ -66,13 +66,6 @@ def shows_a_level(clone: Path, environ: dict[str, str]) -> bool:
     )
     devices = json.loads(told.stdout) if told.returncode == 0 else []
     return any(one["presence"] == "live" and one["state"] == "ok" for one in devices)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

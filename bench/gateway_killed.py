@@ -19,11 +19,12 @@ from pathlib import Path
 from bench.gateway import allow_files
 from bench.peers import servers
 from bench.peers.lamps import Lamps, lamps
-from bench.reply_to_lamp import free_port, wait_for_port
+from bench.reply_to_lamp import wait_for_port
 from bench.report import not_measured, report
 from bench.stage import Stage, gateway, stage
 from espfleet.domain.devices import Presence
 from espfleet.store import presence, workers
+from tests.ports import free_port
 
 CAP_S = 240.0
 

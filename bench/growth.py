@@ -25,7 +25,7 @@ from bench.gateway import allow_files, cpu_s, set_up
 from bench.peers import servers
 from bench.peers.lamps import lamps
 from bench.prober import first_core
-from bench.reply_to_lamp import ROOT, free_port, wait_for_port
+from bench.reply_to_lamp import ROOT, wait_for_port
 from bench.report import not_measured, report
 from espfleet.domain.groups import Group
 from espfleet.domain.shards import shard_of
@@ -36,6 +36,7 @@ from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.store.leases import Lease
 from espfleet.store.registry import Change
+from tests.ports import free_port
 
 CAP_S = 420.0
 

@@ -32,6 +32,7 @@ from espfleet.domain.names import SIMULATED
 from espfleet.domain.tokens import hash_token
 from espfleet.services import groups, rooms, simulated, targets
 from espfleet.store.client import open_store
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 CAP_S = 150.0
@@ -113,13 +114,6 @@ def fleet(home: Path, set_up: Callable[[str], Coroutine[Any, Any, None]]) -> Ite
             yield port, up.pid
         finally:
             up.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for_port(port: int) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from bench.gateway import allow_files, set_up
 from bench.peers import servers
 from bench.peers.lamps import lamps
-from bench.reply_to_lamp import ROOT, free_port, wait_for_port
+from bench.reply_to_lamp import ROOT, wait_for_port
 from bench.report import not_measured, report
 from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
@@ -30,6 +30,7 @@ from espfleet.store import levels
 from espfleet.store.client import open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.store.leases import Lease
+from tests.ports import free_port
 
 CAP_S = 240.0
 

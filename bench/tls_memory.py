@@ -18,10 +18,11 @@ from pathlib import Path
 
 from bench.gateway import allow_files, masked, memory_kib, set_up
 from bench.peers.servers import REQUEST
-from bench.reply_to_lamp import ROOT, free_port, wait_for_port
+from bench.reply_to_lamp import ROOT, wait_for_port
 from bench.report import report
 from espfleet.store.client import open_store
 from espfleet.store.embedded import embedded_server
+from tests.ports import free_port
 
 LAMPS = 1_000
 RUNS = 3

@@ -8,13 +8,14 @@ from bench.costs.gateways import VALUES, Publisher, a_fleet
 from bench.costs.meters import Meters, per_second
 from bench.gateway import memory_kib
 from bench.growth import worker
-from bench.reply_to_lamp import free_port, wait_for_port
+from bench.reply_to_lamp import wait_for_port
 from bench.slopes import Point
 from espfleet.domain.groups import Group
 from espfleet.store import readings, registry
 from espfleet.store.client import Store
 from espfleet.store.readings import Report
 from espfleet.store.registry import Change
+from tests.ports import free_port
 
 #: How many watch, how often levels change, 1/s, how many of them change together, and how many lamps report, 1/s.
 MODES = (

@@ -36,7 +36,8 @@ from tests.chaos import clocks
 from tests.chaos.clocks import Clock
 from tests.chaos.proxy import FaultProxy
 from tests.chaos.slopes import Curve, look
-from tests.whole.fleet import ROOT, free_port
+from tests.ports import free_port
+from tests.whole.fleet import ROOT
 from tests.workers.test_sender import Sink
 
 #: How many of each worker run.

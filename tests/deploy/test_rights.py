@@ -19,7 +19,8 @@ from websockets.sync.client import connect
 
 from espfleet.store.binaries import find_server
 from espfleet.store.keys import Keys
-from tests.whole.fleet import Fleet, free_port, wait_for
+from tests.ports import free_port
+from tests.whole.fleet import Fleet, wait_for
 
 ACL = Path(__file__).parents[2] / "deploy/redis/users.acl"
 USERS = ("prober", "leveler", "gateway", "steward", "web", "cli")

@@ -6,20 +6,18 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import re
 import signal
-import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, STDOUT, Process
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 #: Heap that MicroPython gets, times its word size: as much as a chip of 32 bits has in 64 kB.
 HEAP = "64wk"
-#: Below those that the system gives to connections.
-PORTS = (20_000, 32_000)
 #: With what the fakes exit for a reset.
 RESET = 86
 
@@ -29,15 +27,6 @@ HERE = Path(__file__).parent
 def micropython() -> Path:
     """Return the interpreter: that of the environment, unless ``MICROPYTHON`` names another."""
     return Path(os.environ.get("MICROPYTHON") or Path(sys.executable).parent / "micropython")
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody has, and that no connection of somebody else gets by chance."""
-    while True:
-        port = random.randrange(*PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class Firmware:

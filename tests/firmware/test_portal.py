@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from lamp import portal_names
 from tests.conftest import wait_until
-from tests.firmware.boards import HERE, Board, Firmware, free_port
+from tests.firmware.boards import HERE, Board, Firmware
 from tests.firmware.pages import Pages
 from tests.firmware.servers import Peer, serving
 from tests.firmware.together import Boards, together
+from tests.ports import free_port
 
 HURRY = HERE / "scripts" / "hurry.py"
 PATIENCE_S = 20.0

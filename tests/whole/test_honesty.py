@@ -13,7 +13,8 @@ from contextlib import ExitStack
 import pytest
 import requests
 
-from tests.whole.fleet import Fleet, free_port, wait_for
+from tests.ports import free_port
+from tests.whole.fleet import Fleet, wait_for
 from tests.whole.house import House
 
 #: What is promised: a watchdog of 3 s, and a second to say so; and what a busy machine takes to start a command.

@@ -23,16 +23,11 @@ from espfleet.store.client import Store
 from espfleet.workers import exporter as exporters
 from espfleet.workers.exporter import Exporter
 from tests.conftest import wait_until
+from tests.ports import free_port
 from tests.workers.test_sender import Sink, sink
 
 __all__ = ["sink"]
 ID = "3c71bff93720"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 async def with_a_board(store: Store) -> None:
