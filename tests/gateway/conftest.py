@@ -32,6 +32,8 @@ from espfleet.store.registry import Change
 QUICK = {"watchdog_ms": 300, "period_ms": 100, "lease_ms": 300, "keepalive_ms": 50}
 #: Late for a whole second before it is offline, so that a busy machine sees it too.
 SEEN_LATE = {**QUICK, "watchdog_ms": 3_000}
+#: Late after 600 ms, for tests that do not mind if it is offline by the time they look; closed after 9 s.
+SOON_LATE = {**QUICK, "watchdog_ms": 900}
 
 
 class Fleet:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from espfleet.domain.devices import Device, Presence
 from espfleet.domain.tokens import hash_token, new_token
@@ -17,9 +17,15 @@ from espfleet.store.client import Store, open_store
 from tests.conftest import wait_until
 from tests.machines.hosts import Machines, machines
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.slow,
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 PORT = "5700"
+TARGETS = 4
 #: What a lamp does, with nothing but the library: say hello, print what comes, say that it lives.
 LAMP = """
 import json, sys, time
@@ -62,6 +68,15 @@ class Lab:
     async def presence(self) -> Presence:
         return (await presence.read_presence(self.store, [self.device.id]))[self.device.id].presence
 
+    async def probers(self) -> list[int]:
+        """Return how many targets each prober says are its own."""
+        return [info["targets"] for info in (await workers.alive(self.store, "prober")).values()]
+
+    async def whole(self) -> bool:
+        """Return whether two probers share the targets, and the lamp shows their level."""
+        shares = await self.probers()
+        return len(shares) == 2 and sum(shares) == TARGETS and self.shows_a_level()
+
     async def live(self) -> bool:
         return await self.presence() is Presence.LIVE
 
@@ -69,8 +84,9 @@ class Lab:
         return await self.presence() is Presence.OFFLINE
 
 
-@pytest.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def built(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    tmp_path = tmp_path_factory.mktemp("machines")
     token = new_token()
     device = Device(id="0" * 11 + "7", name="porch", room="hall", token_hashes=(hash_token(token),))
     with machines(tmp_path, "one", "two", "gateway", "lamp") as made:
@@ -79,7 +95,7 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
         # This process reaches Redis by a file: it is on none of the machines.
         async with open_store(f"unix://{socket}", name="test") as store:
             address = made.hosts["redis"].address
-            for number in range(4):
+            for number in range(TARGETS):
                 await targets.add(store, name=f"t{number}", address=address, interval_ms=200, preset="lan")
             await rooms.add(store, name="hall", group="default")
             await simulated.enlist(store, [device])
@@ -91,21 +107,21 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
             hello = {"type": "hello", "protocol": 1, "id": device.id, "token": token}
             url = f"ws://{host.address}:{PORT}/lamp"
             made.hosts["lamp"].run(sys.executable, "-c", LAMP, url, json.dumps(hello))
-            found = Lab(made, store, device)
-            await wait_until(found.shows_a_level, 40)
-            yield found
+            yield Lab(made, store, device)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def lab(built: Lab) -> Lab:
+    """Return a fleet that is whole, as each test leaves it."""
+    await wait_until(built.whole, 40)
+    return built
 
 
 async def test_a_machine_that_is_cut_off_hands_its_work_to_the_other(lab: Lab) -> None:
-    assert len(await workers.alive(lab.store, "prober")) == 2
     lab.machines.cut("one")
 
     async def moved() -> bool:
-        (left,) = (await workers.alive(lab.store, "prober")).values() if await one_prober() else ({},)
-        return left.get("targets") == 4
-
-    async def one_prober() -> bool:
-        return len(await workers.alive(lab.store, "prober")) == 1
+        return await lab.probers() == [TARGETS]
 
     await wait_until(moved, 20)
 
@@ -117,12 +133,8 @@ async def test_a_machine_that_is_cut_off_hands_its_work_to_the_other(lab: Lab) -
     lab.machines.mend("one")
     said = lab.machines.hosts["one"].log.read_text
 
-    async def shared() -> bool:
-        targets_of = [info["targets"] for info in (await workers.alive(lab.store, "prober")).values()]
-        return len(targets_of) == 2 and sum(targets_of) == 4
-
     try:
-        await wait_until(shared, 20)
+        await wait_until(lab.whole, 20)
     except AssertionError as exc:
         raise AssertionError(f"{exc}; it said {said()}") from exc
     assert "Traceback" not in said()
