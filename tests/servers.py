@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,19 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def clustered(primaries: int, replicas: int = 0) -> Iterator[str]:
-    """Run a Cluster, each primary with an equal share of the slots; yield its URL.
+    """Run a Cluster as ``cluster_of`` does; yield its URL."""
+    with cluster_of(primaries, replicas) as servers:
+        yield clients_of(servers)
+
+
+def clients_of(servers: Sequence[Server]) -> str:
+    """Return the URL of a Cluster for its clients."""
+    return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+
+
+@contextlib.contextmanager
+def cluster_of(primaries: int, replicas: int = 0) -> Iterator[list[Server]]:
+    """Run a Cluster, each primary with an equal share of the slots; yield its servers, the primaries first.
 
     Args:
         primaries: How many servers share the slots.
@@ -116,7 +128,7 @@ def clustered(primaries: int, replicas: int = 0) -> Iterator[str]:
             client.execute_command("CLUSTER", "REPLICATE", name)
         _wait(lambda: all(_is_ready(client, count) for client in clients))
         _wait(lambda: all(client.info("replication")["master_link_status"] == "up" for client in clients[primaries:]))
-        yield "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+        yield servers
 
 
 def _knows(client: Redis, count: int) -> bool:

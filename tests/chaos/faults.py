@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
@@ -46,9 +47,13 @@ class Deck:
     def __init__(self, world: World, random: Random) -> None:
         self._world = world
         self._random = random
-        self._kinds = [_kill, _kill, _freeze, _freeze, _redis_dies, _redis_stalls, _lamps, _lamps, _back, _board, _fill]
+        self._kinds = [_kill, _kill, _freeze, _freeze, _lamps, _lamps, _board]
+        if world.servers is None:
+            self._kinds += [_redis_dies, _redis_stalls, _back, _fill]
+        else:
+            self._kinds += [_primary_dies, _primary_dies, _primary_asked, _primary_asked]
         if world.redis_clock.environ:
-            self._kinds += [_step_worker, _step_redis, _step_all]
+            self._kinds += [_step_worker] if world.servers else [_step_worker, _step_redis, _step_all]
         self._left: list[Callable[[World, Random], Fault]] = []
 
     def deal(self) -> Fault:
@@ -192,3 +197,32 @@ def _fill(world: World, random: Random) -> Fault:
         await asyncio.wait_for(world.direct.do("CONFIG", "SET", "maxmemory", 0), 10)
 
     return Fault("fill redis", random.uniform(*HOLD_S), begin, end)
+
+
+def _primary_dies(world: World, random: Random) -> Fault:
+    mends: list[Callable[[], Awaitable[None]]] = []
+    assert world.servers is not None
+    servers = world.servers
+
+    async def begin() -> None:
+        await servers.until_in_sync()
+        world.redis_down = True
+        mends.append(await servers.kill(random))
+        world.kills_s.append(time.monotonic())
+
+    async def end() -> None:
+        await mends.pop()()
+        world.redis_down = False
+
+    return Fault(f"kill -9 a primary of the {world.on}", random.uniform(0.5, 3.0), begin, end)
+
+
+def _primary_asked(world: World, random: Random) -> Fault:
+    assert world.servers is not None
+    servers = world.servers
+
+    async def begin() -> None:
+        await servers.until_in_sync()
+        await servers.ask(random)
+
+    return Fault(f"ask a primary of the {world.on} to hand over", 0.5, begin, _nothing)

@@ -200,7 +200,8 @@ class Run:
             if worker.curves and len(worker.curves[-1].times_s) >= 20
         }
         # What it keeps grows until its streams and the past of targets are as long as they get.
-        curves["redis (its data)"] = self._world.redis_curve
+        if self._world.servers is None:
+            curves["redis (its data)"] = self._world.redis_curve
         for name, curve in curves.items():
             if len(curve.times_s) < 20:
                 continue
@@ -222,13 +223,13 @@ class Run:
         return curves
 
 
-async def chaos(seed: int, duration_s: float, lamps: int, slack_s: float) -> bool:
+async def chaos(seed: int, duration_s: float, lamps: int, slack_s: float, on: str) -> bool:
     """Run once; return whether every invariant held."""
-    say(f"seed {seed}, {duration_s:.0f} s, {lamps} lamps")
+    say(f"seed {seed}, {duration_s:.0f} s, {lamps} lamps, on {on} redis")
     if library() is None:
         say("no clock is stepped: the Debian package faketime is missing")
     # Each has its own, so that what one draws changes nothing for the others.
-    world = World(Random(seed + 1), lamps)
+    world = World(Random(seed + 1), lamps, on)
     try:
         async with world.running():
             watch = Watch(world, min(slack_s, LIES_SLACK_S))
@@ -269,8 +270,9 @@ def main() -> None:
     parser.add_argument("--duration-s", type=float, default=300.0)
     parser.add_argument("--lamps", type=int, default=300)
     parser.add_argument("--slack-s", type=float, default=1.0, help="added to every time, for a busy machine")
+    parser.add_argument("--on", choices=("single", "sentinel", "cluster"), default="single", help="which Redis")
     given = parser.parse_args()
-    sys.exit(0 if asyncio.run(chaos(given.seed, given.duration_s, given.lamps, given.slack_s)) else 1)
+    sys.exit(0 if asyncio.run(chaos(given.seed, given.duration_s, given.lamps, given.slack_s, given.on)) else 1)
 
 
 if __name__ == "__main__":

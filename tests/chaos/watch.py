@@ -9,7 +9,6 @@ import time
 from collections import defaultdict
 from typing import Any
 
-import redis.asyncio
 from redis.exceptions import RedisError
 
 from espfleet.domain.jobs import Job, JobKind
@@ -68,7 +67,8 @@ class Watch:
         self._slack_s = slack_s
         self._began_s = time.monotonic()
         self._news_s: dict[int, float] = defaultdict(time.monotonic)
-        self._highest: dict[str, int] = {}
+        #: By name of a number, the highest, and when it was seen first.
+        self._highest: dict[str, tuple[int, float]] = {}
         self._wrong: dict[str, int] = defaultdict(int)
         self._twice_s: dict[str, float] = {}
         self._owner_of: dict[tuple[str, int], bytes] = {}
@@ -127,10 +127,7 @@ class Watch:
         heard = lamp.situation.heard
         if heard is None or heard.state != State.OK or not lamp._seq:
             return
-        known = self._highest.get(f"lamp {lamp.spec.id}", 0)
-        if lamp._seq < known:
-            self.fail("levels of a lamp never go back", f"{lamp.name}: {lamp._seq} came after {known}")
-        self._highest[f"lamp {lamp.spec.id}"] = max(lamp._seq, known)
+        self._grows("levels of a lamp never go back", f"lamp {lamp.spec.id}", lamp._seq)
 
     def _judge(self, key: str, what: str, wrong: bool, detail: str) -> None:
         self._wrong[key] = self._wrong[key] + 1 if wrong else 0
@@ -143,23 +140,20 @@ class Watch:
         """Each publication of a shard has a higher number than the one before, whoever made it."""
         while True:
             try:
-                client = redis.asyncio.Redis(unix_socket_path=str(self._world.redis_socket), socket_timeout=10)
-                async with client, client.pubsub() as subscriber:
+                subscriber = await self._world.direct.pubsub()
+                async with subscriber:
                     await subscriber.psubscribe("espfleet:{s*}:channel")
                     while True:
                         message = await subscriber.get_message(ignore_subscribe_messages=True, timeout=1.0)
                         if message is not None:
                             self._published(json.loads(message["data"]))
-            except (RedisError, OSError):
+            except (StoreError, RedisError, OSError):
                 await asyncio.sleep(0.1)
 
     def _published(self, told: dict[str, Any]) -> None:
         shard, seq = int(told["shard"]), int(told["seq"])
         self._news_s[shard] = time.monotonic()
-        known = self._highest.get(f"seq {shard}", 0)
-        if seq < known or ("levels" in told and seq == known):
-            self.fail("numbers of publications grow", f"shard {shard}: {seq} came after {known}")
-        self._highest[f"seq {shard}"] = max(seq, known)
+        self._grows("numbers of publications grow", f"shard {shard}", seq, "levels" in told)
 
     async def _numbers(self) -> None:
         """Fences and versions never go back, a shard has one owner, and no entry of a prober is missing."""
@@ -176,9 +170,9 @@ class Watch:
                     # The fence twice: if it is the same one, the owner between is its owner.
                     asked += [("GET", keys.fence(duty)), ("GET", keys.owner(duty)), ("GET", keys.fence(duty))]
                 version, *found = await store.do_all(asked)
-                self._grows("version", int(version or 0))
+                self._grows("fences and versions never go back", "version", int(version or 0))
                 for duty, before, owner, after in zip(duties, found[::3], found[1::3], found[2::3], strict=True):
-                    self._grows(f"fence of {duty}", int(after or 0))
+                    self._grows("fences and versions never go back", f"fence of {duty}", int(after or 0))
                     if owner is not None and before == after:
                         self._owned(duty, int(after or 0), owner)
                 self._owners(await workers.alive(store, "leveler"))
@@ -187,10 +181,15 @@ class Watch:
             except StoreError:
                 continue
 
-    def _grows(self, name: str, number: int) -> None:
-        if number < self._highest.get(name, 0):
-            self.fail("fences and versions never go back", f"{name}: {number} came after {self._highest[name]}")
-        self._highest[name] = max(number, self._highest.get(name, 0))
+    def _grows(self, what: str, name: str, number: int, strictly: bool = False) -> None:
+        """A number never goes back, but for what was lost in the last second before Redis was killed."""
+        known, known_s = self._highest.get(name, (0, 0.0))
+        if number > known:
+            self._highest[name] = (number, time.monotonic())
+        elif number < known or strictly:
+            if not any(0 <= kill_s - known_s <= LOST_S + SEEN_S for kill_s in self._kills_s):
+                self.fail(what, f"{name}: {number} came after {known}")
+            self._highest[name] = (number, time.monotonic())
 
     def _owned(self, duty: str, fence: int, owner: bytes) -> None:
         """One fence is one owner's: who takes a duty over gets a higher one, and late writers are refused by it."""

@@ -34,7 +34,8 @@ from espfleet.store.embedded import embedded_server, revive
 from espfleet.store.registry import Change
 from tests.chaos import clocks
 from tests.chaos.clocks import Clock
-from tests.chaos.proxy import FaultProxy
+from tests.chaos.failover import Servers, cluster_six, sentinel_trio
+from tests.chaos.proxy import Backend, FaultProxy
 from tests.chaos.slopes import Curve, look
 from tests.ports import free_port
 from tests.whole.fleet import ROOT
@@ -131,9 +132,13 @@ class World:
         fronts: Proxies between lamps and gateways.
         back, side: Proxies between Redis and the gateways, and Redis and all other workers.
         direct: The fleet, past all proxies.
+        on: Which Redis: ``single``, behind proxies, or ``sentinel`` or ``cluster``, whose clients find their own way.
+        servers: Those of a Sentinel or a Cluster.
     """
 
-    def __init__(self, random: Random, lamps: int) -> None:
+    def __init__(self, random: Random, lamps: int, on: str = "single") -> None:
+        self.on = on
+        self.servers: Servers | None = None
         self.random = random
         self.lamps = lamps
         self.home = Path(tempfile.mkdtemp(prefix="ch"))
@@ -154,7 +159,7 @@ class World:
         self.side: FaultProxy
         self.direct: Store
         self.board: SimulatedBoard
-        self.redis_socket: Path
+        self.direct_url: str
 
     @property
     def data(self) -> Path:
@@ -173,18 +178,13 @@ class World:
         """Run everything; afterwards nothing of it is left."""
         async with AsyncExitStack() as stack:
             stack.callback(self._forget)
-            with _with_environ(self.redis_clock.environ):
-                url = stack.enter_context(embedded_server(self.data))
-            self._redis_pid = self.redis_pid
-            self.redis_socket = Path(unquote(urlsplit(url).path))
+            url, behind = self._serve_redis(stack)
+            self.direct_url = url
             self.direct = await stack.enter_async_context(open_store(url, name="chaos"))
             gateway_ports = [free_port() for _ in range(CAST["gateway"])]
             for _ in range(CAST["gateway"]):
                 self.fronts.append(FaultProxy(gateway_ports, self.random))
-            self.back, self.side = (
-                FaultProxy([self.redis_socket], self.random),
-                FaultProxy([self.redis_socket], self.random),
-            )
+            self.back, self.side = FaultProxy(behind, self.random), FaultProxy(behind, self.random)
             for proxy in self.proxies:
                 await proxy.start()
                 stack.push_async_callback(proxy.stop)
@@ -207,6 +207,19 @@ class World:
             stack.push_async_callback(_ended, asyncio.create_task(self._supervise()))
             yield self
 
+    def _serve_redis(self, stack: AsyncExitStack) -> tuple[str, list[Backend]]:
+        """Start Redis; return its URL, and what proxies lead to: nothing where clients are told of servers."""
+        if self.on == "single":
+            with _with_environ(self.redis_clock.environ):
+                url = stack.enter_context(embedded_server(self.data))
+            self._redis_pid = self.redis_pid
+            return url, [Path(unquote(urlsplit(url).path))]
+        if self.on == "sentinel":
+            url, self.servers = stack.enter_context(sentinel_trio())
+        else:
+            url, self.servers = stack.enter_context(cluster_six())
+        return url, []
+
     def _environ(self, role: str, port: int) -> dict[str, str]:
         proxy = self.back if role == "gateway" else self.side
         return {
@@ -214,7 +227,7 @@ class World:
             "PYTHONPATH": str(ROOT),
             "TMPDIR": str(self.home),
             "ESPFLEET_HOME": str(self.home),
-            "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0",
+            "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0" if self.servers is None else self.direct_url,
             "SERVER_PORT": str(port),
             "DATADOG_URL": self.sink.url,
             "DATADOG_API_KEY": "k3y",
@@ -286,7 +299,7 @@ class World:
     async def _look_at_redis(self, at_s: float) -> None:
         """Note what Redis keeps, whichever process of it it is."""
         with contextlib.suppress(StoreError, OSError, ValueError):
-            if not self.redis_down and (used := look(self.redis_pid)) is not None:
+            if self.servers is None and not self.redis_down and (used := look(self.redis_pid)) is not None:
                 told = await asyncio.wait_for(self.direct.redis.info("memory"), 1.0)
                 self.redis_curve.times_s.append(at_s)
                 self.redis_curve.values.append((told["used_memory"] / 1e6, *used[1:]))

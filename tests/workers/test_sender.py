@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import threading
@@ -69,8 +70,9 @@ class Sink:
         return 202, {}
 
 
-@pytest.fixture
-def sink() -> Iterator[Sink]:
+@contextlib.contextmanager
+def serving_sink() -> Iterator[Sink]:
+    """Serve a sink until the end."""
     made = Sink()
     thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -78,6 +80,12 @@ def sink() -> Iterator[Sink]:
     made.server.shutdown()
     thread.join(5)
     made.server.server_close()
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with serving_sink() as made:
+        yield made
 
 
 def sender_of(store: Store, sink: Sink, consumer: str = "steward") -> Sender:

@@ -1,0 +1,161 @@
+"""Redis behind a Sentinel, or as a Cluster, whose primaries die or give their work to a replica."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.servers import Server, clients_of, cluster_of, free_ports, serving
+
+WITHIN_S = 60.0
+#: A primary that no replica follows takes no writes, so that what it was told after its fall is not lost.
+SAFE = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0")
+#: On a busy machine a server may be silent for longer than a test's Sentinel allows.
+DOWN_AFTER_MS = 1_000
+
+
+class Trio:
+    """A primary with two replicas, and a Sentinel that watches over them."""
+
+    def __init__(self, servers: list[Server], sentinel: Redis) -> None:
+        self._servers = servers
+        self._sentinel = sentinel
+
+    async def until_in_sync(self) -> None:
+        """Wait until both replicas have what the primary has."""
+        await _until(self._in_sync)
+
+    async def kill(self, random: Random) -> Callable[[], Any]:
+        """Kill the primary; return what waits for another one, and starts this one again as its replica."""
+        at = self._primary()
+        victim = next(server for server in self._servers if server.port == at)
+        victim.end()
+
+        async def mend() -> None:
+            await _until(lambda: self._primary() != at)
+            port = str(self._primary())
+            again = await asyncio.to_thread(
+                Server, "--replicaof", "127.0.0.1", port, *SAFE, port=at, folder=victim.folder
+            )
+            self._servers[self._servers.index(victim)] = again
+
+        return mend
+
+    async def ask(self, random: Random) -> None:
+        """Let the primary give its work to a replica, and wait until it has."""
+        at = self._primary()
+        self._sentinel.execute_command("SENTINEL", "FAILOVER", "fleet", "COORDINATED")
+        await _until(lambda: self._primary() != at)
+
+    def _primary(self) -> int:
+        return int(self._sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "fleet")[1])
+
+    def _in_sync(self) -> bool:
+        with contextlib.closing(Redis(port=self._primary())) as primary:
+            told = primary.info("replication")
+        found = self._sentinel.execute_command("SENTINEL", "REPLICAS", "fleet")
+        up = sum(one[b"master-link-status"] == b"ok" and b"down" not in one[b"flags"] for one in found)
+        return bool(told["role"] == "master" and told["connected_slaves"] == 2 and up == 2)
+
+
+class Six:
+    """A Cluster of three primaries with a replica each."""
+
+    def __init__(self, servers: list[Server]) -> None:
+        self._servers = servers
+
+    async def until_in_sync(self) -> None:
+        """Wait until every primary has a replica that has what it has."""
+        await _until(self._in_sync)
+
+    async def kill(self, random: Random) -> Callable[[], Any]:
+        """Kill a primary; return what waits for another one, and starts this one again as its replica."""
+        victim = random.choice([server for server in self._servers if self._role(server) == "master"])
+        victim.end()
+        others = [server for server in self._servers if server is not victim]
+
+        async def mend() -> None:
+            await _until(lambda: sum(self._role(server) == "master" for server in others) == 3)
+            await _until(lambda: all(self._works(server) for server in others))
+            await asyncio.to_thread(victim.start)
+
+        return mend
+
+    async def ask(self, random: Random) -> None:
+        """Let a replica take over from its primary, and wait until it has."""
+        chosen = random.choice([server for server in self._servers if self._role(server) == "slave"])
+        with contextlib.closing(Redis(port=chosen.port)) as client:
+            client.execute_command("CLUSTER FAILOVER")
+        await _until(lambda: self._role(chosen) == "master")
+
+    def _role(self, server: Server) -> str:
+        with contextlib.closing(Redis(port=server.port)) as client:
+            return str(client.info("replication")["role"])
+
+    def _works(self, server: Server) -> bool:
+        with contextlib.closing(Redis(port=server.port)) as client:
+            return bool(client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+
+    def _in_sync(self) -> bool:
+        roles = []
+        for server in self._servers:
+            with contextlib.closing(Redis(port=server.port)) as client:
+                told = client.info("replication")
+            roles.append(told["role"])
+            if told.get("master_link_status", "up") != "up":
+                return False
+        return roles.count("master") == 3 and all(map(self._works, self._servers))
+
+
+Servers = Trio | Six
+
+
+@contextlib.contextmanager
+def sentinel_trio() -> Iterator[tuple[str, Trio]]:
+    """Run a primary, two replicas and a Sentinel; yield the Sentinel's URL and all of them."""
+    first, *others, sentinel_port = free_ports(4)
+    servers: list[Server] = []
+    with contextlib.ExitStack() as stack:
+        servers.append(stack.enter_context(serving(*SAFE, port=first)))
+        for port in others:
+            servers.append(stack.enter_context(serving("--replicaof", "127.0.0.1", str(first), *SAFE, port=port)))
+        stack.callback(_end_all, servers)
+        settings = servers[1].folder / "sentinel.conf"
+        settings.write_text(
+            f"sentinel monitor fleet 127.0.0.1 {first} 1\n"
+            f"sentinel down-after-milliseconds fleet {DOWN_AFTER_MS}\nsentinel failover-timeout fleet 5000\n"
+        )
+        stack.enter_context(serving(str(settings), "--sentinel", port=sentinel_port))
+        asked = stack.enter_context(contextlib.closing(Redis(port=sentinel_port)))
+        yield f"redis+sentinel://127.0.0.1:{sentinel_port}/fleet/0", Trio(servers, asked)
+
+
+@contextlib.contextmanager
+def cluster_six() -> Iterator[tuple[str, Six]]:
+    """Run a Cluster of six servers; yield its URL and them."""
+    with cluster_of(3, 3) as servers:
+        yield clients_of(servers), Six(servers)
+
+
+def _end_all(servers: list[Server]) -> None:
+    """End those too that were started later in place of others."""
+    for server in servers:
+        server.end()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + WITHIN_S
+    while True:
+        with contextlib.suppress(RedisError, OSError):
+            if await asyncio.to_thread(holds):
+                return
+        if time.monotonic() > end_s:
+            raise TimeoutError("the servers of the run did not find each other")
+        await asyncio.sleep(0.1)

@@ -1,0 +1,121 @@
+"""A clock that is set, of Redis or of a worker, stops nothing and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from espfleet.domain.points import Point
+from espfleet.domain.samples import Batch, Layout, pack
+from espfleet.domain.shards import shard_of
+from espfleet.domain.sizes import USUAL
+from espfleet.domain.states import State
+from espfleet.exports.datadog import Datadog
+from espfleet.services import targets
+from espfleet.store import levels, points, presence, registry
+from espfleet.store import samples as stream
+from espfleet.store.client import Store
+from espfleet.store.history import RESOLUTIONS, read
+from espfleet.store.leases import Lease
+from espfleet.store.samples import ShardReader
+from espfleet.workers.history import Chronicler
+from espfleet.workers.sender import Sender
+from espfleet.workers.shard import BEAT_S, Shard
+from tests.workers.test_sender import Sink, serving_sink
+
+HOUR_MS = 3_600_000
+
+
+async def measure(store: Store, *, sent_ms: int, written_ms: int, count: int) -> int:
+    """Write a sample a second of one target, up to ``sent_ms``; return the shard of its group."""
+    await targets.add(store, name="router", address="127.0.0.1")
+    shard, layout = shard_of("default", store.shards), Layout(1_000, 1_000, ("router",))
+    await stream.put_layout(store, shard, layout)
+    for number in range(count):
+        at_ms = sent_ms - (count - 1 - number) * 1_000
+        blob = pack(Batch(np.zeros(1, np.int32), np.full(1, 9_000.0, np.float32), at_ms * 1_000_000, 0))
+        words = ("w", "prober", "q", number + 1, "l", layout.layout_id, "b", blob)
+        await store.do("XADD", store.keys.samples(shard), f"{written_ms}-{number + 1}", *words)
+    return shard
+
+
+async def owned(store: Store, number: int) -> Shard:
+    lease = await Lease.take(store, f"s{number}", "one", 60_000)
+    assert lease is not None
+    shard = Shard(store, number, lease.fence, ShardReader(store, number, "one"), USUAL)
+    await shard.configure(await registry.load(store))
+    return shard
+
+
+async def test_levels_come_again_at_once_when_the_clock_of_redis_was_set_back(store: Store) -> None:
+    await stream.init_consumers(store)
+    now_ms = await store.time_ms()
+    # A stream never goes back: it still counts from where the clock was ahead.
+    shard = await owned(store, await measure(store, sent_ms=now_ms, written_ms=now_ms + HOUR_MS, count=5))
+    await shard.configure(await registry.load(store))
+    assert await shard.rebuild(now_ms) == 5
+    await shard.publish(now_ms)
+    found = (await levels.read_levels(store)).levels["default"]
+    assert (found.state, found.reason) == (State.OK, "router: latency 9 ms")
+
+
+async def test_a_shard_beats_on_when_the_clock_of_redis_was_set_back(store: Store) -> None:
+    now_ms = await store.time_ms()
+    shard = await owned(store, 3)
+    await shard.publish(now_ms)
+    await asyncio.sleep(BEAT_S + 0.05)
+    await shard.publish(now_ms - HOUR_MS)
+    assert int(await store.do("GET", store.keys.beat(3))) == now_ms - HOUR_MS
+
+
+@pytest.mark.parametrize("set_ms", [HOUR_MS, -HOUR_MS])
+async def test_the_past_is_written_on_when_the_clock_of_redis_was_set_and_set_right(
+    store: Store, monkeypatch: pytest.MonkeyPatch, set_ms: int
+) -> None:
+    now_ms = await store.time_ms()
+    chronicler = Chronicler(store, "one")
+
+    async def wrong_ms() -> int:
+        return now_ms + set_ms
+
+    with monkeypatch.context() as wrong:
+        wrong.setattr(store, "time_ms", wrong_ms)
+        await chronicler.step()
+    await measure(store, sent_ms=now_ms, written_ms=now_ms, count=100)
+    await chronicler.step()
+    tens = RESOLUTIONS[1]
+    found = await read(store, tens, "router", now_ms - 60_000, now_ms - 40_000)
+    assert found
+    assert all(point.count == 10 for point in found[1:-1])
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with serving_sink() as made:
+        yield made
+
+
+@pytest.mark.parametrize("wrong_by_s", [-7_200, 7_200])
+async def test_no_metric_is_given_up_because_the_clock_of_a_steward_is_wrong(
+    store: Store, sink: Sink, wrong_by_s: int
+) -> None:
+    await points.append(store, [Point("m", 1.0, int(time.time()))])
+    datadog = Datadog(url=sink.url, api_key="k3y", timeout_s=2)
+    sender = Sender(store, datadog.post, clock=lambda: time.time() + wrong_by_s)
+    assert await sender.step() == 1
+    assert (sink.accepted, sender.buried) == ([("m", 1.0)], 0)
+
+
+async def test_who_is_there_does_not_outlast_its_gateway_after_the_clock_of_redis_was_set_back(store: Store) -> None:
+    # Of so many, each refresh looks at one at least.
+    ids = [one for n in range(400) if shard_of(one := f"{n:012x}", store.shards) == 0][:32]
+    for device_id in ids:
+        await presence.came(store, device_id, presence.Session(session_id="s", gateway="g", watchdog_ms=60_000))
+    now_ms, due = await store.time_ms(), store.keys.due(0)
+    await store.redis.zadd(due, dict.fromkeys(ids, now_ms + HOUR_MS))
+    await presence.refresh(store, "g", dict.fromkeys(ids, 60_000))
+    assert await store.do("ZCOUNT", due, "-inf", now_ms + HOUR_MS - 1) >= 1
