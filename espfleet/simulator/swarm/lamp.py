@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: How long it waits for the gateway's goodbye after its own.
 _GOODBYE_MS = 500
 _BOOT_MS = 300
+#: A program that hangs does not connect; so often somebody looks whether it still does.
+_HANGS_MS = 1_000
 #: When it is next due while it has nothing to do but wait for the gateway.
 _PATIENCE_MS = OPEN_S * 1_000
 
@@ -91,7 +93,8 @@ class SmallLamp:
         self.part = Part.THERE
         if self._wire is not None:
             self._wire.close()
-        self._level, self._frozen = None, False
+        self._drop_handshake()
+        self._level, self._frozen, self._rest = None, False, b""
         self._boots += 1
         self._backoff.reset()
         self._attempt(self._swarm.now_ms())
@@ -132,7 +135,8 @@ class SmallLamp:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
-        self.stage, self.due, self._handshake = Stage.AWAY, 0, None
+        self._drop_handshake()
+        self.stage, self.due = Stage.AWAY, 0
 
     # What can be seen of it.
 
@@ -157,6 +161,8 @@ class SmallLamp:
         """Do what is due."""
         if self.stage is Stage.LIVE:
             self._live(now_ms)
+        elif self.stage is Stage.WAITING and self._frozen:
+            self._swarm.wheel.put(self, now_ms + _HANGS_MS)
         elif self.stage is Stage.WAITING:
             self._attempt(now_ms)
         elif self.stage is Stage.LEAVING:
