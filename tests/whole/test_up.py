@@ -171,7 +171,8 @@ def test_its_workers_end_when_it_is_killed(tmp_path: Path) -> None:
         wait_for(lambda: "listens" in up.said(), 20, up.said)
         up.process.kill()
         up.process.wait()
-        wait_for(lambda: not fleet.processes(), 10, fleet.processes)
+        # They end as they would when told to, which takes long on a busy machine.
+        wait_for(lambda: not fleet.processes(), 30, fleet.processes)
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
