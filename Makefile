@@ -31,8 +31,8 @@ arrangements: setup  ## Run the tests of the main job behind a Sentinel, then on
 	@TESTS_ON=sentinel $(PYTHON) -m pytest -n 3 --dist loadfile $(ON_REDIS) $(ARGS)
 	@TESTS_ON=cluster $(PYTHON) -m pytest -n 3 --dist loadfile $(ON_REDIS) $(ARGS)
 
-chaos: setup  ## Break a whole fleet at random; DURATION_S=3600 LAMPS=300 SEED=7
-	@$(PYTHON) -m tests.chaos.run --duration-s $(or $(DURATION_S),300) --lamps $(or $(LAMPS),300) $(if $(SEED),--seed $(SEED))
+chaos: setup  ## Break a whole fleet at random; DURATION_S=3600 LAMPS=300 SEED=7 ON=sentinel (or cluster)
+	@$(PYTHON) -m tests.chaos.run --duration-s $(or $(DURATION_S),300) --lamps $(or $(LAMPS),300) --on $(or $(ON),single) $(if $(SEED),--seed $(SEED))
 
 soak: setup  ## Run a whole fleet for HOURS=8 and draw what it uses into build/soak
 	@$(PYTHON) -m tests.chaos.soak --hours $(or $(HOURS),8) --lamps $(or $(LAMPS),300)
