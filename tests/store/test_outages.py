@@ -110,11 +110,8 @@ async def test_a_stall_is_noticed_and_nothing_is_lost(
         embedded.go_on()
 
 
-async def test_a_stalled_server_is_told_as_such(
-    embedded: Embedded, fleet: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "ANSWER_WITHIN_S", 0.2)
-    async with open_store(embedded.url, name="test", retries=0) as hasty:
+async def test_a_stalled_server_is_told_as_such(embedded: Embedded, fleet: Store) -> None:
+    async with open_store(embedded.url, name="test", retries=0, answer_within_s=0.2) as hasty:
         embedded.stop()
         with pytest.raises(StoreUnavailableError, match="does not answer: no answer in time"):
             await hasty.time_ms()
