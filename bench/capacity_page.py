@@ -126,6 +126,8 @@ def take_over(root: Path = ROOT) -> None:
     module = root / "espfleet" / "domain" / "unit_costs.py"
     text = module.read_text()
     for key, cost in COSTS.items():
+        if measured[cost.what] is None:
+            continue
         value = float(f"{measured[cost.what]:.2g}")
         shown = f"{round(value):_}" if value >= 10 else f"{value:g}"
         text = re.sub(rf'(UnitCost\("{key}", .+, )[\d._]+\)', rf"\g<1>{shown})", text)

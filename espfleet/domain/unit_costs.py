@@ -81,7 +81,7 @@ COSTS: Mapping[str, UnitCost] = _by_key(
     UnitCost("redis_sample_traffic", "bytes to and from Redis for a sample", "B", 44),
     # Probing.
     UnitCost("prober_base", "a prober at work, however many targets", "µs/s", 65_000),
-    UnitCost("prober_probe", "a probe by ICMP, to loopback: CPU of the prober", "µs", 8.0),
+    UnitCost("prober_probe", "a probe by ICMP, to loopback: CPU of the prober", "µs", 8),
     UnitCost("prober_target_kib", "memory of a target in its prober", "KiB", 1.5),
     UnitCost("leveler_base", "a leveler at work, however many targets, over 4 shards", "µs/s", 180_000),
     UnitCost("leveler_sample", "a sample taken in and judged: CPU of the leveler", "µs", 1.4),

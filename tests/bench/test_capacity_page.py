@@ -1,0 +1,99 @@
+"""The page of capacity shows what was measured, and plans go by it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.capacity_page import BENCH, LOADS, ROOT, WHOLE_PROMISE, compared, figures, stored, take_over, write
+from bench.whole_fleet import CPU
+from espfleet.domain.capacity import MOST_DEVICES
+from espfleet.domain.unit_costs import COSTS
+
+STORED = stored()
+MEASURED = {one["promise"]: one["ours"] for one in STORED["promises"]}
+
+
+def test_every_cost_of_plans_is_measured() -> None:
+    assert MEASURED.keys() == {cost.what for cost in COSTS.values()}
+
+
+@pytest.mark.parametrize("key", COSTS)
+def test_plans_take_about_what_was_measured(key: str) -> None:
+    cost = COSTS[key]
+    if MEASURED[cost.what] is None:
+        pytest.skip("it was added after the last run of this bench: make bench BENCH=capacity")
+    assert cost.value / cost.factor <= MEASURED[cost.what] <= cost.value * cost.factor
+
+
+def test_the_page_shows_what_is_stored_and_what_follows_from_it() -> None:
+    page = (ROOT / "docs" / "capacity.md").read_text()
+    assert figures(STORED, stored(bench="whole_fleet")) in page, (
+        "write it anew: .venv/bin/python -m bench.capacity_page"
+    )
+
+
+def test_the_formula_speaks_of_every_cost() -> None:
+    words = (ROOT / "docs" / "capacity.md").read_text().partition("## What one costs")[0]
+    told = {key for key in COSTS if f"`{key}`" in words}
+    # What is asked of the registry, and of storms, is told below.
+    assert COSTS.keys() - told == {
+        *("device_first", "device_again", "device_stall", "redis_device_read"),
+        *("gateway_come", "gateway_heard_arrival", "redis_come"),
+    }
+
+
+def test_a_million_lamps_are_several_fleets() -> None:
+    assert max(load.lamps for load in LOADS) == 1_000_000
+    assert f"| fleets | 1 | 1 | {1_000_000 // MOST_DEVICES} |" in figures(STORED, {})
+
+
+def test_what_is_reckoned_stands_beside_what_a_whole_fleet_took() -> None:
+    (line, _) = compared({"promises": [{"promise": WHOLE_PROMISE, "ours": 55.4}]})
+    assert "took 55 % of a core" in line
+    assert compared({}) == []
+
+
+def test_the_bench_of_a_whole_fleet_still_measures_what_is_compared() -> None:
+    assert WHOLE_PROMISE == CPU
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for folder in ("docs", "bench/results", "espfleet/domain"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("docs/capacity.md", f"bench/results/{BENCH}.json", "espfleet/domain/unit_costs.py"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    return tmp_path
+
+
+def measure_again(root: Path, **values: float) -> None:
+    found = json.loads(json.dumps(STORED))
+    for key, value in values.items():
+        next(one for one in found["promises"] if one["promise"] == COSTS[key].what)["ours"] = value
+    (root / "bench" / "results" / f"{BENCH}.json").write_text(json.dumps(found))
+
+
+def test_what_is_measured_anew_comes_onto_the_page(root: Path) -> None:
+    measure_again(root, gateway_level=987.6)
+    write(root)
+    text = (root / "docs" / "capacity.md").read_text()
+    assert "| 987.6 |" in text
+    assert text.startswith("# How much a fleet needs")
+    assert text.rstrip().endswith("before you buy machines.")
+
+
+def test_plans_can_take_over_what_was_measured(root: Path) -> None:
+    measure_again(root, gateway_level=12.345, leveler_base=234_567)
+    take_over(root)
+    text = (root / "espfleet" / "domain" / "unit_costs.py").read_text()
+    assert 'UnitCost("gateway_level", "a level sent to a lamp by the gateway", "µs", 12)' in text
+    assert '"µs/s", 230_000)' in text
+    compile(text, "unit_costs.py", "exec")
+
+
+def test_a_project_without_that_page_is_left_alone(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
