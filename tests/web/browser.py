@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
@@ -26,6 +27,10 @@ FLAGS = (
 )
 PATIENCE_MS = 15_000
 expect.set_options(timeout=PATIENCE_MS)
+#: Beside axe's usual rules: what is pressed must be big enough for a finger.
+AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+#: All that differs between dark and light.
+CONTRAST = {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}
 
 
 @dataclass
@@ -69,10 +74,18 @@ def opened(
     *,
     size: tuple[int, int] = (1280, 800),
     scheme: Literal["dark", "light"] = "dark",
+    still: bool = False,
     picture: Path | None = None,
 ) -> Iterator[tuple[Page, Seen]]:
-    """Open a page; afterwards nothing may have gone wrong on it, and nothing may have left this machine."""
-    context = running.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+    """Open a page; afterwards nothing may have gone wrong on it, and nothing may have left this machine.
+
+    A ``still`` page is that of somebody who wants no motion: what else fades in is there at once.
+    """
+    context = running.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=scheme,
+        reduced_motion="reduce" if still else "no-preference",
+    )
     context.set_default_timeout(PATIENCE_MS)
     page, seen = context.new_page(), Seen()
     seen.watch(page)
@@ -84,3 +97,21 @@ def opened(
         seen.check()
     finally:
         context.close()
+
+
+def turn(page: Page, url: str) -> None:
+    """Go to another page of the dashboard, and wait until it has taken the place of the one before."""
+    page.evaluate("() => document.querySelector('main').firstElementChild?.setAttribute('data-before', '')")
+    page.goto(url)
+    expect(page.locator("[data-before]")).to_have_count(0)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    # What it asks for as it opens.
+    page.wait_for_timeout(200)
+
+
+def faults(page: Page, options: Mapping[str, object] = AXE) -> list[str]:
+    """Return what axe finds wrong with a page."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    told = page.evaluate("options => axe.run(options)", dict(options))
+    return [f"{one['id']} ({one['impact']}): {one['nodes'][0]['html']}" for one in told["violations"]]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import Browser
 
 from espfleet.boards.client import BoardInfo
 from espfleet.errors import BoardUnreachableError
@@ -19,15 +19,11 @@ from espfleet.store.client import Store
 from espfleet.web.context import WebSettings
 from espfleet.web.server import run_web
 from tests.conftest import wait_until
+from tests.ports import free_port
+from tests.web.browser import browser
+from tests.whole.fleet import Fleet, wait_for
 
 WAITING = "3c71bff93720"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def ask(address: str) -> BoardInfo:
@@ -96,4 +92,33 @@ async def web(store: Store) -> AsyncIterator[Web]:
         yield running
 
 
-Fill = Callable[[], Awaitable[None]]
+# --- a whole fleet, and a browser to look at it
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet with its demo, for the tests of one file."""
+    one = Fleet(tmp_path_factory.mktemp("web"))
+    with one.up() as up:
+        wait_for(lambda: has_lamps(one), 60, up.said)
+        yield one
+
+
+def has_lamps(fleet: Fleet) -> bool:
+    """Return whether the dashboard answers and the demo's lamps have come."""
+    try:
+        rows = requests.get(f"http://127.0.0.1:{fleet.web_port}/api/devices?state=live", timeout=5).json()
+    except requests.RequestException:
+        return False
+    return int(rows.get("total", 0)) >= 3
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture
+def url(fleet: Fleet) -> str:
+    return f"http://127.0.0.1:{fleet.web_port}/"

@@ -6,45 +6,31 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.web.browser import PATIENCE_MS, browser, opened
-from tests.whole.fleet import Fleet, wait_for
+from tests.web.browser import CONTRAST, PATIENCE_MS, faults, opened
+from tests.whole.fleet import Fleet
 
 pytestmark = [pytest.mark.package("chromium"), pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    one = Fleet(tmp_path_factory.mktemp("web"))
-    with one.up():
-        wait_for(lambda: "Running" in (one.home / "up.log").read_text(), 30, lambda: (one.home / "up.log").read_text())
-        wait_for(lambda: [row for row in one.devices().values() if row["presence"] == "live"][2:], 30, one.devices)
-        wait_for(lambda: answers(one.web_port), 30, lambda: (one.home / "up.log").read_text())
-        yield one
+#: Draws what the page shows now and returns a sum over its pixels.
+LOOK = """() => { const image = document.getElementById('picture'), canvas = document.createElement('canvas');
+  canvas.width = 32; canvas.height = 24; const pen = canvas.getContext('2d');
+  if (!image.naturalWidth) return 0;
+  pen.drawImage(image, 0, 0, 32, 24);
+  const data = pen.getImageData(0, 0, 32, 24).data;
+  return data.reduce((sum, value, at) => (sum * 31 + value * (at + 1)) % 1000003, 7); }"""
 
 
-def answers(port: int) -> bool:
-    try:
-        return requests.get(f"http://127.0.0.1:{port}/readyz", timeout=1).ok
-    except requests.ConnectionError:
-        return False
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as running:
-        yield running
-
-
-@pytest.fixture
-def url(fleet: Fleet) -> str:
-    return f"http://127.0.0.1:{fleet.web_port}/"
+def tell(method: str, url: str, body: object) -> None:
+    """Change something in the fleet."""
+    requests.request(method, url, json=body, timeout=10).raise_for_status()
 
 
 def brightness(page: Page, selector: str) -> list[int]:
@@ -69,14 +55,15 @@ def test_the_wall_shows_rooms_with_level_word_and_lamps(chromium: Browser, url: 
         assert blue == 0
 
 
-def test_the_wall_moves_when_a_target_stops_answering(chromium: Browser, fleet: Fleet, url: str) -> None:
-    fleet.ask("group", "door", "add")
-    fleet.ask("room", "hall", "add", "--group", "door")
+def test_the_wall_moves_when_a_target_stops_answering(chromium: Browser, url: str) -> None:
     with opened(chromium, url) as (page, _):
-        fleet.ask("target", "door", "add", "sim://calm?seed=4", "--group", "door", "--interval_ms", "200")
+        tell("POST", f"{url}api/groups", {"name": "door"})
+        tell("POST", f"{url}api/rooms", {"name": "hall", "group": "door"})
+        door = {"name": "door", "address": "sim://calm?seed=4", "group": "door", "interval_ms": 200}
+        tell("POST", f"{url}api/targets", door)
         hall = page.get_by_role("region", name="Room hall")
         expect(hall.locator(".pill")).to_contain_text("green", timeout=PATIENCE_MS)
-        fleet.ask("target", "door", "set", "--address", "sim://dead")
+        tell("PATCH", f"{url}api/targets/door", {"address": "sim://dead"})
         expect(hall.locator(".pill")).to_contain_text("red", timeout=PATIENCE_MS)
         page.wait_for_timeout(700)
         red, green, _ = brightness(page, "[data-room=hall]")
@@ -168,33 +155,6 @@ def test_everything_is_reached_by_keyboard(chromium: Browser, url: str) -> None:
         assert page.evaluate("document.activeElement.id") == "view"
 
 
-@pytest.mark.parametrize("path", ["", "#/targets", "#/target/demo-busy", "#/device/demo-desk", "#/add", "#/events"])
-def test_a_phone_needs_no_scrolling_to_the_side(chromium: Browser, url: str, path: str) -> None:
-    with opened(chromium, url + path, size=(360, 740)) as (page, _):
-        expect(page.get_by_role("heading", level=1)).to_be_visible()
-        page.wait_for_timeout(300)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-def test_every_field_picture_and_button_has_a_name(chromium: Browser, url: str) -> None:
-    nameless = """() => [...document.querySelectorAll('input, select, button, a, [role=img]')].filter((one) =>
-      !(one.getAttribute('aria-label') || one.labels?.length || one.textContent.trim() || one.title))
-      .map((one) => one.outerHTML)"""
-    for path in (
-        "",
-        "#/targets",
-        "#/target/demo-busy",
-        "#/devices",
-        "#/device/demo-desk",
-        "#/room/demo-office",
-        "#/add",
-    ):
-        with opened(chromium, url + path) as (page, _):
-            expect(page.get_by_role("heading", level=1)).to_be_visible()
-            page.wait_for_timeout(200)
-            assert page.evaluate(nameless) == []
-
-
 def test_when_the_server_is_gone_lamps_look_stale_and_come_back(chromium: Browser, fleet: Fleet, url: str) -> None:
     with opened(chromium, url) as (page, seen):
         expect(page.locator("[data-device=demo-desk] .state")).to_have_text("live")
@@ -217,3 +177,44 @@ def test_the_first_page_is_light(chromium: Browser, url: str) -> None:
         page.goto(f"{url}#/target/demo-busy")
         page.wait_for_function("() => window.Chart !== undefined")
     assert 100_000 < sum(sizes) < 500_000, json.dumps(sizes)
+
+
+def test_the_page_says_how_to_get_a_camera_then_its_picture_moves_and_a_killed_one_is_offline(
+    chromium: Browser, fleet: Fleet, url: str
+) -> None:
+    with opened(chromium, f"{url}video") as (page, _):
+        expect(page.locator("main")).to_contain_text("./espcli simulate --cameras 2")
+        assert faults(page) == []
+        cameras = subprocess.Popen(
+            fleet.command("simulate", "--cameras", "2"), env=fleet.environ, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            buttons = page.locator("[data-camera]")
+            expect(buttons).to_have_count(2, timeout=PATIENCE_MS * 2)
+            expect(page.locator("#caption")).to_contain_text("live", timeout=PATIENCE_MS)
+            seen = {page.evaluate(LOOK)}
+            page.wait_for_function(f"(was) => {{ const now = ({LOOK})(); return now && now !== was; }}", arg=seen.pop())
+            figures = page.locator("#figures")
+            expect(figures).to_contain_text("320x240")
+            assert faults(page) == []
+            page.evaluate("document.documentElement.dataset.theme = 'light'")
+            assert faults(page, CONTRAST) == []
+            # Somebody wants more pictures, by keyboard alone.
+            expect(page.get_by_role("button", name="500 ms")).to_be_enabled()
+            slider = page.get_by_role("slider")
+            slider.focus()
+            page.keyboard.press("Home")
+            expect(page.locator("#note")).to_contain_text("a picture every 100 ms")
+            expect(figures).to_contain_text(re.compile(r"aimed at\s*10(\.0)? fps"), timeout=PATIENCE_MS)
+            # The other camera shows something else, and says so.
+            buttons.nth(1).click()
+            name = buttons.nth(1).get_attribute("data-camera")
+            assert name is not None
+            expect(page.locator("#caption")).to_contain_text(name)
+            expect(page.locator("#picture")).to_have_attribute("alt", f"Picture of {name}")
+        finally:
+            cameras.kill()
+            cameras.communicate()
+        expect(page.locator("#state")).to_have_text("not connected", timeout=PATIENCE_MS)
+        told = requests.get(f"{url}connection_history?device={name}", timeout=5).json()
+        assert told["total_sessions"] == 1

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from espfleet.services import devices
+from espfleet.services import boards, devices
 from espfleet.simulator.boards import BoardSimulator, SimulatedBoard, new_boards
 from espfleet.store import readings, registry
 from espfleet.store.client import Store
@@ -102,7 +102,11 @@ async def test_a_board_is_asked_past_its_lock(web: Web, board: SimulatedBoard) -
     assert (await ask("set_gpio", 422, pin=99, value=1))["field"] == "pin"
 
 
-async def test_a_lock_keeps_others_away_until_it_is_opened(web: Web, board: SimulatedBoard) -> None:
+async def test_a_lock_keeps_others_away_until_it_is_opened(
+    web: Web, board: SimulatedBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert boards.visit.__kwdefaults__ is not None
+    monkeypatch.setitem(boards.visit.__kwdefaults__, "wait_ms", 300)
     assert (await web.send("PUT", "/api/devices/board/locks/request", json={"ttl_ms": 60_000})).status_code == 204
     assert (await web.post("/api/devices/board/visit", None, 409))["code"] == "lock_busy"
     assert (await web.send("DELETE", "/api/devices/board/locks/request")).json() == {"was_locked": True}
