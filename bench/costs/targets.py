@@ -20,7 +20,7 @@ from espfleet.store import registry, workers
 from espfleet.store.client import Store
 from espfleet.store.registry import Change
 
-SIZES = (1_000, 10_000, 20_000, 30_000)
+SIZES = (1_000, 5_000, 10_000, 20_000)
 A_GROUP = 50
 MEASURED_S = 5.0
 SETTLE_S = 4.0
