@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from espfleet.domain.actors import Actor
 from espfleet.domain.roles import Holder, Role
@@ -31,7 +32,11 @@ async def role_of(request: Request, context: Context) -> Role:
     check_origin(request, context)
     token = presented(request)
     if token:
-        holder = await holder_of(context, request, token)
+        try:
+            holder = await holder_of(context, request, token)
+        except TokenWantedError:
+            request.state.token_ended = True
+            raise
         audit.act_as(Actor("web", holder.name, host_of(request)))
         return holder.role
     if context.settings.loopback and not await tokens.any_admin(context.store):
@@ -55,6 +60,31 @@ async def holder_of(context: Context, request: Request, token: str) -> Holder:
     if holder is None:
         raise TokenWantedError("this token is not known; './espcli token NAME add' makes one")
     return holder
+
+
+class EndedLogins:
+    """Lets a browser forget the cookie of a login whose token has ended: it would keep it out of an open fleet."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope["state"].get("token_ended"):
+                answer = Response()
+                forget_login(answer)
+                cookies = [header for header in answer.raw_headers if header[0] == b"set-cookie"]
+                message = {**message, "headers": [*message["headers"], *cookies]}
+            await send(message)
+
+        await self._app(scope, receive, tell)
+
+
+def forget_login(response: Response) -> None:
+    """Let a browser forget that somebody has logged in."""
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 
 def host_of(request: Request) -> str:

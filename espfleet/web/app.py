@@ -27,7 +27,7 @@ from espfleet.web import (
     tokens,
     upkeep,
 )
-from espfleet.web.access import VIEWER
+from espfleet.web.access import VIEWER, EndedLogins
 from espfleet.web.context import Context
 from espfleet.web.etags import ETags
 from espfleet.web.guarding import Unambiguous
@@ -109,6 +109,7 @@ def _pages() -> FastAPI:
         return serve(files, path, request)
 
     app.add_middleware(Repeats)
+    app.add_middleware(EndedLogins)
     app.add_middleware(ETags)
     app.add_middleware(Unambiguous)
     return app

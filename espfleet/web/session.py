@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from espfleet import __version__
 from espfleet.errors import RefusedError
-from espfleet.web.access import COOKIE, COOKIE_S, check_origin, holder_of, presented, role_of
+from espfleet.web.access import COOKIE, COOKIE_S, check_origin, forget_login, holder_of, presented, role_of
 from espfleet.web.context import Context, Here
 from espfleet.web.shapes import Login
 
@@ -51,4 +51,4 @@ async def log_in(here: Here, request: Request, wish: Login, response: Response) 
 async def log_out(here: Here, request: Request, response: Response) -> None:
     """Forget the cookie."""
     check_origin(request, here)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    forget_login(response)

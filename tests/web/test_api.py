@@ -205,6 +205,32 @@ async def test_a_login_is_a_cookie_that_other_sites_cannot_use(store: Store, web
     assert await asyncio.to_thread(browse) == [401, 401, 201]
 
 
+async def test_an_ended_login_is_forgotten_and_lets_in_only_where_nobody_has_a_token(store: Store, web: Web) -> None:
+    made = {name: await tokens.add(store, name=name, role=name, now_ms=1) for name in ("admin", "viewer")}
+
+    def cookie(name: str) -> dict[str, str]:
+        return {"Cookie": f"espfleet_token={made[name]}"}
+
+    await web.get("/api/rooms", headers=cookie("viewer"))
+    await tokens.remove(store, name="viewer")
+    for path, status in (("/api/rooms", 401), ("/api/session", 200), ("/api/first", 200)):
+        answer = await web.send("GET", path, headers=cookie("viewer"))
+        assert answer.status_code == status
+        assert 'espfleet_token=""' in answer.headers["set-cookie"], path
+        assert "Max-Age=0" in answer.headers["set-cookie"]
+    # Without its cookie that browser is nobody, for an admin has a token.
+    await web.get("/api/rooms", 401)
+    assert (await web.get("/api/session"))["role"] is None
+    assert "set-cookie" not in (await web.send("GET", "/api/rooms", headers=cookie("admin"))).headers
+    # A program's wrong token is no login, and another site ends none.
+    assert "set-cookie" not in (await web.send("GET", "/api/rooms")).headers
+    evil = {**cookie("admin"), "Sec-Fetch-Site": "cross-site"}
+    assert "set-cookie" not in (await web.send("POST", "/api/rooms", json={"name": "x"}, headers=evil)).headers
+    await tokens.remove(store, name="admin")
+    await web.get("/api/rooms", 401, headers=cookie("admin"))
+    await web.get("/api/rooms")
+
+
 async def test_a_name_that_points_to_this_machine_is_not_this_machine(web: Web) -> None:
     assert (await web.get("/api/devices", 401, headers={"Host": "evil.example"}))["code"] == "token_wanted"
 

@@ -33,23 +33,39 @@ export async function call(method, path, body) {
     options.headers["Content-Type"] = "application/json";
   }
   if (method === "POST") options.headers["Idempotency-Key"] = key();
-  let answer;
-  try {
-    answer = await fetch(`/api/${path}`, options);
-  } catch {
-    throw new Error("the server cannot be reached");
+  let answer = await ask(path, options);
+  if (answer.status === 401 && path !== "session") {
+    if (await mayStill()) answer = await ask(path, options);
+    if (answer.status === 401) tell("ended");
   }
-  if (answer.status === 401 && path !== "session") tell("ended");
   const told = answer.status === 204 ? null : await answer.json();
   if (!answer.ok) throw Object.assign(new Error(told.detail ?? "it failed"), told);
   return told;
+}
+
+async function ask(path, options) {
+  try {
+    return await fetch(`/api/${path}`, options);
+  } catch {
+    throw new Error("the server cannot be reached");
+  }
+}
+
+// The answer to a token that has ended takes the cookie away: without it, this may be a fleet that asks for none. A page
+// goes on with what it could do before, no more: a screen whose link has ended does not become an admin's.
+async function mayStill() {
+  const told = await call("GET", "session");
+  if (told.role === null || told.role !== fleet.role) return false;
+  fleet.token = told.token;
+  return true;
 }
 
 const key = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 // Asks who I am and, if I may look, for the fleet; index.html has the browser ask before this file is there.
 export async function first() {
-  const told = await call("GET", "first");
+  let told = await call("GET", "first");
+  if (told.session.role === null && told.session.token) told = await call("GET", "first");
   fleet.role = told.session.role;
   fleet.token = told.session.token;
   if (told.wall) take(told.wall);
@@ -129,8 +145,8 @@ export function connect() {
 // The server said no, or is not there: a token that has ended leads to the page that says so.
 async function again() {
   try {
-    const { role } = await call("GET", "session");
-    if (role === null) { fleet.role = null; tell("ended"); return; }
+    // Asked with a token that has ended, it says no, and takes the cookie away.
+    if (!(await mayStill()) && !(await mayStill())) { fleet.role = null; tell("ended"); return; }
     fleet.live = undefined;
     connect();
   } catch {
