@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
 from espfleet.errors import InvalidError, RefusedError, StoreError
 from espfleet.web.access import role_of
 from espfleet.web.context import Here
+from espfleet.web.endless import STUCK_S, EndlessResponse, send_end, send_part
 from espfleet.web.live import KINDS, Live
 
 logger = logging.getLogger(__name__)
 
-#: A reader that takes nothing for so long is cut.
-STUCK_S = 5.0
-
 router = APIRouter(tags=["live"])
 
 
-class LiveResponse(Response):
+class LiveResponse(EndlessResponse):
     """Sends the feed until the reader goes, gets stuck, falls behind, or may not look any more."""
 
     media_type = "text/event-stream"
@@ -31,36 +28,22 @@ class LiveResponse(Response):
     def __init__(
         self, live: Live, last_id: str, kinds: Collection[str], check: Callable[[], Awaitable[object]]
     ) -> None:
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
+        super().__init__({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._live = live
         self._last_id = last_id
         self._kinds = kinds
         self._check = check
         self._checked = live.registry
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request."""
-        del scope
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        sending = asyncio.create_task(self._send(send), name="live reader")
-        gone = asyncio.create_task(_until_gone(receive), name="live reader gone")
-        try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sending, gone):
-                task.cancel()
-            await asyncio.gather(sending, gone, return_exceptions=True)
-
-    async def _send(self, send: Send) -> None:
+    async def send_all(self, send: Send) -> None:
+        """Send the feed as it comes."""
         feed = self._live.read(self._last_id, self._kinds)
         try:
             async for chunk in feed:
                 if not await self._may_look():
                     break
-                async with asyncio.timeout(STUCK_S):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send_part(send, chunk)
+            await send_end(send)
         except TimeoutError:
             self._live.cut += 1
             logger.info("a reader of the live feed took nothing for %g s: it is cut", STUCK_S)
@@ -81,11 +64,6 @@ class LiveResponse(Response):
                 return True
             self._checked = changes
         return True
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 @router.get(
