@@ -13,8 +13,8 @@ import pytest
 from tests.chaos.slopes import Curve, svg, text
 from tests.whole.fleet import ROOT
 
-#: First of all the clock of Redis is set, Redis is killed, and a worker; the clock of a worker is set, one is frozen, and
-#: the way to Redis broken. Nothing sends lamps away for a minute, as corruption does.
+#: First of all the clock of Redis is set, Redis is killed, and a worker; then the clock of a worker is set, one is
+#: frozen, and the way to Redis broken. Nothing sends lamps away for a minute, as corruption does.
 SEED = 302142
 DURATION_S = 40
 LAMPS = 60
