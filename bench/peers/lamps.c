@@ -88,9 +88,11 @@ static void ended(struct lamp *lamp) {
     free(lamp->kept);
     lamp->kept = NULL;
     if (!lamp->told) {
-        /* Full jitter, from 0.5 s doubling to 30 s, until it is welcomed: the rules of esp32/lamp/backoff.py. */
-        lamp->again_ns = now_ns() + (uint64_t)(drand48() * lamp->backoff_ns);
-        lamp->backoff_ns = lamp->backoff_ns < 15000000000ull ? 2 * lamp->backoff_ns : 30000000000ull;
+        /* Up to 0.5 s more than was waited since it was welcomed, and up to 30 s: as esp32/lamp/backoff.py does. */
+        uint64_t wait_ns = (uint64_t)(drand48() * lamp->backoff_ns);
+        lamp->again_ns = now_ns() + wait_ns;
+        lamp->backoff_ns += wait_ns;
+        if (lamp->backoff_ns > 30000000000ull) lamp->backoff_ns = 30000000000ull;
     }
     lamp->told = 0;
 }

@@ -1,6 +1,7 @@
 """When the lamp tries again after the gateway was lost, and what it says meanwhile.
 
-The rules are those of ``espfleet/simulator/backoff.py``: full jitter, doubling from 0.5 to 30 s, never giving up.
+The rules are those of ``espfleet/simulator/backoff.py``: at random up to 0.5 s more than was waited so far, and up to
+30 s; never giving up.
 """
 
 from micropython import const
@@ -29,11 +30,11 @@ class Backoff:
 
     def __init__(self, random) -> None:
         self._random = random
-        self._attempts = 0
+        self._waited_ms = 0
 
     def reset(self) -> None:
         """Begin again with short waits."""
-        self._attempts = 0
+        self._waited_ms = 0
 
     def next_ms(self, code, retry_after_ms) -> int:
         """Return how long to wait.
@@ -42,8 +43,6 @@ class Backoff:
             code: With which the gateway closed, or ``None``.
             retry_after_ms: How long it asks to wait, or ``None``.
         """
-        ceiling = min(_MOST_MS, _FIRST_MS << min(self._attempts, 10))
-        self._attempts += 1
         if retry_after_ms is not None:
             # Already spread over the fleet by the gateway.
             return min(retry_after_ms, _LONGEST_MS)
@@ -51,7 +50,9 @@ class Backoff:
             return 30_000 + self._random(30_001)
         if code == _REPLACED:
             return 5_000 + self._random(5_001)
-        return self._random(ceiling + 1)
+        wait_ms = self._random(min(_MOST_MS, _FIRST_MS + self._waited_ms) + 1)
+        self._waited_ms += wait_ms
+        return wait_ms
 
 
 def told(code: int, reason: str) -> str:

@@ -58,22 +58,24 @@ def closed(code: int | None, reason: str) -> Ending:
 
 
 class Backoff:
-    """Waits before the next attempt: full jitter, doubling from 0.5 to 30 s, and never giving up."""
+    """Waits before the next attempt, and never gives up.
 
-    __slots__ = ("_attempts", "_random")
+    A wait is at random up to half a second more than was waited since the gateway was lost, and up to 30 s: attempts
+    become rare while it stays away, and once it is back a lamp comes after as long again at most.
+    """
+
+    __slots__ = ("_random", "_waited_ms")
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._attempts = 0
+        self._waited_ms = 0
 
     def reset(self) -> None:
         """Begin again with short waits: the gateway has welcomed the lamp."""
-        self._attempts = 0
+        self._waited_ms = 0
 
     def next_ms(self, ending: Ending) -> int:
         """Return how long to wait after ``ending``, in ms."""
-        ceiling = min(MOST_MS, FIRST_MS << min(self._attempts, 10))
-        self._attempts += 1
         if ending.retry_after_ms is not None:
             # Already spread over the fleet by the gateway.
             return min(ending.retry_after_ms, LONGEST_MS)
@@ -81,4 +83,6 @@ class Backoff:
             return self._random.randint(*_LONG_MS)
         if ending.code == CloseCode.REPLACED:
             return self._random.randint(*_REPLACED_MS)
-        return self._random.randint(0, ceiling)
+        wait_ms = self._random.randint(0, min(MOST_MS, FIRST_MS + self._waited_ms))
+        self._waited_ms += wait_ms
+        return wait_ms

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from espfleet.domain.closing import CloseCode, restart_reason, retry_after_ms
-from espfleet.simulator.backoff import closed
+from espfleet.simulator.backoff import Backoff, closed
 from lamp import backoff
 
 
@@ -17,13 +19,26 @@ def lowest(_below: int) -> int:
     return 0
 
 
-def test_waits_double_from_half_a_second_to_half_a_minute() -> None:
+def test_waits_grow_with_what_was_waited_up_to_half_a_minute() -> None:
     waits = backoff.Backoff(highest)
     assert [waits.next_ms(None, None) for _ in range(9)] == [
         500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000,
     ]  # fmt: skip
     waits.reset()
     assert waits.next_ms(None, None) == 500
+
+
+def test_a_lamp_that_drew_short_waits_so_far_does_not_draw_long_ones_at_once() -> None:
+    waits = backoff.Backoff(lambda below: below // 10)
+    assert [waits.next_ms(None, None) for _ in range(6)] == [50, 55, 60, 66, 73, 80]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_waits_as_a_simulated_lamp_does_that_has_the_same_luck(seed: int) -> None:
+    ours, theirs = random.Random(seed), random.Random(seed)
+    lamp, simulated = backoff.Backoff(lambda below: ours.randint(0, below - 1)), Backoff(theirs)
+    ending = closed(None, "")
+    assert [lamp.next_ms(None, None) for _ in range(30)] == [simulated.next_ms(ending) for _ in range(30)]
 
 
 def test_a_whole_fleet_does_not_come_back_at_once() -> None:

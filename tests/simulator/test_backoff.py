@@ -21,12 +21,38 @@ def waits(ending: Ending, attempt: int, tries: int = 300) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(("attempt", "most_ms"), [(0, 500), (1, 1_000), (3, 4_000), (6, 30_000), (100, 30_000)])
-def test_waits_are_spread_over_a_span_that_doubles_up_to_30_seconds(attempt: int, most_ms: int) -> None:
-    found = waits(BROKEN, attempt)
-    assert min(found) < most_ms * 0.1
-    assert most_ms * 0.9 < max(found) <= most_ms
-    assert most_ms * 0.4 < sum(found) / len(found) < most_ms * 0.6
+def test_first_waits_are_spread_over_half_a_second() -> None:
+    found = waits(BROKEN, 0)
+    assert min(found) < 50
+    assert 450 < max(found) <= 500
+    assert 200 < sum(found) / len(found) < 300
+
+
+def test_waits_grow_to_half_a_minute_and_stay_there() -> None:
+    found = waits(BROKEN, 100)
+    assert min(found) < 3_000
+    assert 27_000 < max(found) <= 30_000
+    assert 12_000 < sum(found) / len(found) < 18_000
+
+
+@pytest.mark.parametrize("away_ms", [700, 5_500, 20_000])
+def test_a_lamp_is_back_after_a_gap_no_later_than_the_gap_took(away_ms: int) -> None:
+    for seed in range(500):
+        backoff, at_ms = Backoff(Random(seed)), 0
+        while at_ms < away_ms:
+            at_ms += backoff.next_ms(BROKEN)
+        assert at_ms <= 2 * away_ms + 500
+
+
+def test_a_gateway_that_stays_away_is_asked_rarely() -> None:
+    attempts = []
+    for seed in range(200):
+        backoff, at_ms, count = Backoff(Random(seed)), 0, 0
+        while at_ms < 600_000:
+            at_ms += backoff.next_ms(BROKEN)
+            count += 1
+        attempts.append(count)
+    assert sum(attempts) / len(attempts) < 60, "more than six in a minute"
 
 
 def test_a_welcome_makes_waits_short_again() -> None:
