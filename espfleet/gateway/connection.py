@@ -24,7 +24,7 @@ from websockets.streams import StreamReader
 from espfleet.domain.closing import CloseCode
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import TEXT_BYTES, ProtocolError
-from espfleet.gateway.frames import PING, close_frame, is_keepalive, whole_text
+from espfleet.gateway.frames import PING, after_keepalive, close_frame, is_keepalive, whole_text
 from espfleet.gateway.handshakes import handshake_of, usual_handshake
 from espfleet.gateway.peers import Peer, Reception, Refusal
 
@@ -112,7 +112,8 @@ class Connection(asyncio.Protocol):
                 return
             rare = self._rare = ServerProtocol(max_size=TEXT_BYTES, logger=_quiet)
         else:
-            if self._take_usual(self.peer, data):
+            data = self._take_usual(self.peer, data)
+            if not data or self.peer is None:
                 return
             rare = self._rare = ServerProtocol(state=State.OPEN, max_size=self.peer.most_bytes, logger=_quiet)
         rare.receive_data(data)
@@ -126,20 +127,25 @@ class Connection(asyncio.Protocol):
             self.refuse(HTTPStatus.BAD_REQUEST, "this is not an HTTP request")
         self._settle(rare)
 
-    def _take_usual(self, peer: Peer, data: bytes) -> bool:
-        """Take a whole message, or refuse what is too much; return whether nothing is left to do."""
+    def _take_usual(self, peer: Peer, data: bytes) -> bytes:
+        """Take whole messages, or refuse what is too much; return what is left for the way of the RFC."""
         if is_keepalive(data):
             self.taken += 1
             peer.heard()
-            return True
-        if self._is_too_much(data, peer):
-            return True
+            return b""
+        # A gateway that is behind finds several at once, and must not become slower by that.
+        while (rest := after_keepalive(data)) is not None and not self._ended:
+            self.taken += 1
+            peer.heard()
+            data = rest
+        if not data or self._ended or self._is_too_much(data, peer):
+            return b""
         text = whole_text(data, peer.most_bytes)
         if text is None:
-            return False
+            return data
         self.taken += 1
         self._hear(peer, text)
-        return True
+        return b""
 
     def _is_too_long(self, data: bytes) -> bool:
         self._requested += len(data)

@@ -32,6 +32,15 @@ def is_keepalive(data: bytes) -> bool:
     )
 
 
+def after_keepalive(data: bytes) -> bytes | None:
+    """Return what follows the usual keepalive at the head of ``data``, or ``None`` if there is none at its head."""
+    expected = _KEEPALIVES.get(data[:2])
+    if expected is None:
+        return None
+    end = _HEADER_BYTES + len(expected)
+    return data[end:] if is_keepalive(data[:end]) else None
+
+
 def whole_text(data: bytes, most_bytes: int) -> bytes | None:
     """Return what ``data`` says if it is one masked text frame, a message of its own, and nothing else.
 

@@ -179,6 +179,23 @@ def test_nothing_else_takes_the_short_way(data: bytes) -> None:
     assert not is_keepalive(data)
 
 
+def test_keepalives_that_come_together_wake_nothing_either(connection: Connection, desk: Desk) -> None:
+    some = b"".join(frame(TEXT, text.encode()) for text in (*KEEPALIVE_TEXTS, KEEPALIVE))
+    connection.data_received(some)
+    assert (desk.keepalives, connection.taken, desk.got, holds_nothing(connection)) == (3, 3, [], True)
+    connection.data_received(some + frame(TEXT, b"hello"))
+    assert (desk.keepalives, connection.taken, desk.got, holds_nothing(connection)) == (6, 7, ["hello"], True)
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+def test_what_is_torn_after_keepalives_is_put_together(connection: Connection, desk: Desk, cut: int) -> None:
+    whole = frame(TEXT, KEEPALIVE.encode())
+    cut %= len(whole)
+    connection.data_received(whole * 2 + whole[:cut])
+    connection.data_received(whole[cut:])
+    assert (desk.keepalives, connection.taken, desk.got, holds_nothing(connection)) == (3, 3, [], True)
+
+
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 300, 4_096])
 def test_a_text_message_that_comes_whole_takes_a_short_way_too(connection: Connection, desk: Desk, length: int) -> None:
     text = "x" * length
