@@ -17,7 +17,7 @@ from espfleet.store.client import Store
 from espfleet.web import guarding
 from tests.gateway.conftest import Fleet, Gateway, Start, fleet, gateway, start
 from tests.gateway.raw import TEXT, frame, raw, request
-from tests.web.conftest import Web, serving, web
+from tests.web.serving import Web, serving, web
 
 __all__ = ["Fleet", "Gateway", "Start", "fleet", "gateway", "start", "web"]
 

@@ -19,7 +19,7 @@ from espfleet.services import device_tokens, devices, tokens
 from espfleet.store import presence, registry
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet, Gateway, Lamp, Start, dialled, lamp_of
-from tests.web.conftest import Web, serving
+from tests.web.serving import Web, serving
 
 NOW_MS = 1_700_000_000_000
 

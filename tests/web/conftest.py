@@ -1,98 +1,16 @@
-"""A web server of the tests: the real one, on a free port of loopback, asked over real connections."""
+"""What the tests of the web share: a web server, a whole fleet with its demo, and a browser to look at it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import requests
 from playwright.sync_api import Browser
 
-from espfleet.boards.client import BoardInfo
-from espfleet.errors import BoardUnreachableError
-from espfleet.services.registering import Boards
-from espfleet.store.client import Store
-from espfleet.web.context import WebSettings
-from espfleet.web.server import run_web
-from tests.conftest import wait_until
-from tests.ports import free_port
 from tests.web.browser import browser
+from tests.web.serving import web as web
 from tests.whole.fleet import Fleet, wait_for
-
-WAITING = "3c71bff93720"
-
-
-def ask(address: str) -> BoardInfo:
-    """Answer as the one device there is would."""
-    if address != "127.0.0.7":
-        raise BoardUnreachableError(f"nothing answers at {address}")
-    return BoardInfo(id=WAITING, f=70.0, chip="esp32c3", firmware="1.0", provision=True)
-
-
-class Web:
-    """The server as a client sees it."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}"
-        self.given: list[tuple[str, str]] = []
-        self.headers: dict[str, str] = {}
-
-    async def send(self, method: str, path: str, **more: Any) -> requests.Response:
-        more["headers"] = {**self.headers, **more.get("headers", {})}
-        return await asyncio.to_thread(requests.request, method, self.url + path, timeout=10, **more)
-
-    async def get(self, path: str, status: int = 200, **more: Any) -> Any:
-        answer = await self.send("GET", path, **more)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    async def post(self, path: str, body: Any, status: int = 201, **more: Any) -> Any:
-        answer = await self.send("POST", path, json=body, **more)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    async def patch(self, path: str, body: Any, status: int = 200) -> Any:
-        answer = await self.send("PATCH", path, json=body)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-
-@asynccontextmanager
-async def serving(store: Store, host: str = "127.0.0.1") -> AsyncIterator[Web]:
-    """Run a web server for a while."""
-    web = Web(free_port())
-    boards = Boards(ask=ask, hand_over=lambda address, token, url: web.given.append((address, url)))
-    settings = WebSettings(name="web-1", host=host, port=web.port, gateway_url="ws://127.0.0.1:5678/lamp")
-    running = asyncio.create_task(run_web(store, settings, boards))
-
-    async def up() -> bool:
-        if running.done():
-            running.result()
-        with contextlib.suppress(requests.ConnectionError):
-            return bool((await web.send("GET", "/healthz")).ok)
-        return False
-
-    try:
-        await wait_until(up, what="the web server answers")
-        yield web
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-
-
-@pytest.fixture
-async def web(store: Store) -> AsyncIterator[Web]:
-    async with serving(store) as running:
-        yield running
-
-
-# --- a whole fleet, and a browser to look at it
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from espfleet.services import groups, rooms, targets, tokens
 from espfleet.store import events, registry
 from espfleet.store.client import Store
 from espfleet.web.pages import FOLDER
-from tests.web.conftest import WAITING, Web, serving
+from tests.web.serving import WAITING, Web, serving
 
 PORCH = {"name": "porch", "id": "3c71bff93721"}
 

@@ -8,7 +8,7 @@ from espfleet.domain.attempts import AT_ONCE, EACH_S, REMEMBERED, Attempts, sour
 from espfleet.errors import TooManyError
 from espfleet.services import tokens
 from espfleet.store.client import Store
-from tests.web.conftest import Web
+from tests.web.serving import Web
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 

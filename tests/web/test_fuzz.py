@@ -12,7 +12,7 @@ import pytest
 
 from espfleet.services import simulated
 from espfleet.store.client import Store
-from tests.web.conftest import Web
+from tests.web.serving import Web
 
 
 @pytest.mark.timeout(180)

@@ -24,7 +24,7 @@ from espfleet.store.presence import Session
 from espfleet.web import hub_posts
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet
-from tests.web.conftest import Web, serving
+from tests.web.serving import Web, serving
 
 TAG = {
     "tag_id": 5, "decision_margin": 61.5, "yaw": 1.5, "pitch": -2.25, "roll": 0.0, "x_cm": 1.0, "y_cm": 2.0,

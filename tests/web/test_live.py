@@ -18,7 +18,7 @@ from espfleet.store.leases import Lease
 from espfleet.web import live as live_module
 from espfleet.web.live import KEPT, Live
 from tests.conftest import wait_until
-from tests.web.conftest import Web
+from tests.web.serving import Web
 
 NOW_MS = 1_750_000_000_000
 

@@ -12,7 +12,7 @@ from espfleet.simulator.boards import BoardSimulator, SimulatedBoard, new_boards
 from espfleet.store import readings, registry
 from espfleet.store.client import Store
 from tests.conftest import wait_until
-from tests.web.conftest import Web
+from tests.web.serving import Web
 
 ID = "3c71bff93721"
 NIGHT = {"name": "night", "pin": 22, "start": "18:30", "hours": 4.5, "days": "mon-fri", "zone": "Europe/Berlin"}

@@ -6,7 +6,7 @@ import time
 
 from espfleet.services import tokens
 from espfleet.store.client import Store
-from tests.web.conftest import Web
+from tests.web.serving import Web
 
 
 async def test_what_is_done_over_http_is_in_the_audit_under_the_name_of_the_token(store: Store, web: Web) -> None:
