@@ -57,7 +57,7 @@ async def kept() -> list[Point]:
     async with a_fleet() as (store, _):
         found: list[Point] = []
         part = shard_of(LAMP, store.shards)
-        keys = store.keys.readings(part, LAMP), store.keys.readings_history(part, LAMP)
+        keys = store.keys.readings(part, LAMP), store.keys.minutes(part, LAMP)
         for minute in range(1, max(MINUTES) + 1):
             values = {**VALUES, "uptime_ms": 60_000 * minute, "rssi_dbm": -60 - minute % 7}
             await readings.put(store, LAMP, values, 1_790_000_000_000 + 60_000 * minute)

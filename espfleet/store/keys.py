@@ -167,8 +167,12 @@ class Keys:
         """Hash, 7 days: what each job of a device wishes, since when and why."""
         return f"{self.prefix}{{p{part}}}:wishes:{device_id}"
 
-    def readings_history(self, part: int, device_id: str) -> str:
-        """Stream, 24 h and cut at about 2,880 entries: readings of a device, each name at most once a minute."""
+    def minutes(self, part: int, device_id: str) -> str:
+        """Hash, 24 h: what readings of a device were, each at most once a minute, packed by name and hour."""
+        return f"{self.prefix}{{p{part}}}:minutes:{device_id}"
+
+    def minutes_before(self, part: int, device_id: str) -> str:
+        """Stream, 24 h: the same as earlier versions wrote it; read until it expires."""
         return f"{self.prefix}{{p{part}}}:past:{device_id}"
 
     # --- cameras

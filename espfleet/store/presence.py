@@ -196,7 +196,7 @@ def _forgetting(store: Store, device_id: str) -> list[Command]:
     part = shard_of(device_id, store.shards)
     keys = store.keys
     alive, due, session, visits = _keys(store, device_id)
-    told = [keys.readings(part, device_id), keys.readings_history(part, device_id)]
+    told = [key(part, device_id) for key in (keys.readings, keys.minutes, keys.minutes_before)]
     board = [keys.board(part, device_id), keys.wishes(part, device_id)]
     camera = [keys.picture(part, device_id), keys.video(part, device_id), keys.arrivals(part, device_id)]
     gone = [alive, session, visits, *told, *board, *camera]

@@ -1,4 +1,4 @@
-"""Readings: the latest number of each name that a device reports, for a day, and what they were each minute of it."""
+"""Readings: the latest number of each name that a device reports, for a day, and what each was in its minutes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from espfleet.domain.minutes import unpack
 from espfleet.domain.shards import shard_of
 from espfleet.store.client import Store
 
@@ -41,7 +42,7 @@ async def put(store: Store, device_id: str, values: Mapping[str, float], at_ms: 
     for name, value in values.items():
         words += [name, f"{at_ms} {float(value)!r}"]
     part = shard_of(device_id, store.shards)
-    touched = [store.keys.readings(part, device_id), store.keys.readings_history(part, device_id)]
+    touched = [store.keys.readings(part, device_id), store.keys.minutes(part, device_id)]
     await store.run("put_readings", touched, words)
 
 
@@ -88,14 +89,21 @@ async def get_all(store: Store, device_ids: Iterable[str]) -> dict[str, dict[str
 
 
 async def past(store: Store, device_id: str, name: str, since_ms: int = 0) -> list[Reading]:
-    """Return the readings of one name since ``since_ms``, at most one a minute and a day of them, oldest first."""
-    key = store.keys.readings_history(shard_of(device_id, store.shards), device_id)
-    found = []
-    for _, flat in await store.do("XRANGE", key, "-", "+"):
-        value = flat.get(name.encode())
-        if value is not None:
-            found.append(_reading(value))
-    return [reading for reading in found if reading.at_ms >= since_ms]
+    """Return what a reading was since ``since_ms``: at most one a minute, over the last day of it, oldest first."""
+    part = shard_of(device_id, store.shards)
+    key = store.keys.minutes(part, device_id)
+    fields, older = await store.do_all(
+        [("HKEYS", key), ("XRANGE", store.keys.minutes_before(part, device_id), "-", "+")]
+    )
+    wanted = [field for field in fields if field.partition(b" ")[2] == name.encode()]
+    packed = await store.do("HMGET", key, *wanted) if wanted else []
+    found = [_reading(texts[name.encode()]) for _, texts in older if name.encode() in texts]
+    for field, minutes in zip(wanted, packed, strict=True):
+        # It may have gone since it was listed.
+        found += [Reading(value, at_ms) for at_ms, value in unpack(int(field.split()[0]), minutes or b"")]
+    found.sort(key=lambda reading: reading.at_ms)
+    first_ms = max(since_ms, found[-1].at_ms - TTL_MS + 1) if found else 0
+    return [reading for reading in found if reading.at_ms >= first_ms]
 
 
 def _reading(text: bytes) -> Reading:
