@@ -37,7 +37,7 @@ LAMP = "02be00000001"
 async def measure() -> list[Point]:
     """Measure everything once."""
     async with a_fleet() as (store, url):
-        found = []
+        found: list[Point] = []
         known = 0
         for count in SIZES:
             await add(store, known, count)

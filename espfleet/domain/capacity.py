@@ -20,8 +20,8 @@ MOST_DEVICES = 100_000
 MESSAGES_PER_S = 40
 #: What streams keep, as a prober reckons: 240 s and half as much again, in each shard as if all went there.
 KEPT_S = 360
-#: Minutes of a lamp's numbers that Redis keeps.
-KEPT_MINUTES = 2_880
+#: Minutes of a lamp's numbers that Redis keeps: a day, and the hour in which it ends.
+KEPT_MINUTES = 1_500
 #: A point of history takes so much of Redis, and all of it together at most so much.
 HISTORY_TARGET_BYTES, HISTORY_BYTES = 67_000, 256 * 2**20
 #: Lamps that one gateway lets in a second.

@@ -73,7 +73,7 @@ COSTS: Mapping[str, UnitCost] = _by_key(
     UnitCost("redis_sample", "a sample written and read: CPU of Redis", "µs", 0.25),
     UnitCost("redis_device_bytes", "memory of a registered device in Redis", "B", 350),
     UnitCost("redis_session_bytes", "memory of a lamp that is there in Redis", "B", 690),
-    UnitCost("redis_minute_bytes", "memory of a minute of a lamp's numbers in Redis", "B", 123),
+    UnitCost("redis_minute_bytes", "memory of a minute of a lamp's numbers in Redis", "B", 35),
     UnitCost("redis_target_bytes", "memory of a target in its group in Redis", "B", 170),
     UnitCost("redis_sample_bytes", "memory of a sample in its stream in Redis", "B", 4.4),
     UnitCost("redis_lamp_traffic", "bytes between gateway and Redis for a lamp that is there, a second", "B", 95),
