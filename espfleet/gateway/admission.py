@@ -22,10 +22,11 @@ from espfleet.domain.messages import (
     Watch,
     parse,
 )
+from espfleet.domain.places import FULL_S
 from espfleet.domain.tokens import matching_hash
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.contests import Candidate
-from espfleet.gateway.crowds import FULL_S, Crowd
+from espfleet.gateway.crowds import Crowd
 from espfleet.gateway.dialects import Dialect
 from espfleet.gateway.dialects.boards import S3Board
 from espfleet.gateway.dialects.hub import HubCamera

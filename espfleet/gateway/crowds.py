@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator
 from sys import intern
 from typing import TYPE_CHECKING
 
 from espfleet.domain.attempts import source_of
+from espfleet.domain.places import TOLD, Places, wait_s
 from espfleet.gateway.settings import Limits
 
 if TYPE_CHECKING:
     from espfleet.gateway.connection import Connection
 
-#: Those who find all places taken are told to come back after this time, spread by where they stand.
-FULL_S = 5
-SPREAD_S = 10
-#: So many more than there may be are told when to return; beyond that, connections are cut unheard.
-TOLD = 256
 #: So many seconds' worth of clients may come in at once.
 BURST_S = 2.0
 #: Nobody is told to wait longer.
@@ -40,8 +35,8 @@ class Crowd:
         self._clock = clock
         self._sources: dict[Connection, str] = {}
         self._guests: set[Connection] = set()
-        self._by_source: Counter[str] = Counter()
-        self._guests_by_source: Counter[str] = Counter()
+        self._places = Places(limits.connections, limits.connections_per_source)
+        self._guest_places = Places(limits.guests, limits.guests_per_source)
         self._burst = limits.connects_per_s * BURST_S
         self._left = self._burst
         self._at_s = clock()
@@ -63,12 +58,8 @@ class Crowd:
 
     def may_come(self, host: str) -> bool:
         """Tell whether a client with this address may take a place at all: beyond this it is not worth a word."""
-        limits, source = self._limits, source_of(host)
-        fits = (
-            len(self._sources) < limits.connections + TOLD
-            and self._by_source[source] < limits.connections_per_source + TOLD
-            and self._guests_by_source[source] < limits.guests_per_source + TOLD
-        )
+        source = source_of(host)
+        fits = self._places.fit(source, TOLD) and self._guest_places.fit(source, TOLD)
         if not fits:
             self._refused += 1
         return fits
@@ -78,38 +69,38 @@ class Crowd:
         # One text for all that come from the same place.
         source = self._sources[connection] = intern(source_of(connection.host))
         self._guests.add(connection)
-        self._by_source[source] += 1
-        self._guests_by_source[source] += 1
+        self._places.take(source)
+        self._guest_places.take(source)
 
     def introduce(self, connection: Connection) -> None:
         """Take a connection for a guest no longer: it said who it is, or was told to go."""
         if connection in self._guests:
             self._guests.discard(connection)
-            _take_one(self._guests_by_source, self._sources[connection])
+            self._guest_places.free(self._sources[connection])
 
     def go(self, connection: Connection) -> None:
         """Count a connection no longer."""
         self.introduce(connection)
         source = self._sources.pop(connection, None)
         if source is not None:
-            _take_one(self._by_source, source)
+            self._places.free(source)
 
     def refusal(self, connection: Connection) -> tuple[str, int] | None:
         """Return why a connection that has come may not stay, and when to come back, in s; or ``None``."""
-        limits, source = self._limits, self._sources.get(connection, "")
-        if len(self._sources) > limits.connections:
+        source = self._sources.get(connection, "")
+        if self._places.overfull:
             return self._full("this gateway has as many connections as it may have")
-        if self._by_source[source] > limits.connections_per_source:
+        if self._places.overfull_for(source):
             return self._full("this gateway has as many connections from your address as it may have")
-        if len(self._guests) > limits.guests:
+        if self._guest_places.overfull:
             return self._full("too many are waiting at this gateway")
-        if self._guests_by_source[source] > limits.guests_per_source:
+        if self._guest_places.overfull_for(source):
             return self._full("too many from your address are waiting at this gateway")
         return self._too_fast()
 
     def _full(self, why: str) -> tuple[str, int]:
         self._refused += 1
-        return why, FULL_S + self._refused % SPREAD_S
+        return why, wait_s(self._refused)
 
     def _too_fast(self) -> tuple[str, int] | None:
         """Let in as many in a second as can be served; tell others when it is their turn, one after the other."""
@@ -124,9 +115,3 @@ class Crowd:
         self._refused += 1
         self._owed += 1
         return "too many are coming at once", min(LONGEST_S, math.ceil(self._owed / rate))
-
-
-def _take_one(counter: Counter[str], source: str) -> None:
-    counter[source] -= 1
-    if counter[source] <= 0:
-        del counter[source]

@@ -7,17 +7,19 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Sequence
+from ssl import SSLContext
 from typing import Protocol
 
 from espfleet.errors import StartError
-from espfleet.gateway.doors import ACCEPTS_A_TURN, MayCome, TlsDoor
 from espfleet.gateway.settings import GatewaySettings
+from espfleet.tls_door import ACCEPTS_A_TURN, MayCome, TlsDoor, upgrade_required
 
 #: Connections that may wait in the kernel while others are served.
 BACKLOG = 4_096
 #: What the kernel may hold for one client: a lamp that stops reading must not find many old levels afterwards.
 SEND_BYTES = 16_384
 UNSENT_BYTES = 2_048
+_PLAIN = upgrade_required("this gateway speaks TLS only: connect with wss:// instead of ws://")
 
 
 class Server(Protocol):
@@ -47,7 +49,7 @@ async def listen(settings: GatewaySettings, factory: Callable[[], asyncio.Protoc
     try:
         for listener in await _sockets(settings):
             if settings.tls is not None:
-                servers.append(TlsDoor(listener, factory, settings.tls, settings.limits, may_come))
+                servers.append(_tls_door(listener, factory, settings, settings.tls, may_come))
                 listener.listen(BACKLOG)
                 continue
             servers.append(await loop.create_server(factory, sock=listener, backlog=ACCEPTS_A_TURN))
@@ -64,6 +66,25 @@ def port_of(servers: Sequence[Server]) -> int:
     """Return the port that was chosen."""
     port: int = servers[0].sockets[0].getsockname()[1]
     return port
+
+
+def _tls_door(
+    listener: socket.socket,
+    factory: Callable[[], asyncio.Protocol],
+    settings: GatewaySettings,
+    tls: SSLContext,
+    may_come: MayCome,
+) -> TlsDoor:
+    limits = settings.limits
+    return TlsDoor(
+        listener,
+        factory,
+        tls,
+        answer=lambda _said: _PLAIN,
+        may_come=may_come,
+        handshakes=limits.handshakes,
+        handshake_ms=limits.handshake_ms,
+    )
 
 
 async def _sockets(settings: GatewaySettings) -> list[socket.socket]:

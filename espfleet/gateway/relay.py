@@ -10,8 +10,8 @@ from http import HTTPStatus
 from espfleet.domain.closing import CloseCode, restart_reason
 from espfleet.domain.devices import Dialect, Reason
 from espfleet.domain.messages import KEEPALIVE, TEXT_BYTES, ProtocolError
+from espfleet.domain.places import FULL_S
 from espfleet.gateway.connection import Connection
-from espfleet.gateway.crowds import FULL_S
 from espfleet.gateway.frames import text_frame
 from espfleet.gateway.passes import Directory
 from espfleet.gateway.peers import Refusal

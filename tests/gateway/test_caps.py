@@ -20,6 +20,7 @@ from espfleet.domain.attempts import AT_ONCE
 from espfleet.domain.closing import retry_after_ms
 from espfleet.domain.devices import Kind
 from espfleet.domain.pictures import MAGIC
+from espfleet.domain.places import FULL_S, SPREAD_S
 from espfleet.domain.tokens import new_token
 from espfleet.gateway import crowds
 from espfleet.gateway.crowds import Crowd
@@ -55,7 +56,7 @@ async def test_one_source_cannot_take_all_connections(fleet: Fleet, start: Start
     async with dialled(gateway), dialled(gateway):
         status, retry_s = await refused(gateway)
         assert status == 503
-        assert crowds.FULL_S <= retry_s < crowds.FULL_S + crowds.SPREAD_S
+        assert FULL_S <= retry_s < FULL_S + SPREAD_S
         device, token = await fleet.add("porch")
         async with dialled(gateway, local_addr=("127.0.0.2", 0)) as other:
             await other.send("hello", protocol=1, id=device.id, token=token)

@@ -19,8 +19,8 @@ from websockets.asyncio.client import connect
 from espfleet.certificates import contexts
 from espfleet.certificates.contexts import LampSide, ServerSide
 from espfleet.certificates.folder import Folder
-from espfleet.gateway.doors import TLS_BUFFER_BYTES
 from espfleet.gateway.settings import Limits
+from espfleet.tls_door import TLS_BUFFER_BYTES
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet, Gateway, Lamp, Start, running
 

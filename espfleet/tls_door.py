@@ -13,12 +13,16 @@ import socket
 import ssl
 from asyncio import sslproto
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from espfleet.gateway.settings import Limits
+from espfleet.domain.attempts import source_of
+from espfleet.domain.places import Places
 
 logger = logging.getLogger(__name__)
 
 MayCome = Callable[[str], bool]
+#: What is answered to a client that does not begin TLS, by what it said first.
+Answer = Callable[[bytes], bytes]
 
 #: Connections taken from the kernel in one turn of the loop, so that levels stay on time meanwhile.
 ACCEPTS_A_TURN = 32
@@ -29,11 +33,8 @@ PAUSE_S = 1.0
 TLS_BUFFER_BYTES = 4_096
 #: First byte of a TLS handshake (RFC 8446, 5.1).
 _HANDSHAKE = b"\x16"
-_SORRY = b"this gateway speaks TLS only: connect with wss:// instead of ws://\n"
-_PLAIN = (
-    b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: TLS/1.2, HTTP/1.1\r\nConnection: Upgrade, close\r\n"
-    b"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(_SORRY), _SORRY)
-)
+#: As much is looked at of what a plain client says.
+_SAID_BYTES = 4_096
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -44,8 +45,11 @@ class TlsDoor:
         listener: It listens already, and does not block.
         factory: Makes the protocol of a connection whose handshake is done.
         tls: The server's side.
-        limits: How much is taken.
+        answer: Makes the answer to a client that does not begin TLS.
         may_come: Tells whether a client may begin a handshake, by its address.
+        handshakes: How many go on at once; who comes then waits in the kernel.
+        handshakes_per_source: Those of them from one source; more are cut. Without, one may have them all.
+        handshake_ms: How long each may take.
     """
 
     def __init__(
@@ -53,15 +57,22 @@ class TlsDoor:
         listener: socket.socket,
         factory: Callable[[], asyncio.Protocol],
         tls: ssl.SSLContext,
-        limits: Limits,
+        *,
+        answer: Answer,
         may_come: MayCome,
+        handshakes: int,
+        handshake_ms: int,
+        handshakes_per_source: int | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._factory = factory
         self._tls = tls
-        self._limits = limits
+        self._answer = answer
         self._may_come = may_come
+        self._handshakes = handshakes
+        self._within_s = handshake_ms / 1_000
+        self._places = Places(handshakes, handshakes_per_source or handshakes)
         self._greetings: set[asyncio.Task[None]] = set()
         self._open = True
         self._taking = False
@@ -82,6 +93,10 @@ class TlsDoor:
             for greeting in self._greetings:
                 greeting.cancel()
 
+    async def wait_closed(self) -> None:
+        """Wait until the handshakes have ended that were under way when it was closed."""
+        await asyncio.gather(*self._greetings, return_exceptions=True)
+
     def _take(self) -> None:
         if self._open and not self._taking:
             self._taking = True
@@ -94,7 +109,7 @@ class TlsDoor:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_A_TURN):
-            if len(self._greetings) >= self._limits.handshakes:
+            if len(self._greetings) >= self._handshakes:
                 # Who comes now waits in the kernel.
                 self._rest()
                 return
@@ -110,15 +125,19 @@ class TlsDoor:
                 self._loop.call_later(PAUSE_S, self._take)
                 return
             connection.setblocking(False)
-            if not self._may_come(str(address[0])):
+            host = str(address[0])
+            source = source_of(host)
+            if not self._places.fit(source) or not self._may_come(host):
                 connection.close()
                 continue
+            self._places.take(source)
             greeting = self._loop.create_task(self._greet(connection), name="TLS handshake")
             self._greetings.add(greeting)
-            greeting.add_done_callback(self._greeted)
+            greeting.add_done_callback(partial(self._greeted, source))
 
-    def _greeted(self, greeting: asyncio.Task[None]) -> None:
+    def _greeted(self, source: str, greeting: asyncio.Task[None]) -> None:
         self._greetings.discard(greeting)
+        self._places.free(source)
         self._take()
         if not greeting.cancelled() and (exc := greeting.exception()) is not None:
             logger.debug("a client did not come in: %s", exc)
@@ -127,12 +146,14 @@ class TlsDoor:
         """Let a client in that speaks TLS; tell others to."""
         given_away = False
         try:
-            async with asyncio.timeout(self._limits.handshake_ms / 1_000):
+            async with asyncio.timeout(self._within_s):
                 if await self._first_byte(connection) == _HANDSHAKE:
                     given_away = True
                     await self._loop.connect_accepted_socket(self._factory, connection, ssl=self._tls)
                 else:
-                    await self._loop.sock_sendall(connection, _PLAIN)
+                    said = await self._loop.sock_recv(connection, _SAID_BYTES)
+                    if said:
+                        await self._loop.sock_sendall(connection, self._answer(said))
                     connection.shutdown(socket.SHUT_WR)
                     # Closed with something unread, the answer would be lost.
                     while await self._loop.sock_recv(connection, 4_096):
@@ -152,3 +173,21 @@ class TlsDoor:
         finally:
             self._loop.remove_reader(connection.fileno())
         return connection.recv(1, socket.MSG_PEEK)
+
+
+def upgrade_required(sentence: str) -> bytes:
+    """Return the HTTP answer that tells a plain client to speak TLS: an error, and on purpose no redirect.
+
+    A redirect would make a program that shows a token go on to do so in plain text, each time, without anybody
+    noticing; and whoever listens on the way could answer with one of his own.
+
+    Args:
+        sentence: What to do, in ASCII.
+    """
+    body = f"{sentence}\n".encode("ascii")
+    head = (
+        "HTTP/1.1 426 Upgrade Required\r\nUpgrade: TLS/1.2, HTTP/1.1\r\nConnection: Upgrade, close\r\n"
+        "Content-Type: text/plain; charset=us-ascii\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
