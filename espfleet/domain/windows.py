@@ -242,11 +242,11 @@ class WindowBlock:
     def fall_silent(self, now_ms: int) -> Rows:
         """Return the rows of which nothing is known any more at ``now_ms``, each once until a sample comes.
 
-        Those whose newest sample lies in the future are emptied: its sender's clock was wrong, and nothing sent
-        before that moment would be taken.
+        Those whose newest sample lies in the future are emptied, even if nothing was known of them before: a clock was
+        wrong, and nothing sent before that moment would be taken.
         """
         age_ms = now_ms - self.newest_ms
-        rows = np.flatnonzero(self.known & ((age_ms > self.silence_ms) | (age_ms < -AHEAD_MS)))
+        rows = np.flatnonzero((self.known & (age_ms > self.silence_ms)) | (age_ms < -AHEAD_MS))
         if len(rows):
             self.known[rows] = False
             ahead = rows[age_ms[rows] < 0]

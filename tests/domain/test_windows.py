@@ -206,6 +206,16 @@ def test_samples_from_the_future_do_not_block_the_row() -> None:
     assert push(windows, 5.0, 995_000)
 
 
+def test_what_fell_silent_while_the_clock_was_ahead_is_heard_when_it_is_right_again() -> None:
+    windows = block()
+    push(windows, 5.0, 1_000_000)
+    assert windows.fall_silent(1_005_000).tolist() == [0]
+    assert windows.fall_silent(1_005_000).tolist() == [], "each once"
+    assert windows.fall_silent(100_000).tolist() == [0]
+    assert push(windows, 5.0, 100_000)
+    assert windows.known[0]
+
+
 def test_why_nothing_is_known() -> None:
     windows = block()
     row = np.array([0])
