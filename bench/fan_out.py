@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.gateway import allow_files, cpu_s, memory_kib, set_up
@@ -39,8 +40,12 @@ LAMPS = 10_000
 CHANGES = 10
 #: Between two changes: longer than the slowest takes for all lamps.
 PAUSE_S = 0.5
-ROUNDS = 5
-ROUND_MS = 300
+#: Each lamp lives for so long: CPU is counted in between.
+KEEPALIVE_MS = 1_000
+LIVE_S = 4.0
+LIVE_LEAD_S = 2.0
+#: As users have it: Redis is told of all lamps three times in this.
+WATCHDOG_MS = 3_000
 CONCURRENCY = 200
 OURS = "ours"
 
@@ -118,16 +123,18 @@ async def measure_ours(folder: Path) -> Cost:
             beating = asyncio.create_task(beat())
             try:
                 with our_gateway(url) as server:
-                    return await measure(folder, server, hellos, change)
+                    cost = await measure(folder, server, hellos, change)
+                with our_gateway(url, WATCHDOG_MS) as server:
+                    return replace(cost, us_per_keepalive=await measure_keepalives(folder, server, hellos))
             finally:
                 beating.cancel()
                 await asyncio.wait([beating], timeout=1)
 
 
 @contextmanager
-def our_gateway(url: str) -> Iterator[Server]:
-    """Run our gateway on a Redis."""
-    command = [sys.executable, "-m", "bench.gateway", "ours", url]
+def our_gateway(url: str, watchdog_ms: int = 0) -> Iterator[Server]:
+    """Run our gateway on a Redis; without a watchdog, Redis is not told of the lamps meanwhile."""
+    command = [sys.executable, "-m", "bench.gateway", "ours", url, "0", *([str(watchdog_ms)] if watchdog_ms else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -146,11 +153,13 @@ async def measure_peer(folder: Path, server: Server) -> Cost:
         server.change(json.dumps({**fields, **times}, separators=(",", ":")))
         return number
 
-    return await measure(folder, server, [""] * LAMPS, change)
+    hellos = [""] * LAMPS
+    cost = await measure(folder, server, hellos, change)
+    return replace(cost, us_per_keepalive=await measure_keepalives(folder, server, hellos))
 
 
 async def measure(folder: Path, server: Server, hellos: list[str], change: Change) -> Cost:
-    """Connect all lamps, change the level, let them send keepalives."""
+    """Connect all lamps, and change the level."""
     with lamps(folder, server.port, hellos, server.kind) as crowd:
         servers.pin(server.pid, 0)
         servers.pin(crowd.pid, 1)
@@ -163,17 +172,31 @@ async def measure(folder: Path, server: Server, hellos: list[str], change: Chang
         connect_s = cpu_s(server.pid) - begun_s
         kib = (memory_kib(server.pid) - before_kib) / len(hellos)
         cpu_levels_s, came, busy = await send_levels(crowd, server, change)
-        begun_s = cpu_s(server.pid)
-        sent = await crowd.asked(f"keepalives {ROUNDS} {ROUND_MS}")
-        await crowd.asked("spare 700")
         return Cost(
             p99_ms=came["p99_ms"],
             us_per_push=cpu_levels_s / came["count"] * 1e6,
-            us_per_keepalive=(cpu_s(server.pid) - begun_s) / sent["sent"] * 1e6,
+            us_per_keepalive=math.nan,
             kib=kib,
             connects_per_s=len(hellos) / connect_s,
             busy=busy,
         )
+
+
+async def measure_keepalives(folder: Path, server: Server, hellos: list[str]) -> float:
+    """Let all lamps live for a while; return what a keepalive costs the server, µs."""
+    with lamps(folder, server.port, hellos, server.kind) as crowd:
+        servers.pin(server.pid, 0)
+        servers.pin(crowd.pid, 1)
+        opened = await crowd.asked(f"connect {CONCURRENCY}")
+        assert opened["open"] == len(hellos), opened
+        for_ms = round((LIVE_LEAD_S + LIVE_S + 1) * 1_000)
+        living = asyncio.create_task(crowd.asked(f"live {KEEPALIVE_MS} {for_ms}"))
+        await asyncio.sleep(LIVE_LEAD_S)
+        begun_s, at_s = cpu_s(server.pid), time.monotonic()
+        await asyncio.sleep(LIVE_S)
+        spent_s, passed_s = cpu_s(server.pid) - begun_s, time.monotonic() - at_s
+        assert (await living)["open"] == len(hellos), "lamps were lost"
+        return spent_s / (len(hellos) * passed_s * 1_000 / KEEPALIVE_MS) * 1e6
 
 
 async def send_levels(crowd: Lamps, server: Server, change: Change) -> tuple[float, dict[str, float], float]:

@@ -196,14 +196,14 @@ async def set_up(store: Store, count: int = LAMPS) -> list[str]:
 # The servers.
 
 
-async def serve_ours(url: str, port: int = 0) -> None:
+async def serve_ours(url: str, port: int = 0, watchdog_ms: int = 600_000) -> None:
     """Be our gateway, on a port of its own or on one that it shares."""
     # Neither periods nor the watchdog shall add to what is counted, nor those who are told to come later.
     settings = GatewaySettings(
         port=port,
         share_port=port > 0,
         name=f"bench-{os.getpid()}",
-        watchdog_ms=600_000,
+        watchdog_ms=watchdog_ms,
         period_ms=600_000,
         lease_ms=600_000,
         limits=Limits(messages_per_s=1_000_000, connects_per_s=1_000_000, blocked_ms=600_000),
@@ -385,7 +385,7 @@ def allow_files() -> None:
 if __name__ == "__main__":
     allow_files()
     if sys.argv[1:2] == ["ours"]:
-        asyncio.run(serve_ours(sys.argv[2], int(sys.argv[3]) if sys.argv[3:] else 0))
+        asyncio.run(serve_ours(sys.argv[2], *map(int, sys.argv[3:])))
     elif sys.argv[1:2] == ["peer"]:
         asyncio.run(serve_peer())
     elif sys.argv[1:2] == ["lamps"]:
