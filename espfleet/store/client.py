@@ -23,7 +23,7 @@ from espfleet.store import tables
 from espfleet.store.connections import Client, Line, connect, disconnect
 from espfleet.store.faults import store_error, translated
 from espfleet.store.keys import Keys
-from espfleet.store.urls import Location, Shape, parse_url
+from espfleet.store.urls import Location, Server, Shape, parse_url
 
 DEFAULT_SHARDS = 8
 OLDEST_SERVER = (7, 0)
@@ -70,7 +70,8 @@ class Store:
         self.redis: Any = client
         self._location = location
         self._line = Line(client)
-        self._waiting: Client | None = None
+        #: Clients whose replies may take long, of all servers, and of one server of a Cluster.
+        self._waiting: dict[Server | None, Client] = {}
         self._opening = asyncio.Lock()
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._waiting_turn = asyncio.Semaphore(_WAITING_AT_ONCE)
@@ -167,35 +168,36 @@ class Store:
                 client = await self._waiting_client()
                 return await client.execute_command(*command)
 
-    async def pubsub(self) -> PubSub:
-        """Return a subscriber on a connection of its own; wrap its use in ``faults.translated``."""
-        with translated(self.url):
-            client = await self._waiting_client()
-            if self.on_cluster:
-                # A subscriber stays with one server and, unlike a command, does not ask who has taken its place.
-                await client.nodes_manager.initialize()
-        subscriber: PubSub = client.pubsub()
+    def pubsub(self, server: Server | None = None) -> PubSub:
+        """Return a subscriber on a connection of its own, on a Cluster to one of its servers.
+
+        It connects with its first command; wrap its use in ``faults.translated``.
+        """
+        subscriber: PubSub = self._patient(server).pubsub()
         return subscriber
 
     async def _waiting_client(self) -> Any:
+        client = self._patient()
         async with self._opening:
-            if self._waiting is None:
-                self._waiting = connect(
-                    self._location,
-                    self.name,
-                    retries=0,
-                    connect_within_s=ANSWER_WITHIN_S,
-                    answer_within_s=MAX_BLOCK_MS / 1_000 + STALLED_AFTER_S,
-                )
             # Commands that are the first to use a Cluster's client at the same time break one another's connections.
-            await self._waiting.initialize()
-        return self._waiting
+            await client.initialize()
+        return client
+
+    def _patient(self, server: Server | None = None) -> Any:
+        if server not in self._waiting:
+            self._waiting[server] = connect(
+                self._location.at(server) if server else self._location,
+                self.name,
+                retries=0,
+                connect_within_s=ANSWER_WITHIN_S,
+                answer_within_s=MAX_BLOCK_MS / 1_000 + STALLED_AFTER_S,
+            )
+        return self._waiting[server]
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for client in (self._waiting, self.redis):
-            if client is not None:
-                await disconnect(client)
+        for client in (*self._waiting.values(), self.redis):
+            await disconnect(client)
 
     async def settle(self) -> Mapping[str, int]:
         """Write the fleet's settings unless they are there, and return them: ``schema`` and ``shards``.

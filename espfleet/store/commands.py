@@ -34,9 +34,8 @@ async def send(
     command = {"id": secrets.token_hex(6), **command}
     told = json.dumps({"device": device_id, "command": command}, separators=(",", ":"))
     end_s = time.monotonic() + timeout_ms / 1_000
-    gateways = await store.do("PUBLISH", store.keys.commands_channel(part), told)
-    # A Cluster counts only the listeners of one of its servers.
-    if not gateways and not store.on_cluster:
+    gateways = await store.do("SPUBLISH", store.keys.commands_channel(part), told)
+    if not gateways:
         return None
     key = store.keys.result(part, command["id"])
     while (left_s := end_s - time.monotonic()) > 0:

@@ -6,12 +6,8 @@ been missed: whoever reads it then reads levels and registry from where they are
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import logging
-import random
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +15,11 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
 
-from redis.asyncio.client import PubSub
-
 from espfleet.domain.states import GroupLevel
-from espfleet.errors import StoreError
 from espfleet.store import events, readings, tags
 from espfleet.store.client import Store
 from espfleet.store.events import Event
-from espfleet.store.faults import translated
+from espfleet.store.listening import Listener
 from espfleet.store.readings import Report
 from espfleet.store.tags import Tag
 
@@ -34,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 #: Each shard's owner beats once a second: after three missed beats the connection is not to be trusted.
 SILENCE_S = 3.0
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 1.0
 
 
 class Topic(StrEnum):
@@ -121,18 +112,15 @@ class Feed:
     Args:
         store: Where the fleet is kept.
         topics: What to listen to.
-        silence_s: Silence after which the connection is made anew, in seconds.
+        silence_s: Silence after which a connection is made anew, in seconds.
     """
 
     def __init__(self, store: Store, topics: Iterable[Topic], *, silence_s: float = SILENCE_S) -> None:
-        self._store = store
-        self._silence_s = silence_s
         self._readers = _channels(store, set(topics))
-        self._link: PubSub | None = None
+        beating = [channel for channel, reader in self._readers.items() if reader is _levels]
+        self._listener = Listener(store, self._readers, beating, silence_s)
         self._waiting: deque[FeedMessage] = deque()
         self._newest: dict[int, int] = {}
-        self._heard_s = 0.0
-        self._away = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -140,63 +128,20 @@ class Feed:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._disconnect()
+        await self._listener.aclose()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> FeedMessage:
-        pause_s = _FIRST_PAUSE_S
         while not self._waiting:
-            try:
-                await self._listen()
-            except StoreError as exc:
-                self._note_away(exc)
-                await self._disconnect()
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            heard = await self._listener.next()
+            if heard is None:
+                self._newest.clear()
+                self._waiting.append(Resync())
+            else:
+                self._take(heard.channel, heard.data)
         return self._waiting.popleft()
-
-    async def _listen(self) -> None:
-        """Wait for what comes next, and put it where it waits for the reader."""
-        if self._link is None:
-            self._link = await self._connect()
-            if self._away:
-                self._away = False
-                logger.info("the feed is back")
-            self._newest.clear()
-            self._waiting.append(Resync())
-            return
-        left_s = self._heard_s + self._silence_s - time.monotonic()
-        if left_s <= 0:
-            logger.debug("the feed was silent for %g s: it is made anew", self._silence_s)
-            await self._disconnect()
-            return
-        with translated(self._store.url):
-            message = await self._link.get_message(timeout=left_s)
-        if message is not None and message["type"] == "message":
-            self._heard_s = time.monotonic()
-            self._take(message["channel"].decode(), message["data"])
-
-    async def _connect(self) -> PubSub:
-        link = await self._store.pubsub()
-        try:
-            with translated(self._store.url):
-                await link.subscribe(*self._readers)
-                # Only then is it sure that what is read from now on and what is told overlap.
-                for _ in self._readers:
-                    if await link.get_message(timeout=self._silence_s) is None:
-                        raise TimeoutError
-        except BaseException:
-            await _close(link)
-            raise
-        self._heard_s = time.monotonic()
-        return link
-
-    async def _disconnect(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            await _close(link)
 
     def _take(self, channel: str, data: bytes) -> None:
         try:
@@ -214,17 +159,6 @@ class Feed:
         newest = self._newest.get(found.shard, found.seq)
         self._newest[found.shard] = found.seq
         return not newest <= found.seq <= newest + isinstance(found, LevelsChanged)
-
-    def _note_away(self, exc: StoreError) -> None:
-        if not self._away:
-            self._away = True
-            logger.warning("the feed waits for Redis: %s", exc)
-
-
-async def _close(link: PubSub) -> None:
-    # What broke it has been told already.
-    with contextlib.suppress(StoreError), translated("the feed"):
-        await link.aclose()  # type: ignore[no-untyped-call]
 
 
 def _channels(store: Store, topics: set[Topic]) -> dict[str, Callable[[bytes], Sequence[FeedMessage]]]:

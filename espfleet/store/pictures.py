@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-
-from redis.asyncio.client import PubSub
 
 from espfleet.domain.pictures import Size, size_of
 from espfleet.domain.shards import shard_of
 from espfleet.domain.video import ARRIVALS, Arrival, Video
 from espfleet.errors import StoreError
 from espfleet.store.client import Store
-from espfleet.store.faults import translated
+from espfleet.store.link import linked, owners
 
 logger = logging.getLogger(__name__)
 
@@ -98,41 +96,28 @@ async def want_interval(store: Store, device_id: str, interval_ms: int) -> None:
 
 async def follow(store: Store, device_id: str) -> AsyncGenerator[bytes, None]:
     """Yield the newest picture of a camera and then each as it comes, for ever; while Redis is away nothing comes."""
+    channel = store.keys.pictures_channel(shard_of(device_id, store.shards), device_id)
     away = False
     while True:
         try:
-            async with _subscribed(store, device_id) as link:
+            (server,) = await owners(store, [channel])
+            async with linked(store, [channel], server, SILENCE_S) as link:
                 picture = await newest(store, device_id)
                 away = False
                 # After a break it may be one that was seen already.
                 if picture is not None:
                     yield picture.data
                 while True:
-                    with translated(store.url):
-                        message = await link.get_message(ignore_subscribe_messages=True, timeout=SILENCE_S)
-                        if message is None:
-                            await link.ping()
-                    if message is not None and message["type"] == "message":
-                        yield message["data"]
+                    heard = await link.next(SILENCE_S)
+                    if heard is not None:
+                        yield heard.data
+                    elif time.monotonic() - link.heard_s >= SILENCE_S:
+                        await link.check()
         except StoreError as exc:
             if not away:
                 logger.warning("pictures cannot be followed: %s", exc)
             away = True
             await asyncio.sleep(RETRY_S)
-
-
-@contextlib.asynccontextmanager
-async def _subscribed(store: Store, device_id: str) -> AsyncIterator[PubSub]:
-    link = await store.pubsub()
-    try:
-        with translated(store.url):
-            await link.subscribe(store.keys.pictures_channel(shard_of(device_id, store.shards), device_id))
-            if await link.get_message(timeout=SILENCE_S) is None:
-                raise TimeoutError
-        yield link
-    finally:
-        with contextlib.suppress(StoreError), translated(store.url):
-            await link.aclose()  # type: ignore[no-untyped-call]
 
 
 def _arrival(row: bytes) -> Arrival:

@@ -57,7 +57,7 @@ async def tell(store: Store, reports: Mapping[str, Report]) -> None:
     messages = []
     for some in _some(reports):
         told = {device_id: [one.at_ms, dict(one.values)] for device_id, one in some}
-        messages.append(("PUBLISH", store.keys.readings_channel(), json.dumps(told, separators=(",", ":"))))
+        messages.append(("SPUBLISH", store.keys.readings_channel(), json.dumps(told, separators=(",", ":"))))
     await store.do_all(messages)
 
 

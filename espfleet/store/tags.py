@@ -29,7 +29,7 @@ async def put(store: Store, tag: Tag) -> None:
         [
             ("HSET", key, tag.device_id, text),
             ("PEXPIRE", key, TTL_MS),
-            ("PUBLISH", store.keys.tags_channel(), text),
+            ("SPUBLISH", store.keys.tags_channel(), text),
         ]
     )
 

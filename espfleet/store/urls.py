@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -30,6 +30,10 @@ _OPTIONS = frozenset(
         "sentinel_password",
     }
 )
+
+
+#: Host and port of one server of a Cluster.
+Server = tuple[str, int]
 
 
 class Shape(StrEnum):
@@ -59,7 +63,7 @@ class Location:
 
     shape: Shape
     label: str
-    hosts: tuple[tuple[str, int], ...] = ()
+    hosts: tuple[Server, ...] = ()
     path: str | None = None
     service: str = ""
     db: int = 0
@@ -67,6 +71,10 @@ class Location:
     login: Mapping[str, str] = field(default_factory=dict, repr=False)
     sentinel_login: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, server: Server) -> Location:
+        """Return where one server of a Cluster is."""
+        return replace(self, shape=Shape.SINGLE, hosts=(server,))
 
 
 def parse_url(url: str) -> Location:
@@ -135,7 +143,7 @@ def _login(text: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:
+def _hosts(text: str, default_port: int) -> tuple[Server, ...]:
     hosts = []
     for part in text.split(","):
         # urlsplit knows brackets around IPv6 addresses, and refuses ports that are none.

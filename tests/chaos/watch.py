@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import time
 from collections import defaultdict
 from typing import Any
-
-from redis.exceptions import RedisError
 
 from espfleet.domain.jobs import Job, JobKind
 from espfleet.domain.points import Point
@@ -20,6 +17,7 @@ from espfleet.services import jobs
 from espfleet.simulator.lamp import Lamp
 from espfleet.store import points, registry, workers
 from espfleet.store.client import Command
+from espfleet.store.feed import Beat, Feed, LevelsChanged, Topic
 from tests.chaos.world import DOOR, World
 
 LOOK_S = 0.25
@@ -138,22 +136,12 @@ class Watch:
 
     async def _listen(self) -> None:
         """Each publication of a shard has a higher number than the one before, whoever made it."""
-        while True:
-            try:
-                subscriber = await self._world.direct.pubsub()
-                async with subscriber:
-                    await subscriber.psubscribe("espfleet:{s*}:channel")
-                    while True:
-                        message = await subscriber.get_message(ignore_subscribe_messages=True, timeout=1.0)
-                        if message is not None:
-                            self._published(json.loads(message["data"]))
-            except (StoreError, RedisError, OSError):
-                await asyncio.sleep(0.1)
-
-    def _published(self, told: dict[str, Any]) -> None:
-        shard, seq = int(told["shard"]), int(told["seq"])
-        self._news_s[shard] = time.monotonic()
-        self._grows("numbers of publications grow", f"shard {shard}", seq, "levels" in told)
+        async with Feed(self._world.direct, [Topic.LEVELS]) as feed:
+            async for told in feed:
+                if isinstance(told, Beat | LevelsChanged):
+                    self._news_s[told.shard] = time.monotonic()
+                    changed = isinstance(told, LevelsChanged)
+                    self._grows("numbers of publications grow", f"shard {told.shard}", told.seq, changed)
 
     async def _numbers(self) -> None:
         """Fences and versions never go back, a shard has one owner, and no entry of a prober is missing."""

@@ -147,9 +147,9 @@ def end_a_token_by_using_the_next(server: Server) -> None:
 
 FORBIDDEN: dict[str, list[tuple[str, ...]]] = {
     "prober": [("HSET", KEYS.table("devices"), "a", "{}"), ("HGETALL", KEYS.table("tokens")), ("GET", KEYS.levels(3)),
-               ("PUBLISH", "elsewhere", "x")],
+               ("SPUBLISH", "elsewhere", "x")],
     "leveler": [("HSET", KEYS.table("targets"), "a", "{}"), ("HGETALL", KEYS.table("tokens")),
-                ("SET", KEYS.alive(3, "a"), "x"), ("PUBLISH", KEYS.commands_channel(3), "x")],
+                ("SET", KEYS.alive(3, "a"), "x"), ("SPUBLISH", KEYS.commands_channel(3), "x")],
     "gateway": [("HSET", KEYS.levels(3), "a", "x"), ("DEL", KEYS.owner("lead:sweep")),
                 ("XADD", KEYS.samples(3), "*", "a", "b"), ("DEL", KEYS.owner("s3"))],
     "steward": [("XADD", KEYS.samples(3), "*", "a", "b"), ("HSET", KEYS.levels(3), "a", "x"),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 
-import pytest
-
 from espfleet.domain.shards import shard_of
 from espfleet.store import commands
 from espfleet.store.client import Store
@@ -29,7 +27,6 @@ async def test_an_answer_reaches_the_one_who_asked(store: Store) -> None:
         assert await second == {"ok": True, "pin": 2}
 
 
-@pytest.mark.single
 async def test_without_a_gateway_there_is_no_waiting(store: Store) -> None:
     begin = time.monotonic()
     assert await commands.send(store, ID, {"action": "identify"}, timeout_ms=5_000) is None

@@ -131,10 +131,10 @@ async def test_a_missed_publication_is_noticed_by_its_number(store: Store, feed:
 @pytest.mark.single
 async def test_what_means_nothing_is_passed_over(store: Store, feed: Feed, caplog: pytest.LogCaptureFixture) -> None:
     for nonsense in (b"", b"\xff", b"[]", b"{}", b"7"):
-        await store.do("PUBLISH", store.keys.levels_channel(3), nonsense)
-        await store.do("PUBLISH", store.keys.events_channel(), nonsense)
-        await store.do("PUBLISH", store.keys.commands_channel(3), nonsense)
-    await store.do("PUBLISH", store.keys.registry_channel(), b"x")
+        await store.do("SPUBLISH", store.keys.levels_channel(3), nonsense)
+        await store.do("SPUBLISH", store.keys.events_channel(), nonsense)
+        await store.do("SPUBLISH", store.keys.commands_channel(3), nonsense)
+    await store.do("SPUBLISH", store.keys.registry_channel(), b"x")
     await events.add(store, "hello", {})
     assert isinstance(await anext(feed), EventSent)
     assert len(caplog.records) == 16
@@ -154,13 +154,16 @@ async def test_after_silence_the_connection_is_made_anew(store: Store) -> None:
 
 
 async def test_beats_keep_the_connection(store: Store) -> None:
-    fence = await owned(store)
-    async with Feed(store, Topic, silence_s=0.5) as feed:
+    # On a Cluster each server has some of the shards, and a connection of its own.
+    fences = {shard: await owned(store, shard) for shard in range(store.shards)}
+    async with Feed(store, Topic, silence_s=1.0) as feed:
         assert await anext(feed) == Resync()
         for number in range(6):
-            await asyncio.sleep(0.15)
-            await levels.publish(store, 3, fence, [], number)
-            assert isinstance(await anext(feed), Beat)
+            await asyncio.sleep(0.3)
+            for shard, fence in fences.items():
+                await levels.publish(store, shard, fence, [], number)
+            told = [await anext(feed) for _ in fences]
+            assert {beat.shard for beat in told if isinstance(beat, Beat)} == set(fences)
 
 
 @pytest.mark.slow

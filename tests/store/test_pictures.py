@@ -60,7 +60,7 @@ async def test_who_follows_goes_on_after_a_broken_connection(store: Store) -> No
     channel = store.keys.pictures_channel(shard_of(CAMERA, store.shards), CAMERA)
 
     async def followed() -> bool:
-        _, count = await store.do("PUBSUB", "NUMSUB", channel)
+        _, count = await store.do("PUBSUB", "SHARDNUMSUB", channel)
         return bool(count)
 
     await wait_until(followed)

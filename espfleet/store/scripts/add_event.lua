@@ -6,5 +6,5 @@ if ARGV[4] ~= '' and not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[5]) th
   return nil
 end
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[3])
-redis.call('PUBLISH', ARGV[1], id .. ' ' .. ARGV[3])
+redis.call('SPUBLISH', ARGV[1], id .. ' ' .. ARGV[3])
 return id

@@ -6,5 +6,5 @@ for i = 3, #ARGV do
   local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[i])
   lines[#lines + 1] = id .. ' ' .. ARGV[i]
 end
-redis.call('PUBLISH', ARGV[1], table.concat(lines, '\n'))
+redis.call('SPUBLISH', ARGV[1], table.concat(lines, '\n'))
 return #lines

@@ -21,5 +21,5 @@ local now = redis.call('TIME')
 local version = math.max(tonumber(current) + 1, now[1] * 1000000 + now[2])
 local text = string.format('%.0f', version)
 redis.call('SET', KEYS[1], text)
-redis.call('PUBLISH', ARGV[2], text)
+redis.call('SPUBLISH', ARGV[2], text)
 return version

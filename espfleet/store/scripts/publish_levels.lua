@@ -22,5 +22,5 @@ if #ARGV > 6 then
   levels = ',"levels":{' .. ARGV[6] .. '}'
 end
 redis.call('SET', KEYS[4], ARGV[4], 'PX', ARGV[5])
-redis.call('PUBLISH', ARGV[2], '{"shard":' .. ARGV[3] .. ',"seq":' .. seq .. ',"at_ms":' .. ARGV[4] .. levels .. '}')
+redis.call('SPUBLISH', ARGV[2], '{"shard":' .. ARGV[3] .. ',"seq":' .. seq .. ',"at_ms":' .. ARGV[4] .. levels .. '}')
 return tonumber(seq)

@@ -22,5 +22,5 @@ local now = redis.call('TIME')
 local version = math.max(tonumber(current) + 1, now[1] * 1000000 + now[2])
 local text = string.format('%.0f', version)
 redis.call('SET', KEYS[2], text)
-redis.call('PUBLISH', ARGV[4], text)
+redis.call('SPUBLISH', ARGV[4], text)
 return version
