@@ -1,6 +1,10 @@
 # Every target sets up what it needs by itself: see ./espcli. `make` alone says what there is.
 
 PYTHON := .venv/bin/python
+# Tests wait more than they compute: one worker more than there are cores.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
+# They start some hundred processes, each of which would compile the same again.
+export PYTHONDONTWRITEBYTECODE =
 # Tests of whatever meets in Redis.
 ON_REDIS := tests/store tests/services tests/workers tests/gateway tests/simulator
 
@@ -13,7 +17,7 @@ run:  ## Start the whole fleet on this machine (= ./espcli up)
 	@./espcli up
 
 test: setup  ## Run the tests on all cores; ARGS="-k name" passes on to pytest
-	@$(PYTHON) -m pytest -n auto --dist loadfile $(ARGS)
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint types test  ## Run all checks: lint, types, test
 
