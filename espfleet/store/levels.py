@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from espfleet.domain.states import GroupLevel
 from espfleet.errors import LeaseLostError
-from espfleet.store.client import Command, Store
+from espfleet.store.client import Call, Command, Store
 
 #: A shard whose beat is older says nothing about the present.
 BEAT_TTL_MS = 3_000
@@ -45,6 +45,15 @@ async def publish(store: Store, shard: int, fence: int, levels: Sequence[GroupLe
     Raises:
         LeaseLostError: If the shard has another owner since.
     """
+    call = publishing(store, shard, fence, levels, now_ms)
+    seq = int(await store.run(call.script, call.keys, call.args))
+    if seq < 0:
+        raise LeaseLostError(f"shard {shard}")
+    return seq
+
+
+def publishing(store: Store, shard: int, fence: int, levels: Sequence[GroupLevel], now_ms: int) -> Call:
+    """Return the call of ``publish``; its reply is the number of the publication, or -1 if the lease is lost."""
     keys = store.keys
     rows = {level.group: json.dumps(level.to_dict(), separators=(",", ":")) for level in levels}
     told = ",".join(f"{json.dumps(group)}:{row}" for group, row in rows.items())
@@ -52,10 +61,7 @@ async def publish(store: Store, shard: int, fence: int, levels: Sequence[GroupLe
     for group, row in rows.items():
         words += [group, row]
     touched = [keys.fence(f"s{shard}"), keys.seq(shard), keys.levels(shard), keys.beat(shard)]
-    seq = int(await store.run("publish_levels", touched, words))
-    if seq < 0:
-        raise LeaseLostError(f"shard {shard}")
-    return seq
+    return Call("publish_levels", touched, words)
 
 
 async def remove(store: Store, shard: int, fence: int, groups: Sequence[str]) -> None:
@@ -85,9 +91,11 @@ async def read_levels(store: Store) -> LevelsSnapshot:
     return LevelsSnapshot(levels, {shard for shard in shards if replies[store.shards + shard]})
 
 
-async def put_snapshot(store: Store, shard: int, blob: bytes) -> None:
-    """Store the summary of a shard's targets for 10 s."""
-    await store.do("SET", store.keys.snapshot(shard), blob, "PX", SNAPSHOT_TTL_MS)
+async def put_snapshots(store: Store, blobs: Mapping[int, bytes]) -> None:
+    """Store the summary of each shard's targets for 10 s."""
+    await store.do_all(
+        [("SET", store.keys.snapshot(shard), blob, "PX", SNAPSHOT_TTL_MS) for shard, blob in blobs.items()]
+    )
 
 
 async def get_snapshot(store: Store, shard: int) -> bytes | None:

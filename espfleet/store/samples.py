@@ -132,6 +132,13 @@ class ShardReader:
         #: How many entries were ever written up to the last one read; ``None`` while unknown.
         self._position: int | None = None
         self._behind = True
+        #: Entries that have had their effect, which is said with the next read.
+        self._done: list[str] = []
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has got all that was there when it began, and waits for what comes."""
+        return self._own_after is None and not self._behind
 
     async def read(self, block_ms: int, count: int) -> list[StreamEntry]:
         """Return up to ``count`` entries: those read and not acknowledged before, then new ones, in their order.
@@ -144,6 +151,10 @@ class ShardReader:
         """Say that entries have had their effect."""
         if entry_ids:
             await self._store.do("XACK", self._stream, GROUP, *entry_ids)
+
+    def done(self, entries: Sequence[StreamEntry]) -> None:
+        """Note that entries have had their effect; ``acknowledge`` says so."""
+        self._done += [entry.entry_id for entry in entries]
 
     async def claim_all(self) -> list[StreamEntry]:
         """Make what other consumers have read and not acknowledged this one's; for the new owner of the shard."""
@@ -279,7 +290,6 @@ async def _wait_for_new(
     found: dict[int, list[StreamEntry]],
 ) -> None:
     """Put new entries into ``found``."""
-    by_stream = {reader._stream.encode(): reader for reader in readers}
     streams = [reader._stream for reader in readers]
     try:
         reply = await store.wait(
@@ -294,9 +304,30 @@ async def _wait_for_new(
         for reader in readers:
             reader._doubt()
         raise
-    for stream, entries in reply or []:
-        reader = by_stream[stream]
-        found[reader.shard] = reader._took(entries, count)
+    found |= taken(readers, reply, count)
+
+
+def acknowledge(readers: Sequence[ShardReader]) -> list[Command]:
+    """Return the commands that say which entries have had their effect."""
+    commands: list[Command] = []
+    for reader in readers:
+        if reader._done:
+            commands.append(("XACK", reader._stream, GROUP, *reader._done))
+            reader._done = []
+    return commands
+
+
+def read_now(readers: Sequence[ShardReader], count: int) -> Command:
+    """Return the command that reads what is new for readers that wait; ``taken`` knows its reply."""
+    streams = [reader._stream for reader in readers]
+    words = ("XREADGROUP", "GROUP", GROUP, readers[0].consumer, "COUNT", count, "STREAMS")
+    return (*words, *streams, *(">" for _ in streams))
+
+
+def taken(readers: Sequence[ShardReader], reply: Any, count: int) -> dict[int, list[StreamEntry]]:
+    """Return new entries by shard, and let each reader remember where it stands."""
+    by_stream = {reader._stream.encode(): reader for reader in readers}
+    return {by_stream[stream].shard: by_stream[stream]._took(entries, count) for stream, entries in reply or []}
 
 
 def _order(entry_id: bytes) -> tuple[int, int]:

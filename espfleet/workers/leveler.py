@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from dataclasses import asdict
+from time import monotonic as now_s
 from typing import Any
 
 from espfleet.domain.registry import Registry
 from espfleet.domain.shards import owner_of
 from espfleet.domain.sizes import USUAL, Memory
 from espfleet.errors import LeaseLostError, StoreError
-from espfleet.store import registry
+from espfleet.store import registry, turns
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
-from espfleet.store.samples import ShardReader, StreamEntry, read_shards
+from espfleet.store.samples import ShardReader
+from espfleet.store.turns import Outcome, Turn
 from espfleet.workers.forever import Forever
 from espfleet.workers.membership import Membership
 from espfleet.workers.shard import Shard
@@ -104,7 +105,7 @@ class Leveler:
             self._forget(number)
 
     async def _work(self) -> None:
-        """Read new samples of the shards that are mine, publish what they change, acknowledge."""
+        """Read what is new in the shards that are mine, publish what it changes, acknowledge."""
         await self._follow_leases()
         # What is read under a lease that has run out would stay unacknowledged until the next take-over.
         held = {number for number, lease in self._leases.items() if lease.held}
@@ -112,29 +113,31 @@ class Leveler:
         if not readers:
             await asyncio.sleep(BLOCK_MS / 1_000)
             return
-        by_shard = await read_shards(self._store, readers, block_ms=BLOCK_MS, count=READ_COUNT)
-        for number, shard in list(self._shards.items()):
-            entries = by_shard.get(number, [])
-            if entries or time.monotonic() >= shard.due_s:
-                await self._step(shard, entries)
+        turn = await turns.read(self._store, readers, block_ms=BLOCK_MS, count=READ_COUNT)
+        await self._follow_registry(turn.registry_version)
+        due = [shard for shard in self._shards.values() if shard.number in turn.entries or shard.due_s <= now_s()]
+        outcomes = [await self._take(shard, turn) for shard in due]
+        lost = await turns.write(self._store, outcomes, turn.now_ms)
+        for shard in due:
+            # Told first, and acknowledged with the next turn: what comes between a death and that is read again.
+            if shard.number not in lost:
+                shard.reader.done(turn.entries.get(shard.number, ()))
+        for number in sorted(lost):
+            logger.warning("%s", LeaseLostError(f"shard {number}"))
+            self._leases.pop(number, None)
+            self._forget(number)
 
-    async def _step(self, shard: Shard, entries: list[StreamEntry]) -> None:
-        now_ms = await self._store.time_ms()
-        self._samples += await shard.add(entries, now_ms)
+    async def _take(self, shard: Shard, turn: Turn) -> Outcome:
+        """Take in what is new in a shard, and return what comes of it."""
+        entries = turn.entries.get(shard.number, [])
+        self._samples += await shard.add(entries, turn.now_ms)
         if entries:
-            self._lag_ms = max(0, now_ms - int(entries[-1].entry_id.partition("-")[0]))
-        try:
-            await shard.publish(now_ms)
-        except LeaseLostError as exc:
-            logger.warning("%s", exc)
-            self._leases.pop(shard.number, None)
-            self._forget(shard.number)
-            return
-        await shard.reader.ack([entry.entry_id for entry in entries])
-        shard.due_s = time.monotonic() + AGE_S
+            self._lag_ms = max(0, turn.now_ms - int(entries[-1].entry_id.partition("-")[0]))
+        shard.due_s = now_s() + AGE_S
+        return shard.outcome(turn.now_ms)
 
     async def _follow_leases(self) -> None:
-        """Open shards that were won, forget those that were lost, and follow the registry."""
+        """Open shards that were won, and forget those that were lost."""
         # Only here, where no read is under way: what came by it after the release would be lost to the next owner.
         while self._leaving:
             number = self._leaving.pop()
@@ -147,13 +150,19 @@ class Leveler:
         for number, shard in list(self._shards.items()):
             if self._leases[number].fence != shard.fence:
                 self._forget(number)
-        if await registry.version(self._store) != self._registry.version:
+        opening = sorted(set(self._leases) - set(self._shards))
+        if opening:
+            await self._follow_registry(await registry.version(self._store))
+        for number in opening:
+            if (lease := self._leases.get(number)) is not None:
+                self._shards[number] = await self._open(number, lease)
+
+    async def _follow_registry(self, version: int) -> None:
+        """Judge as the registry now says."""
+        if version != self._registry.version:
             self._registry = await registry.load(self._store)
             for shard in self._shards.values():
                 await shard.configure(self._registry)
-        for number, lease in list(self._leases.items()):
-            if number not in self._shards:
-                self._shards[number] = await self._open(number, lease)
 
     def _forget(self, number: int) -> None:
         """Drop a shard, but not the count of what its stream lost."""

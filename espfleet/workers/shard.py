@@ -14,6 +14,7 @@ from espfleet.services.intake import Intake, order
 from espfleet.store import levels
 from espfleet.store.client import Store
 from espfleet.store.samples import ShardReader, StreamEntry
+from espfleet.store.turns import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -80,20 +81,16 @@ class Shard:
         read_back_to = order(self._read_back_to)
         return await self._intake.add((entry for entry in entries if order(entry.entry_id) > read_back_to), now_ms)
 
-    async def publish(self, now_ms: int) -> None:
-        """Publish what has changed, beat when it is time, and store the summary.
-
-        Raises:
-            LeaseLostError: If another worker has taken the shard over.
-        """
+    def outcome(self, now_ms: int) -> Outcome:
+        """Return what is to be told: levels that changed, a beat when it is time, and once a second the summary."""
         changed = self._book.evaluate(now_ms)
         if self._all_wanted:
             changed, self._all_wanted = self._book.group_levels(), False
         # By a clock that nobody sets: were the server's set back, nothing would beat until it is where it was.
         now_s = time.monotonic()
+        told = summary = None
         if changed or now_s - self._beat_s >= BEAT_S:
-            await levels.publish(self._store, self.number, self.fence, changed, now_ms)
-            self._beat_s = now_s
+            told, self._beat_s = changed, now_s
         if now_s - self._snapshot_s >= SNAPSHOT_S:
-            await levels.put_snapshot(self._store, self.number, self._book.summary())
-            self._snapshot_s = now_s
+            summary, self._snapshot_s = self._book.summary(), now_s
+        return Outcome(shard=self.number, fence=self.fence, levels=told, snapshot=summary)

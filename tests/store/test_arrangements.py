@@ -17,13 +17,27 @@ from espfleet.domain.samples import Layout
 from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
 from espfleet.errors import LockLostError, StoreUnavailableError
-from espfleet.store import boards, commands, events, levels, locks, presence, raw, readings, registry, samples, workers
+from espfleet.store import (
+    boards,
+    commands,
+    events,
+    levels,
+    locks,
+    presence,
+    raw,
+    readings,
+    registry,
+    samples,
+    turns,
+    workers,
+)
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.store.feed import CommandSent, EventSent, Feed, LevelsChanged, RegistryChanged, Resync, Topic
 from espfleet.store.leases import Lease
 from espfleet.store.registry import Change
 from espfleet.store.samples import Entry, ShardReader, read_shards
+from espfleet.store.turns import Outcome
 from tests.conftest import check_lifetimes, emptied_store, wait_until
 from tests.servers import Server, clustered, free_ports, serving, watched
 
@@ -52,6 +66,11 @@ async def test_a_cluster_keeps_the_registry(cluster: Store) -> None:
     assert len((await registry.load(cluster)).rooms) == 10
 
 
+async def pending(store: Store, shard: int) -> int:
+    (group,) = await store.redis.xinfo_groups(store.keys.samples(shard))
+    return int(group["pending"])
+
+
 async def test_a_cluster_carries_samples_and_levels(cluster: Store) -> None:
     assert len(await samples.init_consumers(cluster)) == 8
     layout = Layout(1_000, 500, ("router",))
@@ -69,11 +88,24 @@ async def test_a_cluster_carries_samples_and_levels(cluster: Store) -> None:
     assert len(await ShardReader(cluster, 3, "leveler-2").claim_all()) == 10
     assert len(await readers[3].history(0)) == 10
 
+    for reader in readers:
+        reader.done(found[reader.shard])
+    await samples.append(cluster, entries[:8], 1_000)
+    turn = await turns.read(cluster, readers, 300, 100)
+    assert turn.entries
+    assert turn.registry_version == await registry.version(cluster)
+    # One was claimed by somebody else; of each shard at most what has just been written is not acknowledged.
+    assert max(await asyncio.gather(*(pending(cluster, shard) for shard in range(8)))) <= 2
+
+    outcomes = []
     for shard in range(8):
         lease = await Lease.take(cluster, f"s{shard}", "ann", 60_000)
         assert lease is not None
         level = GroupLevel(group=f"group-{shard}", level=shard, state=State.OK, at_ms=1)
-        await levels.publish(cluster, shard, lease.fence, [level], 1)
+        outcomes.append(Outcome(shard=shard, fence=lease.fence - (shard == 7), levels=[level], snapshot=b"\0"))
+    assert await turns.write(cluster, outcomes, 1) == {7}
+    await levels.publish(cluster, 7, outcomes[7].fence + 1, outcomes[7].levels or (), 1)
+    assert await levels.get_snapshot(cluster, 5) == b"\0"
     snapshot = await levels.read_levels(cluster)
     assert (len(snapshot.levels), snapshot.fresh_shards) == (8, set(range(8)))
 

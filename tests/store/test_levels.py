@@ -85,6 +85,6 @@ async def test_levels_of_groups_that_are_gone_are_removed(store: Store, fence: i
 
 async def test_a_summary_is_kept_for_a_while(store: Store) -> None:
     assert await levels.get_snapshot(store, 3) is None
-    await levels.put_snapshot(store, 3, b"\0\1")
+    await levels.put_snapshots(store, {3: b"\0\1"})
     assert await levels.get_snapshot(store, 3) == b"\0\1"
     assert 9_000 < await store.redis.pttl(store.keys.snapshot(3)) <= 10_000
