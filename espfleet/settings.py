@@ -145,6 +145,35 @@ class Settings:
     gateway_blocked_ms: int = _setting(
         "GATEWAY_BLOCKED_MS", 10_000, _whole(100, 600_000, "ms"), "how long a client may read nothing"
     )
+    web_connections: int = _setting(
+        "WEB_CONNECTIONS", 2_500, _whole(1, 1_000_000), "connections that a web server takes"
+    )
+    web_connections_per_source: int = _setting(
+        "WEB_CONNECTIONS_PER_SOURCE", 1_000, _whole(1, 1_000_000), "those of them from one address"
+    )
+    web_readers: int = _setting("WEB_READERS", 2_000, _whole(1, 1_000_000), "those who follow its live feed")
+    web_video_readers: int = _setting("WEB_VIDEO_READERS", 200, _whole(1, 100_000), "those who look at a camera")
+    web_handshakes: int = _setting(
+        "WEB_HANDSHAKES", 128, _whole(1, 100_000), "TLS handshakes at once; others wait for their turn"
+    )
+    web_handshakes_per_source: int = _setting(
+        "WEB_HANDSHAKES_PER_SOURCE", 64, _whole(1, 100_000), "those of them from one address; more are cut"
+    )
+    web_handshake_ms: int = _setting(
+        "WEB_HANDSHAKE_MS", 10_000, _whole(100, 600_000, "ms"), "longest time of a handshake"
+    )
+    web_head_ms: int = _setting(
+        "WEB_HEAD_MS", 10_000, _whole(100, 600_000, "ms"), "longest wait for a request, and time for its head"
+    )
+    web_body_ms: int = _setting(
+        "WEB_BODY_MS", 20_000, _whole(100, 600_000, "ms"), "time for the body of a request; devices have half of it"
+    )
+    web_body_bytes: int = _setting(
+        "WEB_BODY_BYTES", 65_536, _whole(4_096, 2**26), "bytes of it; what devices post has limits of its own"
+    )
+    web_blocked_ms: int = _setting(
+        "WEB_BLOCKED_MS", 5_000, _whole(100, 600_000, "ms"), "how long a reader may read nothing"
+    )
     shards: int = _setting("ESPFLEET_SHARDS", 4, _whole(1, 64), "streams of samples; fixed when a fleet is new")
     flush_ms: int = _setting("FLUSH_MS", 25, _whole(5, 1_000, "ms"), "longest time a sample waits in a prober")
     resolve_s: float = _setting("RESOLVE_S", 60.0, _number(1, 86_400, "s"), "time between look-ups of a name")

@@ -8,7 +8,7 @@ import functools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espfleet import logs
 from espfleet.cli.encryption import server_side
@@ -25,8 +25,11 @@ from espfleet.store.client import Store, open_store
 from espfleet.workers.membership import worker_name
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from espfleet.certificates.contexts import ServerSide
     from espfleet.gateway.server import Limits
+    from espfleet.web.settings import Limits as WebLimits
 
 logger = logging.getLogger(__name__)
 
@@ -88,13 +91,24 @@ def limits_of(given: Settings) -> Limits:
     """Return how much a gateway takes: each limit that can be set has the name of its setting."""
     from espfleet.gateway.server import Limits
 
-    named = [one.name for one in dataclasses.fields(Limits)]
-    return Limits(**{name: getattr(given, f"gateway_{name}") for name in named if hasattr(given, f"gateway_{name}")})
+    return Limits(**_set_for(Limits, "gateway", given))
+
+
+def web_limits_of(given: Settings) -> WebLimits:
+    """Return how much a web server takes."""
+    from espfleet.web.settings import Limits
+
+    return Limits(**_set_for(Limits, "web", given))
+
+
+def _set_for(limits: type[DataclassInstance], worker: str, given: Settings) -> dict[str, Any]:
+    named = {one.name: f"{worker}_{one.name}" for one in dataclasses.fields(limits)}
+    return {name: getattr(given, setting) for name, setting in named.items() if hasattr(given, setting)}
 
 
 async def _web(store: Store, given: Settings) -> None:
-    from espfleet.web.context import WebSettings
     from espfleet.web.server import run_web
+    from espfleet.web.settings import WebSettings
 
     tls = server_side(given)
     await ensure_admin(store, given)
@@ -107,6 +121,7 @@ async def _web(store: Store, given: Settings) -> None:
             gateway_url=gateway_url(given),
             board_token=given.board_token or "",
             tls=tls.context if tls else None,
+            limits=web_limits_of(given),
         ),
     )
     await _with_certificate(serving, tls)

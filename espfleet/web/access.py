@@ -14,7 +14,8 @@ from espfleet.domain.tokens import hash_token
 from espfleet.errors import RoleWantedError, TokenWantedError
 from espfleet.services import tokens
 from espfleet.store import audit
-from espfleet.web.context import Context, Here, is_loopback
+from espfleet.web.context import Context, Here
+from espfleet.web.settings import is_loopback
 
 COOKIE = "espfleet_token"
 COOKIE_S = 30 * 86_400

@@ -7,15 +7,18 @@ import asyncio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-#: A reader that takes nothing for so long is cut.
-STUCK_S = 5.0
-
 
 class EndlessResponse(Response):
-    """An answer that goes on until the reader goes; ``send_all`` says what it is made of."""
+    """An answer that goes on until the reader goes; ``send_all`` says what it is made of.
 
-    def __init__(self, headers: dict[str, str]) -> None:
+    Args:
+        headers: What is told of it.
+        blocked_ms: A reader that takes nothing for so long is cut.
+    """
+
+    def __init__(self, headers: dict[str, str], blocked_ms: int) -> None:
         super().__init__(headers=headers)
+        self.blocked_s = blocked_ms / 1_000
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,15 +38,14 @@ class EndlessResponse(Response):
         """Send the body, part by part."""
         raise NotImplementedError
 
+    async def send_part(self, send: Send, part: bytes) -> None:
+        """Send a part.
 
-async def send_part(send: Send, part: bytes) -> None:
-    """Send a part.
-
-    Raises:
-        TimeoutError: If the reader takes nothing.
-    """
-    async with asyncio.timeout(STUCK_S):
-        await send({"type": "http.response.body", "body": part, "more_body": True})
+        Raises:
+            TimeoutError: If the reader takes nothing.
+        """
+        async with asyncio.timeout(self.blocked_s):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
 
 
 async def send_end(send: Send) -> None:

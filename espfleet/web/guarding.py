@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
+from sys import intern
 from typing import Any
 
 import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from espfleet.web.live import MOST_READERS
-
-#: How long the head of a request may take, from the connection or the answer before it, and then its body.
-HEAD_S = 10.0
-BODY_S = 20.0
-#: Connections at once; more are told to come back later.
-MOST_CONNECTIONS = MOST_READERS + 500
+from espfleet.domain.attempts import source_of
+from espfleet.web.crowd import Crowd
+from espfleet.web.settings import Limits
 
 
 class GuardedProtocol(H11Protocol):
-    """HTTP with an end to every wait: who does not finish a request within its time is cut."""
+    """HTTP with an end to every wait and to all places: who does not finish a request within its time is cut.
 
-    _guard: asyncio.TimerHandle | None = None
-    _awaited: object = None
+    Args:
+        crowd: Whoever is there.
+        limits: How much is taken.
+        given: What uvicorn gives.
+    """
+
+    def __init__(self, *, crowd: Crowd, limits: Limits, **given: Any) -> None:
+        super().__init__(**given)
+        self._crowd = crowd
+        self._allowed_s = {h11.IDLE: limits.head_ms / 1_000, h11.SEND_BODY: limits.body_ms / 1_000}
+        self._guard: asyncio.TimerHandle | None = None
+        self._awaited: object = None
+        self._leave: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give a new connection its time for a first request."""
+        """Give a new connection a place, and its time for a first request; or tell it that there is none."""
         super().connection_made(transport)
+        source = intern(source_of(self.client[0] if self.client else ""))
+        if self._crowd.come(source):
+            self._leave = partial(self._crowd.go, source)
+        elif answer := self._crowd.turn_away():
+            self._leave = self._crowd.turned_away
+            self.app = answer
+        else:
+            transport.abort()
+            return
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -40,13 +59,16 @@ class GuardedProtocol(H11Protocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the guard."""
+        """Forget the guard, and leave the place to somebody else."""
         self._set_guard(None, 0.0)
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
         super().connection_lost(exc)
 
     def _watch(self) -> None:
         state = self.conn.their_state
-        allowed_s = {h11.IDLE: HEAD_S, h11.SEND_BODY: BODY_S}.get(state)
+        allowed_s = self._allowed_s.get(state)
         if allowed_s is None:
             self._set_guard(None, 0.0)
         elif state is not self._awaited:

@@ -23,8 +23,6 @@ from espfleet.errors import InvalidError
 from espfleet.services import cameras
 from espfleet.web.context import Context, Here
 
-#: How long a device may take for its body.
-BODY_S = 10.0
 #: S4's cameras post pictures here; its name is longer than what it does.
 OLD_PICTURES = "/client_e32__http_post_to_serverhub__smartcam_video_stream"
 #: Requests whose body nobody may read before their token is known.
@@ -64,7 +62,7 @@ async def apriltag(here: Here, request: Request) -> JSONResponse:
     device = await _sender(here, request)
     if not isinstance(device, Device):
         return device
-    body = await _body(request, TEXT_BYTES)
+    body = await _body(here, request, TEXT_BYTES)
     if not isinstance(body, bytes):
         return body
     try:
@@ -97,7 +95,7 @@ async def photo(here: Here, request: Request) -> JSONResponse:
     if not isinstance(device, Device):
         return device
     began_s = time.monotonic()
-    body = await _body(request, BINARY_BYTES)
+    body = await _body(here, request, BINARY_BYTES)
     if not isinstance(body, bytes):
         return body
     taken_ms = (time.monotonic() - began_s) * 1_000
@@ -122,12 +120,13 @@ async def _sender(here: Context, request: Request) -> Device | JSONResponse:
     return _refusal(401, INVALID_TOKEN) if device is None else device
 
 
-async def _body(request: Request, most: int) -> bytes | JSONResponse:
+async def _body(here: Context, request: Request, most: int) -> bytes | JSONResponse:
     """Return what was posted, unless it is too big or takes too long."""
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_S):
+        # Told before the guard of all requests cuts its connection.
+        async with asyncio.timeout(here.settings.limits.body_ms / 2_000):
             async for part in request.stream():
                 size += len(part)
                 if size > most:

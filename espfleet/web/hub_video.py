@@ -15,7 +15,7 @@ from espfleet.services import cameras
 from espfleet.store import pictures
 from espfleet.web.access import VIEWER, role_of
 from espfleet.web.context import Here
-from espfleet.web.endless import STUCK_S, EndlessResponse, send_end, send_part
+from espfleet.web.endless import EndlessResponse, send_end
 from espfleet.web.hub import Which
 from espfleet.web.projector import BOUNDARY, Projector
 
@@ -33,8 +33,10 @@ class VideoResponse(EndlessResponse):
 
     media_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 
-    def __init__(self, projector: Projector, device_id: str, check: Callable[[], Awaitable[object]]) -> None:
-        super().__init__({**_NO_STORE, "X-Accel-Buffering": "no"})
+    def __init__(
+        self, projector: Projector, device_id: str, check: Callable[[], Awaitable[object]], blocked_ms: int
+    ) -> None:
+        super().__init__({**_NO_STORE, "X-Accel-Buffering": "no"}, blocked_ms)
         self._projector = projector
         self._device_id = device_id
         self._check = check
@@ -47,10 +49,10 @@ class VideoResponse(EndlessResponse):
             async for part in stream:
                 if not await self._may_look():
                     break
-                await send_part(send, part)
+                await self.send_part(send, part)
             await send_end(send)
         except TimeoutError:
-            logger.info("a reader of video took nothing for %g s: it is cut", STUCK_S)
+            logger.info("a reader of video took nothing for %g s: it is cut", self.blocked_s)
         finally:
             await stream.aclose()
 
@@ -91,6 +93,7 @@ async def newest_photo(here: Here, device: Which = "") -> Response:
 async def video_stream(here: Here, request: Request, device: Which = "") -> Response:
     """Show the pictures of a camera as they come, for as long as the reader takes them."""
     camera = await cameras.find(here.store, name=device)
-    if here.projector.full:
+    limits = here.settings.limits
+    if here.projector.readers >= limits.video_readers:
         raise RefusedError("too many are looking already")
-    return VideoResponse(here.projector, camera.id, lambda: role_of(request, here))
+    return VideoResponse(here.projector, camera.id, lambda: role_of(request, here), limits.blocked_ms)

@@ -41,7 +41,6 @@ KEPT_BYTES = 16 * 2**20
 #: What a reader may choose among.
 KINDS = ("levels", "presence", "readings", "event", "registry", "told")
 _ALWAYS = ("beat",)
-MOST_READERS = 2_000
 
 
 class Live:
@@ -83,11 +82,6 @@ class Live:
     def position(self) -> str:
         """The id of the latest message: whoever reads the fleet now can follow on from there."""
         return f"{self.epoch}-{self._newest}"
-
-    @property
-    def full(self) -> bool:
-        """Whether no more may look."""
-        return len(self._readers) >= MOST_READERS
 
     async def run(self) -> None:
         """Follow the fleet until cancelled; all readers end then."""

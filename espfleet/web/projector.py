@@ -14,7 +14,6 @@ from espfleet.store import pictures
 from espfleet.store.client import Store
 
 BOUNDARY = "espfleet-picture"
-MOST_READERS = 200
 
 
 @dataclass(slots=True, eq=False)
@@ -51,11 +50,6 @@ class Projector:
     def readers(self) -> int:
         """How many are looking."""
         return sum(len(reel.readers) for reel in self._reels.values())
-
-    @property
-    def full(self) -> bool:
-        """Whether no more may look."""
-        return self.readers >= MOST_READERS
 
     async def read(self, device_id: str) -> AsyncGenerator[bytes, None]:
         """Yield parts of the stream of a camera: each the newest there is."""

@@ -17,7 +17,6 @@ from espfleet.store.client import Store
 from espfleet.web.hub_posts import PATHS
 from espfleet.web.problems import of_error, problem
 
-BODY_BYTES = 65_536
 KEY_CHARS = 128
 #: Told once: not kept, and so not told again.
 _SECRETS = ("token",)
@@ -35,9 +34,10 @@ class Repeats:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS") or scope["path"] in PATHS:
             await self._app(scope, receive, send)
             return
-        body = await _body(receive)
+        most: int = scope["state"]["context"].settings.limits.body_bytes
+        body = await _body(receive, most)
         if body is None:
-            await problem(413, "too_big", f"a request may have {BODY_BYTES} bytes")(scope, receive, send)
+            await problem(413, "too_big", f"a request may have {most} bytes")(scope, receive, send)
             return
         headers = Headers(scope=scope)
         key = headers.get("idempotency-key", "")
@@ -103,7 +103,7 @@ def _without_secrets(body: bytes) -> str:
     return json.dumps(told)
 
 
-async def _body(receive: Receive) -> bytes | None:
+async def _body(receive: Receive, most: int) -> bytes | None:
     """Return the whole body, or ``None`` if it is too big."""
     parts: list[bytes] = []
     size = 0
@@ -113,7 +113,7 @@ async def _body(receive: Receive) -> bytes | None:
             return b"".join(parts)
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > BODY_BYTES:
+        if size > most:
             return None
         if not message.get("more_body"):
             return b"".join(parts)

@@ -8,20 +8,24 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
-from ssl import SSLContext
+from functools import partial
+from typing import cast
 
 import uvicorn
 
-from espfleet.errors import StartError
+from espfleet.errors import StartError, StoreError
 from espfleet.services import tokens
 from espfleet.services.registering import REAL, Boards
 from espfleet.store import workers
 from espfleet.store.client import Store
 from espfleet.web.app import create_app
-from espfleet.web.context import Context, WebSettings
-from espfleet.web.guarding import MOST_CONNECTIONS, GuardedProtocol
+from espfleet.web.context import Context
+from espfleet.web.crowd import Crowd
+from espfleet.web.guarding import GuardedProtocol
+from espfleet.web.listening import BACKLOG, listen, open_door, url_of
 from espfleet.web.live import Live
 from espfleet.web.projector import Projector
+from espfleet.web.settings import WebSettings
 
 logger = logging.getLogger(__name__)
 
@@ -30,19 +34,33 @@ BEAT_S = 1.0
 STOP_S = 1
 #: Dates are told in seconds.
 TICK_S = 1.0
-BACKLOG = 1_024
 
 
 class _Server(uvicorn.Server):
     """A server that leaves signals to whoever runs it, and sleeps until it is told to stop."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, settings: WebSettings, crowd: Crowd) -> None:
         super().__init__(config)
+        self._settings = settings
+        self._crowd = crowd
         self._told = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections; where TLS is spoken at a door of ours, for uvicorn's hangs up on plain clients."""
+        tls = self._settings.tls
+        if tls is None:
+            await super().startup(sockets)
+            return
+        protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        made = partial(protocol, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        doors = [open_door(one, made, self._settings, tls, self._crowd.may_come) for one in sockets or ()]
+        # It only closes them.
+        self.servers = cast("list[asyncio.base_events.Server]", doors)
+        self.started = True
 
     async def main_loop(self) -> None:
         """Keep the date of answers right; uvicorn's own looks ten times a second whether it is to stop."""
@@ -81,12 +99,16 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         boards=boards,
     )
     app = create_app(context)
+    crowd = Crowd(settings.limits)
     config = uvicorn.Config(
         app,
-        http=GuardedProtocol,
+        # It only calls it.
+        http=cast(
+            "type[asyncio.Protocol]",
+            partial(GuardedProtocol, crowd=crowd, limits=settings.limits),
+        ),
         # There is none here; those of lamps and viewers are the gateway's.
         ws="none",
-        limit_concurrency=MOST_CONNECTIONS,
         lifespan="off",
         log_config=None,
         log_level="warning",
@@ -94,25 +116,20 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         server_header=False,
         timeout_graceful_shutdown=STOP_S,
         backlog=BACKLOG,
-        ssl_context_factory=_always(settings.tls) if settings.tls else None,
     )
-    server = _Server(config)
+    server = _Server(config, settings, crowd)
     logger.info("dashboard at %s", url_of(settings))
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(live.run(), name="live")
             tasks.create_task(projector.run(), name="projector")
-            tasks.create_task(_beat(store, settings, live), name="beat")
+            tasks.create_task(_beat(store, settings, live, crowd), name="beat")
             tasks.create_task(_serve(server, listening), name="http")
     finally:
         listening.close()
         with contextlib.suppress(Exception):
             async with asyncio.timeout(0.5):
                 await workers.leave(store, ROLE, settings.name)
-
-
-def _always(context: SSLContext) -> Callable[..., SSLContext]:
-    return lambda *_: context
 
 
 async def _serve(server: _Server, listening: socket.socket) -> None:
@@ -126,47 +143,12 @@ async def _serve(server: _Server, listening: socket.socket) -> None:
                 await serving
 
 
-async def _beat(store: Store, settings: WebSettings, live: Live) -> None:
-    from espfleet.errors import StoreError
-
+async def _beat(store: Store, settings: WebSettings, live: Live, crowd: Crowd) -> None:
     while True:
         with contextlib.suppress(StoreError):
-            await workers.beat(store, ROLE, settings.name, {"readers": live.readers, "cut": live.cut})
+            info = {"readers": live.readers, "cut": live.cut, "refused": crowd.refused}
+            await workers.beat(store, ROLE, settings.name, info)
         await asyncio.sleep(BEAT_S)
-
-
-def listen(settings: WebSettings) -> socket.socket:
-    """Return a socket that listens where the settings say.
-
-    Raises:
-        StartError: If that is not possible.
-    """
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        # With its protocol named, asyncio turns Nagle's algorithm off, which would hold each answer up for 40 ms.
-        listening = socket.socket(family, kind, proto or socket.IPPROTO_TCP)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen(BACKLOG)
-            listening.setblocking(False)
-        except BaseException:
-            listening.close()
-            raise
-    except OSError as exc:
-        raise StartError(
-            f"the web cannot listen on {settings.host}:{settings.port}: {exc.strerror}; set WEB_HOST or WEB_PORT"
-        ) from exc
-    return listening
-
-
-def url_of(settings: WebSettings) -> str:
-    """Return the URL by which a browser on this machine reaches the dashboard."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    scheme = "https" if settings.tls else "http"
-    return f"{scheme}://[{host}]:{settings.port}/" if ":" in host else f"{scheme}://{host}:{settings.port}/"
 
 
 def now_ms() -> int:

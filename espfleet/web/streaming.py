@@ -12,7 +12,7 @@ from starlette.types import Send
 from espfleet.errors import InvalidError, RefusedError, StoreError
 from espfleet.web.access import role_of
 from espfleet.web.context import Here
-from espfleet.web.endless import STUCK_S, EndlessResponse, send_end, send_part
+from espfleet.web.endless import EndlessResponse, send_end
 from espfleet.web.live import KINDS, Live
 
 logger = logging.getLogger(__name__)
@@ -26,9 +26,14 @@ class LiveResponse(EndlessResponse):
     media_type = "text/event-stream"
 
     def __init__(
-        self, live: Live, last_id: str, kinds: Collection[str], check: Callable[[], Awaitable[object]]
+        self,
+        live: Live,
+        last_id: str,
+        kinds: Collection[str],
+        check: Callable[[], Awaitable[object]],
+        blocked_ms: int,
     ) -> None:
-        super().__init__({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        super().__init__({"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, blocked_ms)
         self._live = live
         self._last_id = last_id
         self._kinds = kinds
@@ -42,11 +47,11 @@ class LiveResponse(EndlessResponse):
             async for chunk in feed:
                 if not await self._may_look():
                     break
-                await send_part(send, chunk)
+                await self.send_part(send, chunk)
             await send_end(send)
         except TimeoutError:
             self._live.cut += 1
-            logger.info("a reader of the live feed took nothing for %g s: it is cut", STUCK_S)
+            logger.info("a reader of the live feed took nothing for %g s: it is cut", self.blocked_s)
         finally:
             await feed.aclose()
 
@@ -86,6 +91,7 @@ async def live(
     wanted = [kind for kind in kinds.split(",") if kind]
     if not set(wanted) <= set(KINDS):
         raise InvalidError(f"kinds may be some of {', '.join(KINDS)}, with commas between", field="kinds")
-    if here.live.full:
+    limits = here.settings.limits
+    if here.live.readers >= limits.readers:
         raise RefusedError("too many are looking already")
-    return LiveResponse(here.live, last_event_id or since, wanted, lambda: role_of(request, here))
+    return LiveResponse(here.live, last_event_id or since, wanted, lambda: role_of(request, here), limits.blocked_ms)

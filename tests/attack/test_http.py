@@ -14,7 +14,7 @@ import pytest
 from espfleet.gateway.server import Limits
 from espfleet.services import tokens
 from espfleet.store.client import Store
-from espfleet.web import guarding
+from espfleet.web.settings import Limits as WebLimits
 from tests.gateway.conftest import Fleet, Gateway, Start, fleet, gateway, start
 from tests.gateway.raw import TEXT, frame, raw, request
 from tests.web.serving import Web, serving, web
@@ -219,36 +219,34 @@ async def test_a_guessed_token_opens_nothing_and_guessing_tells_nothing(store: S
         assert all(real not in one for one in told)
 
 
-async def test_whoever_does_not_finish_a_request_does_not_keep_a_place(
-    web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(guarding, "HEAD_S", 2.0)
-    links = [await asyncio.open_connection("127.0.0.1", web.port) for _ in range(60)]
-    try:
-        for _, writer in links:
-            writer.write(b"GET /api/devices HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+async def test_whoever_does_not_finish_a_request_does_not_keep_a_place(store: Store) -> None:
+    async with serving(store, limits=WebLimits(head_ms=2_000)) as web:
+        links = [await asyncio.open_connection("127.0.0.1", web.port) for _ in range(60)]
+        try:
+            for _, writer in links:
+                writer.write(b"GET /api/devices HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+                await writer.drain()
+            assert (await web.send("GET", "/healthz")).ok
+            async with asyncio.timeout(25):
+                for reader, _ in links:
+                    with contextlib.suppress(ConnectionResetError):
+                        await reader.read()
+        finally:
+            for _, writer in links:
+                writer.transport.abort()
+
+
+async def test_a_body_that_drips_is_given_up(store: Store) -> None:
+    async with serving(store, limits=WebLimits(body_ms=1_000)) as web:
+        reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+        try:
+            writer.write(POST + b"Content-Length: 100\r\n\r\n{")
             await writer.drain()
-        assert (await web.send("GET", "/healthz")).ok
-        async with asyncio.timeout(25):
-            for reader, _ in links:
+            async with asyncio.timeout(25):
                 with contextlib.suppress(ConnectionResetError):
                     await reader.read()
-    finally:
-        for _, writer in links:
+        finally:
             writer.transport.abort()
-
-
-async def test_a_body_that_drips_is_given_up(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guarding, "BODY_S", 1.0)
-    reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
-    try:
-        writer.write(POST + b"Content-Length: 100\r\n\r\n{")
-        await writer.drain()
-        async with asyncio.timeout(25):
-            with contextlib.suppress(ConnectionResetError):
-                await reader.read()
-    finally:
-        writer.transport.abort()
 
 
 async def test_handshakes_that_drip_do_not_hold_others_up(fleet: Fleet, start: Start) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from espfleet.boards.client import BoardInfo
 from espfleet.errors import BoardUnreachableError
 from espfleet.services.registering import Boards
 from espfleet.store.client import Store
-from espfleet.web.context import WebSettings
 from espfleet.web.server import run_web
+from espfleet.web.settings import WebSettings
 from tests.conftest import wait_until
 from tests.ports import free_port
 
@@ -33,14 +34,16 @@ def ask(address: str) -> BoardInfo:
 class Web:
     """The server as a client sees it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, ca: Path | None = None) -> None:
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if ca else 'http'}://127.0.0.1:{port}"
+        self._verify = str(ca) if ca else True
         self.given: list[tuple[str, str]] = []
         self.headers: dict[str, str] = {}
 
     async def send(self, method: str, path: str, **more: Any) -> requests.Response:
         more["headers"] = {**self.headers, **more.get("headers", {})}
+        more["verify"] = self._verify
         return await asyncio.to_thread(requests.request, method, self.url + path, timeout=10, **more)
 
     async def get(self, path: str, status: int = 200, **more: Any) -> Any:
@@ -60,11 +63,11 @@ class Web:
 
 
 @asynccontextmanager
-async def serving(store: Store, host: str = "127.0.0.1") -> AsyncIterator[Web]:
-    """Run a web server for a while."""
-    web = Web(free_port())
+async def serving(store: Store, host: str = "127.0.0.1", ca: Path | None = None, **more: Any) -> AsyncIterator[Web]:
+    """Run a web server for a while; ``ca`` is whom to trust where it speaks TLS, ``more`` are other settings of it."""
+    web = Web(free_port(), ca)
     boards = Boards(ask=ask, hand_over=lambda address, token, url: web.given.append((address, url)))
-    settings = WebSettings(name="web-1", host=host, port=web.port, gateway_url="ws://127.0.0.1:5678/lamp")
+    settings = WebSettings(name="web-1", host=host, port=web.port, gateway_url="ws://127.0.0.1:5678/lamp", **more)
     running = asyncio.create_task(run_web(store, settings, boards))
 
     async def up() -> bool:

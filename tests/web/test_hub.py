@@ -22,6 +22,7 @@ from espfleet.store import pictures, presence, tags
 from espfleet.store.client import Store
 from espfleet.store.presence import Session
 from espfleet.web import hub_posts
+from espfleet.web.settings import Limits
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet
 from tests.web.serving import Web, serving
@@ -163,16 +164,14 @@ async def test_the_token_is_looked_at_before_the_body_comes(web: Web, cam: Camer
     writer.transport.abort()
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(
-    web: Web, cam: Camera, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub_posts, "BODY_S", 0.2)
-    reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
-    head = f"POST /photo HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {cam.header['Authorization']}\r\n"
-    writer.write(f"{head}Content-Length: 1000\r\n\r\n".encode() + b"\xff\xd8")
-    async with asyncio.timeout(10):
-        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 408 ")
-    writer.transport.abort()
+async def test_a_body_that_does_not_come_is_not_waited_for(store: Store, cam: Camera) -> None:
+    async with serving(store, limits=Limits(body_ms=2_000)) as web:
+        reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+        head = f"POST /photo HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {cam.header['Authorization']}\r\n"
+        writer.write(f"{head}Content-Length: 1000\r\n\r\n".encode() + b"\xff\xd8")
+        async with asyncio.timeout(10):
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 408 ")
+        writer.transport.abort()
 
 
 async def test_who_posts_is_there(store: Store, web: Web, cam: Camera) -> None:
@@ -367,23 +366,21 @@ async def test_only_the_slow_reader_misses_pictures_and_then_gets_the_newest(
         reader.close()
 
 
-async def test_a_reader_that_takes_nothing_is_cut(
-    store: Store, web: Web, cam: Camera, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("espfleet.web.endless.STUCK_S", 0.3)
-    await put(store, cam, picture(0))
-    stuck = await Reader.open(web.port)
-    await stuck.head()
-    await stuck.picture()
-    began_s = time.monotonic()
-    # More than the kernel holds for it, for longer than it may take nothing.
-    while time.monotonic() - began_s < 1.5:
-        await put(store, cam, picture(1, 900_000))
-        await asyncio.sleep(0.02)
-    # Its stream has ended: of what comes after that it gets nothing.
-    await put(store, cam, picture(2))
-    assert picture(2) not in await stuck.rest()
-    stuck.close()
+async def test_a_reader_that_takes_nothing_is_cut(store: Store, cam: Camera) -> None:
+    async with serving(store, limits=Limits(blocked_ms=300)) as web:
+        await put(store, cam, picture(0))
+        stuck = await Reader.open(web.port)
+        await stuck.head()
+        await stuck.picture()
+        began_s = time.monotonic()
+        # More than the kernel holds for it, for longer than it may take nothing.
+        while time.monotonic() - began_s < 1.5:
+            await put(store, cam, picture(1, 900_000))
+            await asyncio.sleep(0.02)
+        # Its stream has ended: of what comes after that it gets nothing.
+        await put(store, cam, picture(2))
+        assert picture(2) not in await stuck.rest()
+        stuck.close()
 
 
 async def test_two_web_servers_show_the_same_camera(store: Store, web: Web, cam: Camera) -> None:

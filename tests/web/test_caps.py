@@ -1,0 +1,193 @@
+"""Every cap of the web, from the side of somebody who takes more than there is; the others notice nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from espfleet.cli.run import web_limits_of
+from espfleet.domain.devices import Dialect
+from espfleet.domain.places import FULL_S, SPREAD_S
+from espfleet.errors import SettingsError
+from espfleet.services import devices
+from espfleet.settings import read_settings
+from espfleet.store import workers
+from espfleet.store.client import Store
+from espfleet.web import crowd
+from espfleet.web.settings import Limits
+from tests.conftest import wait_until
+from tests.web.serving import Web, serving
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+OTHER = "127.0.0.2"
+
+
+class Link:
+    """A connection that stays."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def ask(self, what: bytes = GET) -> tuple[int, str, bytes]:
+        """Return status, head and body of the answer to a request; status 0 if it is cut."""
+        try:
+            async with asyncio.timeout(15):
+                self._writer.write(what)
+                head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+                length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+                body = await self._reader.readexactly(int(length[1])) if length else b""
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return 0, "", b""
+        return int(head.split()[1]), head, body
+
+    async def ends(self) -> None:
+        """Wait until the server closes it."""
+        async with asyncio.timeout(15):
+            with contextlib.suppress(ConnectionError):
+                await self._reader.read()
+
+    def close(self) -> None:
+        self._writer.transport.abort()
+
+
+@asynccontextmanager
+async def link(web: Web, source: str = "127.0.0.1") -> AsyncIterator[Link]:
+    """Connect, from one of the addresses of this machine."""
+    one = Link(*await asyncio.open_connection("127.0.0.1", web.port, local_addr=(source, 0)))
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+async def take(stack: AsyncExitStack, web: Web, count: int, source: str = "127.0.0.1") -> list[Link]:
+    """Take so many places: again while the server still counts a connection that somebody has just closed."""
+    taken: list[Link] = []
+
+    async def all_served() -> bool:
+        async with AsyncExitStack() as trial:
+            taken[:] = [await trial.enter_async_context(link(web, source)) for _ in range(count)]
+            served = [(await one.ask())[0] for one in taken] == [200] * count
+            if served:
+                stack.push_async_exit(trial.pop_all())
+            return served
+
+    await wait_until(all_served)
+    return taken
+
+
+async def test_one_source_cannot_take_all_connections_and_others_are_served_meanwhile(store: Store) -> None:
+    limits = Limits(connections=20, connections_per_source=4)
+    async with serving(store, limits=limits) as web, AsyncExitStack() as stack:
+        mine = await take(stack, web, 4)
+        async with link(web) as fifth:
+            status, head, body = await fifth.ask()
+            assert status == 503
+            retry = re.search(r"retry-after: (\d+)", head, re.IGNORECASE)
+            assert retry is not None
+            assert FULL_S <= int(retry[1]) < FULL_S + SPREAD_S
+            told = json.loads(body)
+            assert (told["code"], told["title"]) == ("no_place", "Full")
+            assert f"come back in {retry[1]} s" in told["detail"]
+            await fifth.ends()
+        async with link(web, OTHER) as other:
+            assert (await other.ask())[0] == 200
+        # Who was there before is served as before.
+        assert [(await one.ask())[0] for one in mine] == [200] * 4
+        mine[0].close()
+
+        async def free() -> bool:
+            async with link(web) as again:
+                return (await again.ask())[0] == 200
+
+        await wait_until(free)
+
+        async def counted() -> bool:
+            return int((await workers.alive(store, "web"))["web-1"]["refused"]) >= 1
+
+        await wait_until(counted)
+
+
+async def test_all_connections_have_an_end(store: Store) -> None:
+    async with serving(store, limits=Limits(connections=3)) as web, AsyncExitStack() as stack:
+        links = [*await take(stack, web, 2), *await take(stack, web, 1, OTHER)]
+        async with link(web, "127.0.0.3") as late:
+            assert (await late.ask())[0] == 503
+        assert [(await one.ask())[0] for one in links] == [200] * 3
+
+
+async def test_far_too_many_are_cut_without_a_word_and_others_are_served(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowd, "TOLD", 1)
+    async with serving(store, limits=Limits(connections_per_source=2)) as web, AsyncExitStack() as stack:
+        await take(stack, web, 2)
+        await stack.enter_async_context(link(web))
+        cut = await stack.enter_async_context(link(web))
+        assert (await cut.ask())[0] == 0
+        async with link(web, OTHER) as other:
+            assert (await other.ask())[0] == 200
+
+
+async def test_who_was_refused_and_says_nothing_is_cut(store: Store) -> None:
+    async with (
+        serving(store, limits=Limits(connections_per_source=1, head_ms=1_500)) as web,
+        link(web, OTHER) as first,
+        link(web, OTHER) as refused,
+    ):
+        assert (await first.ask())[0] == 200
+        await refused.ends()
+
+
+@pytest.mark.parametrize("cap", ["readers", "video_readers"])
+async def test_those_who_look_have_an_end(store: Store, cap: str) -> None:
+    async with serving(store, limits=Limits(**{cap: 1})) as web, AsyncExitStack() as stack:
+        path = "/api/live"
+        if cap == "video_readers":
+            await devices.register(store, device_id="0c0000000001", name="cam", now_ms=1, dialect=Dialect.HUB)
+            path = "/video.mjpeg?device=cam"
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        for expected in (200, 409):
+            one = await stack.enter_async_context(link(web))
+            assert (await one.ask(request))[0] == expected
+
+
+async def test_a_body_may_have_so_many_bytes_and_no_more(store: Store) -> None:
+    async with serving(store, limits=Limits(body_bytes=5_000)) as web:
+        for size, status in ((4_000, 422), (6_000, 413)):
+            answer = await web.send("POST", "/api/groups", json={"name": "x" * size})
+            assert answer.status_code == status, answer.text
+        assert "5000 bytes" in answer.json()["detail"]
+
+
+# Settings
+
+
+def test_each_cap_can_be_set(tmp_path: Path) -> None:
+    names = {one.name for one in fields(Limits)}
+    values = {f"WEB_{name.upper()}": str(70_000 + number) for number, name in enumerate(sorted(names))}
+    limits = web_limits_of(read_settings(values, tmp_path))
+    assert {name: getattr(limits, name) for name in names} == {
+        name: 70_000 + number for number, name in enumerate(sorted(names))
+    }
+
+
+def test_what_is_not_set_is_what_a_web_server_takes_by_itself(tmp_path: Path) -> None:
+    assert web_limits_of(read_settings({}, tmp_path)) == Limits()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("WEB_CONNECTIONS", "0"), ("WEB_HEAD_MS", "50"), ("WEB_BODY_BYTES", "1"), ("WEB_READERS", "x")]
+)
+def test_a_cap_that_cannot_be_is_named(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} cannot be used"):
+        read_settings({name: value}, tmp_path)
