@@ -102,17 +102,18 @@ def clients_of(servers: Sequence[Server]) -> str:
 
 
 @contextlib.contextmanager
-def cluster_of(primaries: int, replicas: int = 0) -> Iterator[list[Server]]:
+def cluster_of(primaries: int, replicas: int = 0, program: str | None = None) -> Iterator[list[Server]]:
     """Run a Cluster, each primary with an equal share of the slots; yield its servers, the primaries first.
 
     Args:
         primaries: How many servers share the slots.
         replicas: How many more there are, given to the primaries in turn.
+        program: What the servers run, if not the embedded server's program.
     """
     count = primaries + replicas
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no")
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(serving(*options, port=port)) for port in free_ports(count)]
+        servers = [stack.enter_context(serving(*options, program=program, port=port)) for port in free_ports(count)]
         clients = [stack.enter_context(contextlib.closing(Redis(port=server.port))) for server in servers]
         for number, client in enumerate(clients):
             if number < primaries:
