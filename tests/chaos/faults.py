@@ -18,8 +18,6 @@ CORRUPTED = 0.02
 SLOW_S = (0.05, 0.25)
 #: A lamp whose words make no sense is sent away for a minute.
 SENT_AWAY_S = 60.0
-#: A lamp that is refused by nobody, but finds no gateway, tries again after 30 s at most: full jitter, doubling.
-TRIES_AGAIN_S = 30.0
 #: How far clocks are set: minutes to hours. The whole machine's less far, for metrics that it stamps then must not be
 #: too far from the truth for Datadog.
 STEP_S = (60.0, 3 * 3_600.0)
@@ -159,7 +157,7 @@ def _lamps(world: World, random: Random) -> Fault:
 
     kinds: dict[str, Callable[[], Awaitable[None]]] = {"cut": front.cut, "hold": hold, "slow": slow, "corrupt": corrupt}
     kind = random.choice(sorted(kinds))
-    patience_s = {"corrupt": SENT_AWAY_S, "cut": TRIES_AGAIN_S}.get(kind, 0.0)
+    patience_s = SENT_AWAY_S if kind == "corrupt" else 0.0
     return Fault(f"{kind} the link of every third lamp ({number})", hold_s, kinds[kind], heal, patience_s)
 
 

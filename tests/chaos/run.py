@@ -106,7 +106,9 @@ class Run:
         await fault.end()
         levels_s = await self._until(self._levels_flow, LEVELS_BACK_S + self._slack_s, f"levels after: {fault.name}")
         patience_s = LAMPS_BACK_S + fault.patience_s + self._slack_s
-        lamps_s = await self._until(self._lamps_lit, patience_s, f"lamps after: {fault.name}")
+        # One that was sent away still shows its last level for a while.
+        back = self._lamps_there if fault.patience_s else self._lamps_lit
+        lamps_s = await self._until(back, patience_s, f"lamps after: {fault.name}")
         self.slowest_levels_s = max(self.slowest_levels_s, levels_s)
         if not fault.patience_s:
             self.slowest_lamps_s = max(self.slowest_lamps_s, levels_s + lamps_s)
@@ -136,6 +138,14 @@ class Run:
 
     async def _lamps_lit(self) -> bool:
         return all(view.word == "level" for one in self._world.simulators for view in one.looks())
+
+    async def _lamps_there(self) -> bool:
+        """Whether every lamp is lit and connected."""
+        try:
+            gateways = await workers.alive(self._world.direct, "gateway")
+        except StoreError:
+            return False
+        return sum(info["lamps"] for info in gateways.values()) == self._world.lamps and await self._lamps_lit()
 
     async def _until(self, holds: object, timeout_s: float, what: str) -> float:
         began_s = time.monotonic()
