@@ -172,7 +172,7 @@ async def test_a_message_goes_to_no_other_primary(store: Store, lasting: Cluster
 
 async def test_channels_are_followed_when_a_server_hands_over(store: Store, lasting: Cluster) -> None:
     beating = asyncio.create_task(beat_all(store))
-    async with Feed(store, [Topic.LEVELS]) as feed, asyncio.timeout(30):
+    async with Feed(store, [Topic.LEVELS], silence_s=60) as feed, asyncio.timeout(30):
         assert await anext(feed) == Resync()
         assert not await hear(feed, set(SHARDS))
         channel = store.keys.levels_channel(3)
@@ -188,7 +188,7 @@ async def test_channels_are_followed_when_a_server_hands_over(store: Store, last
 
 
 async def test_channels_are_followed_when_slots_move(store: Store, lasting: Cluster) -> None:
-    async with Feed(store, [Topic.LEVELS]) as feed, asyncio.timeout(30):
+    async with Feed(store, [Topic.LEVELS], silence_s=60) as feed, asyncio.timeout(30):
         assert await anext(feed) == Resync()
         channel = store.keys.levels_channel(5)
         before = lasting.primary(channel)
