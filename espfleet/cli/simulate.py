@@ -110,7 +110,13 @@ async def run_enlisted(store: Store, given: Settings) -> None:
     if not specs:
         raise StartError("there is no simulated lamp here; './espcli demo add' makes three")
     trust = lamp_side(given)
-    simulator = Simulator(specs, gateway_url(given), tls=trust.context if trust else None)
+    known = {spec.id: spec for spec in specs}
+
+    def keep(changed: LampSpec) -> None:
+        save(given, list({**known, changed.id: changed}.values()))
+        known[changed.id] = changed
+
+    simulator = Simulator(specs, gateway_url(given), provisioned=keep, tls=trust.context if trust else None)
 
     async def tell() -> None:
         await service.tell_addresses(store, {look.id: look.address for look in simulator.looks()})

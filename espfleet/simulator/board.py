@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from espfleet import __version__
-from espfleet.domain.messages import TOKEN_CHARS
 from espfleet.errors import InvalidError
 from espfleet.simulator.http import HttpError, Request, Response, json_response
 from espfleet.simulator.lamp import CHIP, Lamp
 from espfleet.simulator.page import page
 from espfleet.simulator.session import Clock, lamp_url
+from espfleet.simulator.specs import check_token
 
 _NO_FOREIGN_FILES = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 
@@ -94,18 +94,19 @@ class Board:
         if "origin" in request.headers:
             raise HttpError(HTTPStatus.FORBIDDEN, "a web page cannot provision a lamp: use ./espcli register")
         values = form_fields(request)
-        token = values.get("token")
-        if not isinstance(token, str) or not 0 < len(token) <= TOKEN_CHARS or not token.isprintable():
-            raise HttpError(HTTPStatus.BAD_REQUEST, f"token must be a text of 1 to {TOKEN_CHARS} printable characters")
         gateway_url = values.get("gateway_url") or None
-        if gateway_url is not None:
-            try:
+        try:
+            token = check_token(values.get("token"))
+            if gateway_url is not None:
                 lamp_url(str(gateway_url))
-            except InvalidError as exc:
-                raise HttpError(HTTPStatus.BAD_REQUEST, str(exc)) from None
+        except InvalidError as exc:
+            raise HttpError(HTTPStatus.BAD_REQUEST, str(exc)) from None
         if not self._open() and token != self._lamp.spec.token:
             raise HttpError(HTTPStatus.CONFLICT, "this lamp has a token already, and its gateway accepts it")
-        self._lamp.provision(token, None if gateway_url is None else str(gateway_url))
+        try:
+            self._lamp.provision(token, None if gateway_url is None else str(gateway_url))
+        except OSError as exc:
+            raise HttpError(HTTPStatus.INSUFFICIENT_STORAGE, f"the token cannot be kept: {exc.strerror}") from exc
         self._provisioned()
         return json_response({"id": self._lamp.spec.id, "status": "OK"})
 

@@ -10,6 +10,7 @@ from espfleet.domain.light import IDENTIFY_MS, Override
 from espfleet.domain.names import check_whole, shown
 from espfleet.domain.states import ORANGE_LEVEL
 from espfleet.errors import InvalidError
+from espfleet.simulator.specs import check_token
 from espfleet.simulator.speech import Command
 
 FOR_MS = (100, 3_600_000)
@@ -29,6 +30,7 @@ class Outcome:
         pins: Pins to read, or to switch if there is a ``value``.
         value: 0, 1, or 2 to turn them round; ``None`` to read.
         measure: What to measure at the pin, ``adc`` or ``dht22``, or ``""``.
+        token: What the lamp shall show from its next connection on, or ``None`` for what it has.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class Outcome:
     pins: tuple[int, ...] = ()
     value: int | None = None
     measure: str = ""
+    token: str | None = field(default=None, repr=False)
 
 
 def obey(command: Command, now_ms: float) -> Outcome:
@@ -79,6 +82,18 @@ def _reboot(_arguments: Mapping[str, Any], _now_ms: float) -> Outcome:
     return Outcome(reboot=True)
 
 
+def _settings(arguments: Mapping[str, Any], _now_ms: float) -> Outcome:
+    """Tell the settings, or take another token; the others are those of hardware."""
+    if not arguments:
+        return Outcome(data={"token": True})
+    for key in arguments:
+        if key != "token":
+            raise InvalidError(f"a simulated lamp has no setting {shown(key)}, only token", field="settings")
+    # As with a real one: true stands for the token that it has.
+    token = None if arguments["token"] is True else check_token(arguments["token"])
+    return Outcome(data={"restart": True}, token=token)
+
+
 def _gpio(arguments: Mapping[str, Any], _now_ms: float) -> Outcome:
     pin, value = arguments.get("pin"), arguments.get("value")
     pins = tuple(check_whole(one, "pin", 0, 48) for one in (pin if isinstance(pin, list) else [pin]))
@@ -102,6 +117,7 @@ ACTIONS: Mapping[str, Callable[[Mapping[str, Any], float], Outcome]] = {
     "brightness": _brightness,
     "override": _override,
     "reboot": _reboot,
+    "settings": _settings,
     "gpio": _gpio,
     "adc": _adc,
     "sensor": _sensor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -12,7 +12,7 @@ from espfleet.domain.names import nearest
 from espfleet.errors import ConflictError, NotFoundError, StartError
 from espfleet.simulator.board import Board
 from espfleet.simulator.http import HttpServer
-from espfleet.simulator.lamp import Lamp, LampView
+from espfleet.simulator.lamp import Keep, Lamp, LampView
 from espfleet.simulator.session import READINGS_MS, Clock, Session, lamp_url, monotonic_ms
 from espfleet.simulator.specs import LampSpec
 
@@ -26,7 +26,7 @@ class Simulator:
     Args:
         lamps: Who they are.
         gateway_url: ``ws://HOST:PORT`` of the gateway, for lamps that were not told another one.
-        provisioned: Called with the new spec of a lamp that was handed a token; keep it to keep the token.
+        provisioned: Called with the new spec of a lamp that is handed a token; keep it to keep the token.
         tls: How to check the gateway's certificate, for ``wss``.
         clock: Now, in ms, on a clock that never jumps.
         seed: Of everything random: waits, readings.
@@ -42,7 +42,7 @@ class Simulator:
         lamps: Iterable[LampSpec],
         gateway_url: str,
         *,
-        provisioned: Callable[[LampSpec], None] | None = None,
+        provisioned: Keep | None = None,
         tls: ssl.SSLContext | None = None,
         clock: Clock = monotonic_ms,
         seed: int | None = None,
@@ -57,13 +57,12 @@ class Simulator:
         random = Random(seed)
         self.started = asyncio.Event()
         self._clock = clock
-        self._provisioned = provisioned
         self._sessions: dict[str, Session] = {}
         self._servers: list[HttpServer] = []
         self._stopped = asyncio.Event()
         for spec in specs:
             own = Random(random.getrandbits(64))
-            lamp = Lamp(spec, now_ms=clock(), random=own)
+            lamp = Lamp(spec, now_ms=clock(), random=own, keep=provisioned)
             self._sessions[spec.id] = Session(
                 lamp, gateway_url, clock=clock, random=own, tls=tls, readings_ms=readings_ms
             )
@@ -140,13 +139,7 @@ class Simulator:
 
     async def _serve(self, session: Session) -> None:
         lamp = session.lamp
-
-        def provisioned() -> None:
-            session.wake()
-            if self._provisioned is not None:
-                self._provisioned(lamp.spec)
-
-        server = HttpServer(Board(lamp, clock=self._clock, provisioned=provisioned).handle)
+        server = HttpServer(Board(lamp, clock=self._clock, provisioned=session.wake).handle)
         try:
             port = await server.start(HOST, lamp.spec.port)
         except OSError as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -56,11 +57,16 @@ class LampView:
     rgb: tuple[int, int, int]
 
 
+#: Called with who a lamp is now, before it becomes that; an ``OSError`` says that this cannot be kept.
+Keep = Callable[[LampSpec], None]
+
+
 class Lamp:
     """A lamp's mind. It has no clock: each method is told the time, in ms, on a clock that never jumps."""
 
-    def __init__(self, spec: LampSpec, *, now_ms: float, random: Random) -> None:
+    def __init__(self, spec: LampSpec, *, now_ms: float, random: Random, keep: Keep | None = None) -> None:
         self.spec = spec
+        self._keep = keep
         self.address = ""
         self.name = spec.name
         self.room: str | None = None
@@ -118,8 +124,15 @@ class Lamp:
         self.situation = Situation(started_ms=now_ms, link=Link.NO_GATEWAY if self.spec.token else Link.NO_SETTINGS)
 
     def provision(self, token: str, gateway_url: str | None) -> None:
-        """Keep what a person handed to the lamp."""
-        self.spec = replace(self.spec, token=token, gateway_url=gateway_url or self.spec.gateway_url)
+        """Keep what a person, or its gateway, handed to the lamp; it holds from the next connection on.
+
+        Raises:
+            OSError: If it cannot be kept; then nothing has changed.
+        """
+        spec = replace(self.spec, token=token, gateway_url=gateway_url or self.spec.gateway_url)
+        if self._keep is not None:
+            self._keep(spec)
+        self.spec = spec
         self.token_refused = False
 
     # What it says
@@ -201,7 +214,12 @@ class Lamp:
         self.reboot_wanted = self.reboot_wanted or outcome.reboot
         self.change(now_ms, **outcome.changes)
         data, error = dict(outcome.data), outcome.error
-        if outcome.measure:
+        if outcome.token is not None:
+            try:
+                self.provision(outcome.token, None)
+            except OSError as exc:
+                error = f"the token cannot be kept: {exc.strerror}"
+        elif outcome.measure:
             data, error = self._measured(outcome, now_ms)
         elif outcome.pins:
             data, error = self._pins(outcome)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from espfleet.domain.messages import TOKEN_CHARS
 from espfleet.domain.names import check_device_id, check_name, check_whole
+from espfleet.errors import InvalidError
 
 MOST_LAMPS = 1_000
 
@@ -32,6 +34,17 @@ class LampSpec:
         check_device_id(self.id)
         check_name(self.name, "lamp")
         check_whole(self.port, "port", 0, 65_535)
+
+
+def check_token(value: object) -> str:
+    """Return a token that a lamp is handed.
+
+    Raises:
+        InvalidError: If it is not a text that can be one.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= TOKEN_CHARS or not value.isprintable():
+        raise InvalidError(f"token must be a text of 1 to {TOKEN_CHARS} printable characters", field="token")
+    return value
 
 
 def hardware_id(number: int, seed: int = 0) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from espfleet.domain.light import Link, Word
 from espfleet.domain.messages import Hello, Keepalive, Readings, parse
+from espfleet.simulator.commands import ACTIONS
 from espfleet.simulator.lamp import Lamp
 from espfleet.simulator.specs import LampSpec, hardware_id
 
@@ -55,7 +56,8 @@ def test_a_lamp_tells_who_it_is(lamp: Lamp) -> None:
         1,
         None,
     )
-    assert set(hello.capabilities) == {"identify", "brightness", "override", "reboot", "gpio", "adc", "sensor"}
+    assert {"identify", "brightness", "override", "reboot"} < set(hello.capabilities)
+    assert set(hello.capabilities) == set(ACTIONS)
 
 
 def test_a_welcomed_lamp_shows_its_level_and_knows_its_place(lamp: Lamp) -> None:
@@ -146,6 +148,11 @@ def test_an_override_replaces_the_level_for_a_while(lamp: Lamp) -> None:
         (order("sensor", pin=5), "no DHT22 answers at pin 5"),
         (order("sensor", pin=4, kind="dht11"), "a simulated lamp has a dht22, no 'dht11'"),
         (order("x" * 4_000), "a simulated lamp cannot do 'xxx"),
+        (order("settings", token=""), "token must be a text of 1 to 128 printable characters"),
+        (order("settings", token="x" * 129), "token must be a text"),
+        (order("settings", token=7), "token must be a text"),
+        (order("settings", token=None), "token must be a text"),
+        (order("settings", token="other", dance=1), "a simulated lamp has no setting 'dance', only token"),
     ],
 )
 def test_a_command_that_cannot_be_done_is_answered_with_a_sentence(lamp: Lamp, text: str, sentence: str) -> None:
@@ -154,7 +161,35 @@ def test_a_command_that_cannot_be_done_is_answered_with_a_sentence(lamp: Lamp, t
     assert said["ok"] is False
     assert said["error"].startswith(sentence)
     assert parse(json.dumps(said)) is not None
+    assert lamp.spec == SPEC
     assert lamp.view(NOW + 100).word == Word.LEVEL
+
+
+def test_a_token_that_is_handed_over_is_kept_before_it_is_used_and_told_to_nobody() -> None:
+    kept: list[LampSpec] = []
+    lamp = Lamp(SPEC, now_ms=0, random=Random(1), keep=kept.append)
+    lamp.hear(welcome(), NOW)
+    said = answer(lamp, order("settings", token="other"))
+    assert (said["ok"], said["data"]) == (True, {"restart": True})
+    hello = parse(lamp.hello())
+    assert isinstance(hello, Hello)
+    assert hello.token == "other"
+    assert kept == [replace(SPEC, token="other")]
+    assert "other" not in json.dumps(answer(lamp, order("settings")))
+    # A secret that is told as true stays what it is, as with real ones.
+    assert answer(lamp, order("settings", token=True))["ok"] is True
+    assert lamp.spec.token == "other"
+
+
+def test_a_token_that_cannot_be_kept_is_not_used() -> None:
+    def full(_spec: LampSpec) -> None:
+        raise OSError(28, "No space left on device")
+
+    lamp = Lamp(SPEC, now_ms=0, random=Random(1), keep=full)
+    lamp.hear(welcome(), NOW)
+    said = answer(lamp, order("settings", token="other"))
+    assert (said["ok"], said["error"]) == (False, "the token cannot be kept: No space left on device")
+    assert lamp.spec.token == "secret"
 
 
 def test_a_reboot_forgets_the_level_and_counts_itself(lamp: Lamp) -> None:

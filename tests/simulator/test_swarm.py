@@ -15,13 +15,13 @@ from espfleet.domain.devices import Device, Presence, Reason
 from espfleet.domain.names import SIMULATED
 from espfleet.domain.tokens import hash_token
 from espfleet.gateway.server import Limits
-from espfleet.services import simulated
+from espfleet.services import device_tokens, simulated
 from espfleet.simulator.swarm import wires
 from espfleet.simulator.swarm.play import play
 from espfleet.simulator.swarm.script import Step, read
 from espfleet.simulator.swarm.states import Glow, Part
 from espfleet.simulator.swarm.swarm import Swarm, Who
-from espfleet.store import commands, presence, readings
+from espfleet.store import commands, presence, readings, registry
 from espfleet.store.registry import Change
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet, Start
@@ -196,6 +196,32 @@ async def test_a_lamp_that_is_not_wanted_tries_seldom(fleet: Fleet, start: Start
         assert all(lamp.due * 20 - now_ms > 20_000 for lamp in swarm.lamps)
 
 
+async def test_a_lamp_that_was_handed_another_token_comes_back_with_it(fleet: Fleet, start: Start) -> None:
+    gateway = await start()
+    async with swarming(fleet, gateway.url, 2) as swarm, playing(swarm, fleet, "at 0s arrive all"):
+        await wait_until(lambda: swarm.connected() == 2, 10)
+        device_id, old = swarm.id_of(0), swarm.token_of(0)
+
+        async def live() -> bool:
+            return await count_of(swarm, fleet, Presence.LIVE) == 2
+
+        await wait_until(live, 10)
+        await device_tokens.rotate(fleet.store, name=device_id, now_ms=1)
+        new = swarm.token_of(0)
+        assert new != old
+        assert swarm.connected() == 2
+        lamp = swarm.lamps[0]
+        lamp.leave()
+        await wait_until(lambda: swarm.connected() == 1, 10)
+        lamp.arrive()
+
+        async def settled() -> bool:
+            return (await registry.load(fleet.store)).device(device_id).token_hashes == (hash_token(new),)
+
+        await wait_until(settled, 10)
+        await wait_until(lambda: swarm.connected() == 2, 10)
+
+
 async def test_lamps_answer_commands_and_pings_and_report(fleet: Fleet, start: Start, gateway: FakeGateway) -> None:
     real = await start()
     async with swarming(fleet, real.url, 1) as swarm:
@@ -208,7 +234,7 @@ async def test_lamps_answer_commands_and_pings_and_report(fleet: Fleet, start: S
             assert answer["data"] == {"for_ms": 500}
             refused = await commands.send(fleet.store, lamp, {"action": "gpio", "pin": 4})
             assert refused is not None
-            assert refused["error"] == "a lamp of a load test can only identify and reboot"
+            assert refused["error"] == "a lamp of a load test knows only identify, reboot, settings"
 
             async def reported() -> bool:
                 return {"temperature_c", "shown", "heap_bytes"} <= set(await readings.get(fleet.store, lamp))
@@ -223,7 +249,8 @@ async def test_lamps_answer_commands_and_pings_and_report(fleet: Fleet, start: S
         await wait_until(lambda: swarm.connected() == 1, 10)
         pong = await gateway.lamps[swarm.id_of(0)].ping()
         await asyncio.wait_for(pong, 10)
-        assert (gateway.hellos[0].chip, gateway.hellos[0].capabilities) == ("simulated", ("identify", "reboot"))
+        hello = gateway.hellos[0]
+        assert (hello.chip, hello.capabilities) == ("simulated", ("identify", "reboot", "settings"))
 
 
 async def test_a_gateway_that_falls_silent_is_left(fleet: Fleet, gateway: FakeGateway) -> None:

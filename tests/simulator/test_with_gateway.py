@@ -14,8 +14,9 @@ from espfleet.domain.jobs import DAY_S, Job, JobKind
 from espfleet.domain.light import Link, Word
 from espfleet.domain.sensors import new_sensor
 from espfleet.domain.states import State
+from espfleet.domain.tokens import hash_token
 from espfleet.errors import RefusedError
-from espfleet.services import boards, jobs
+from espfleet.services import boards, device_tokens, jobs
 from espfleet.simulator.pinglamp import PingLamp, pinglamp_url
 from espfleet.simulator.session import monotonic_ms
 from espfleet.simulator.specs import LampSpec
@@ -75,6 +76,41 @@ async def test_commands_reach_a_lamp_and_its_answer_comes_back(fleet: Fleet, sta
         refused = await commands.send(fleet.store, lamp.id, {"action": "dance"})
         assert refused is not None
         assert "cannot do 'dance'" in refused["error"]
+
+
+async def test_a_lamp_that_was_handed_another_token_comes_back_with_it_and_the_old_one_ends(
+    fleet: Fleet, start: Start
+) -> None:
+    gateway = await start()
+    lamp = await spec_of(fleet)
+    kept: list[LampSpec] = []
+
+    async def hashes() -> tuple[str, ...]:
+        return (await registry.load(fleet.store)).device(lamp.id).token_hashes
+
+    async def live() -> bool:
+        return await presence_of(fleet, lamp) == (Presence.LIVE, None)
+
+    async with running([lamp], gateway.url, provisioned=kept.append) as simulator:
+        await wait_until(live)
+        await device_tokens.rotate(fleet.store, name="porch", now_ms=1)
+        assert simulator.look(lamp.id).link == Link.CONNECTED
+        new = kept[-1].token
+        assert new is not None
+        assert await hashes() == (hash_token(str(lamp.token)), hash_token(new))
+        simulator.cut(lamp.id)
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.NO_GATEWAY)
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
+
+        async def settled() -> bool:
+            return await hashes() == (hash_token(new),)
+
+        await wait_until(settled)
+    # A process that did not keep it is not let in any more.
+    async with running([lamp], gateway.url) as simulator:
+        await wait_until(lambda: "does not accept the token" in simulator.look(lamp.id).why)
+    async with running([kept[-1]], gateway.url) as simulator:
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
 
 
 async def test_readings_of_a_lamp_are_kept(fleet: Fleet, start: Start) -> None:

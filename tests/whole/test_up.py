@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -105,6 +106,25 @@ def test_a_killed_worker_shows_and_comes_back(fleet: Fleet, up: Up, worker: str)
         lambda: healthy(fleet), HEALS_WITHIN_S, lambda: f"it heals without its {worker}: {fleet.devices()} {up.said()}"
     )
     assert fleet.processes()[f"run {worker}"] != before
+
+
+def test_a_lamp_keeps_the_token_that_it_is_handed(fleet: Fleet, up: Up) -> None:
+    def token() -> str:
+        rows = json.loads((fleet.home / ".espfleet" / "lamps.json").read_text())
+        return str(next(row["token"] for row in rows if row["name"] == "demo-fridge"))
+
+    old = token()
+    fleet.ask("device", "demo-fridge", "rotate_token")
+    new = token()
+    assert new != old
+    before = fleet.processes()["run lamps"]
+    up.kill("lamps")
+    wait_for(
+        lambda: fleet.processes().get("run lamps", before) != before and healthy(fleet),
+        HEALS_WITHIN_S,
+        lambda: f"it comes back with it: {fleet.devices()} {up.said()}",
+    )
+    assert token() == new
 
 
 def test_a_killed_steward_comes_back(fleet: Fleet, up: Up) -> None:

@@ -309,11 +309,13 @@ class SmallLamp:
         self._readings_ms = now_ms + swarm.random.random() * swarm.readings_ms
 
     def _obey(self, command: speech.Command, now_ms: float) -> None:
-        answer = speaking.answer(command, now_ms)
         if self._frozen:
             return
-        self._say(Opcode.TEXT, answer.encode())
-        if command.action == "reboot" and self._wire is not None:
+        outcome = speaking.obey(command, now_ms)
+        if outcome.token is not None:
+            self._swarm.who.hand(self.number, outcome.token)
+        self._say(Opcode.TEXT, speech.result(command.id, data=outcome.data, error=outcome.error).encode())
+        if outcome.reboot and self._wire is not None:
             self._say(Opcode.CLOSE, Close(StandardCode.GOING_AWAY, "").serialize())
             self._boots += 1
             self._level = None

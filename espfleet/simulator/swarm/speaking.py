@@ -13,7 +13,7 @@ from espfleet.domain.names import SIMULATED
 from espfleet.simulator import commands, speech
 
 #: What it can do; pins it has none.
-CAPABILITIES = ("identify", "reboot")
+CAPABILITIES = ("identify", "reboot", "settings")
 
 
 def hello(device_id: str, token: str, boots: int, level: speech.Level | None) -> str:
@@ -53,12 +53,11 @@ def keepalive(values: Mapping[str, float], level: speech.Level | None, late_ms: 
     )
 
 
-def answer(command: speech.Command, now_ms: float) -> str:
-    """Return the answer to a command."""
+def obey(command: speech.Command, now_ms: float) -> commands.Outcome:
+    """Return what a command does to a lamp."""
     if command.action not in CAPABILITIES:
-        return speech.result(command.id, error=f"a lamp of a load test can only {' and '.join(CAPABILITIES)}")
-    outcome = commands.obey(command, now_ms)
-    return speech.result(command.id, data=outcome.data, error=outcome.error)
+        return commands.Outcome(error=f"a lamp of a load test knows only {', '.join(CAPABILITIES)}")
+    return commands.obey(command, now_ms)
 
 
 def sent_ms(content: bytes) -> float:

@@ -39,7 +39,7 @@ quiet.setLevel(logging.WARNING)
 
 
 class Who:
-    """Who the lamps of a swarm are: nothing about them has to be kept.
+    """Who the lamps of a swarm are: nothing about them has to be kept but tokens that were handed to them.
 
     Args:
         count: How many.
@@ -52,6 +52,7 @@ class Who:
         self.first = first
         self._seed = seed
         self._secret = secrets.token_bytes(TOKEN_BYTES)
+        self._handed: dict[int, str] = {}
 
     def name_of(self, number: int) -> str:
         """Return the name of a lamp, counted from 0, such as ``sim-00001``."""
@@ -62,8 +63,13 @@ class Who:
         return hardware_id(self.first + number, _SEEDS + self._seed)
 
     def token_of(self, number: int) -> str:
-        """Return its token: as good as random, and another one in each process."""
-        return new_token(blake2b(b"%d" % number, key=self._secret, digest_size=TOKEN_BYTES).digest())
+        """Return its token: the one that it was handed last, or one as good as random, another in each process."""
+        handed = self._handed.get(number)
+        return handed or new_token(blake2b(b"%d" % number, key=self._secret, digest_size=TOKEN_BYTES).digest())
+
+    def hand(self, number: int, token: str) -> None:
+        """Give a lamp another token."""
+        self._handed[number] = token
 
 
 class Swarm:
