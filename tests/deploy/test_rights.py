@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from websockets.sync.client import connect
 
+from espfleet.store import events, levels
 from espfleet.store.binaries import find_server
+from espfleet.store.client import open_store
+from espfleet.store.feed import EventSent, Feed, Resync, Topic
 from espfleet.store.keys import Keys
+from espfleet.store.leases import Lease
 from tests.ports import free_port
+from tests.servers import clients_of, cluster_of
 from tests.whole.fleet import Fleet, wait_for
 
 ACL = Path(__file__).parents[2] / "deploy/redis/users.acl"
@@ -178,3 +185,28 @@ def test_nobody_can_do_more_than_its_own_work(server: Server) -> None:
         pytest.raises(redis.exceptions.AuthenticationError),
     ):
         stranger.ping()
+
+
+async def test_each_user_can_do_its_work_on_a_cluster_too() -> None:
+    digest = hashlib.sha256(b"secret").hexdigest()
+    with cluster_of(3) as servers, ExitStack() as stack:
+        clients = [stack.enter_context(closing(redis.Redis(port=server.port))) for server in servers]
+        for line in ACL.read_text().splitlines():
+            if line.startswith("user ") and not line.startswith("user default"):
+                rights = re.sub("SHA256-OF-[A-Z]+", digest, line).split()[1:]
+                for client in clients:
+                    client.execute_command("ACL", "SETUSER", *rights)
+        url = clients_of(servers)
+        async with open_store(url, name="test"), asyncio.timeout(60):
+            for user in USERS:
+                async with open_store(url.replace("://", f"://{user}:secret@"), name=user) as store:
+                    if user == "leveler":
+                        lease = await Lease.take(store, "s3", user, 60_000)
+                        assert lease is not None
+                        assert await levels.publish(store, 3, lease.fence, [], 1)
+                    elif user != "prober":
+                        async with Feed(store, [Topic.LEVELS, Topic.EVENTS]) as feed:
+                            assert await anext(feed) == Resync()
+                            await events.add(store, "hello", {})
+                            assert isinstance(await anext(feed), EventSent)
+        assert [client.acl_log() for client in clients] == [[], [], []]
