@@ -18,7 +18,7 @@ MOST_LAMPS, MOST_TARGETS, MOST_VIEWERS = 10_000, 20_000, 200
 MOST_DEVICES = 100_000
 #: Levels of a shard are told at most so often for each prober: it writes samples every 25 ms.
 MESSAGES_PER_S = 40
-#: What streams keep, as a prober reckons: 240 s and half as much again, in each shard as if all went there.
+#: What streams keep: 240 s and half as much again.
 KEPT_S = 360
 #: Minutes of a lamp's numbers that Redis keeps: a day, and the hour in which it ends.
 KEPT_MINUTES = 1_500
@@ -208,8 +208,8 @@ def _redis(load: Load, gateways: int, probers: int, webs: int) -> Need:
 
 
 def kept_samples(load: Load) -> float:
-    """Return how many samples of a target the streams keep: a prober does not reckon with how many shards share."""
-    return KEPT_S * load.shards / load.interval_s
+    """Return how many samples of a target the streams keep."""
+    return KEPT_S / load.interval_s
 
 
 def _redis_bytes(load: Load, listeners: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,13 +56,14 @@ class StreamEntry:
     blob: bytes
 
 
-async def append(store: Store, entries: Sequence[Entry], keep: int) -> set[tuple[int, str]]:
+async def append(store: Store, entries: Sequence[Entry], keep: int | Mapping[int, int]) -> set[tuple[int, str]]:
     """Write entries in their order, with one round trip.
 
     Args:
         store: Where the fleet is kept.
         entries: What to write.
-        keep: How many entries each of the streams shall keep, roughly.
+        keep: How many entries each of the streams shall keep, roughly; or each shard's, ``LEAST_KEPT`` where
+            nothing is said.
 
     Returns:
         Shard and id of layouts that entries refer to and nobody can read: they expired, or the server was emptied.
@@ -71,9 +72,10 @@ async def append(store: Store, entries: Sequence[Entry], keep: int) -> set[tuple
     keys = store.keys
     layouts = list(dict.fromkeys((entry.shard, entry.layout_id) for entry in entries))
     streams = {shard: keys.samples(shard) for shard, _ in layouts}
+    kept = dict.fromkeys(streams, keep) if isinstance(keep, int) else keep
     commands: list[Command] = [
         (
-            *("XADD", streams[entry.shard], "MAXLEN", "~", keep, "*"),
+            *("XADD", streams[entry.shard], "MAXLEN", "~", kept.get(entry.shard, LEAST_KEPT), "*"),
             *("w", entry.worker, "q", entry.seq, "l", entry.layout_id, "b", entry.blob),
         )
         for entry in entries
@@ -81,6 +83,11 @@ async def append(store: Store, entries: Sequence[Entry], keep: int) -> set[tuple
     commands += [("EXISTS", keys.layout(*layout)) for layout in layouts]
     replies = await store.do_all(commands)
     return {layout for layout, known in zip(layouts, replies[len(entries) :], strict=True) if not known}
+
+
+async def lengths(store: Store) -> list[int]:
+    """Return how many entries each shard's stream has."""
+    return [int(one) for one in await store.do_all([("XLEN", store.keys.samples(n)) for n in range(store.shards)])]
 
 
 async def put_layout(store: Store, shard: int, layout: Layout) -> None:

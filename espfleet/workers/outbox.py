@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 
 from espfleet.domain.samples import Layout
 from espfleet.store import samples
@@ -26,14 +26,14 @@ class Outbox:
 
     Attributes:
         dropped: Samples given up because Redis was away too long.
-        written: Entries written so far.
-        keep: How many entries each stream keeps, roughly.
+        made: Entries put in so far, by number of the shard.
+        keep: How many entries each stream keeps, roughly, by number of the shard.
     """
 
     def __init__(self, store: Store, worker: str) -> None:
         self.dropped = 0
-        self.written = 0
-        self.keep = samples.LEAST_KEPT
+        self.made: Counter[int] = Counter()
+        self.keep: Mapping[int, int] = {}
         self._store = store
         self._worker = worker
         self._seq = 0
@@ -45,6 +45,7 @@ class Outbox:
     def put(self, shard: int, layout: Layout, blob: bytes, count: int) -> None:
         """Add one packed entry of ``count`` samples."""
         self._seq += 1
+        self.made[shard] += 1
         self._layouts.setdefault((shard, layout.layout_id), layout)
         if len(self._entries) >= KEPT_ENTRIES:
             self.dropped += self._entries.popleft()[1]
@@ -75,7 +76,6 @@ class Outbox:
         new = {(entry.shard, entry.layout_id) for entry in batch} - self._told
         await self._tell(new)
         await self._tell(await samples.append(self._store, batch, self.keep))
-        self.written += len(batch)
         last = batch[-1].seq
         # What was dropped meanwhile to make room is no longer at the head.
         while self._entries and self._entries[0][0].seq <= last:

@@ -21,6 +21,7 @@ from espfleet.workers.forever import Forever
 from espfleet.workers.lanes import ENTRY_SAMPLES, Lane
 from espfleet.workers.membership import BEAT_S, Membership
 from espfleet.workers.outbox import Outbox
+from espfleet.workers.retention import Retention
 from espfleet.workers.rig import Rig
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,7 @@ class Prober:
         self._wake = asyncio.Event()
         self._watched: dict[int, Lane] = {}
         self._ready: set[int] = set()
-        self._entries_per_s = 0.0
-        self._written_before = 0
+        self._retention: Retention | None = None
 
     async def run(self) -> None:
         """Probe for ever."""
@@ -84,13 +84,16 @@ class Prober:
 
     async def _beat(self) -> None:
         """Tell that this worker lives, and see whether its share has changed."""
-        moved = await self._membership.beat(self._info())
+        if self._retention is None:
+            # Before the first entry is written, which would cut the streams.
+            self._retention = Retention(self._settings.kept_s, await samples.lengths(self._store), time.monotonic())
+        moved = await self._membership.beat(self._info(self._retention))
         if await registry.version(self._store) != self._registry.version:
             self._registry = await registry.load(self._store)
             moved = True
         if moved:
             self._follow_share()
-        self._set_keep()
+        self._set_keep(self._retention)
 
     def _follow_share(self) -> None:
         names = share_of(self._settings.name, self._membership.names, sorted(self._registry.targets))
@@ -169,22 +172,19 @@ class Prober:
         for view, blob, count in lane.take():
             self._outbox.put(view.shard, view.layout, blob, count)
 
-    def _set_keep(self) -> None:
-        """Keep as many entries in the streams as all probers write in the time that is kept."""
-        rate = (self._outbox.written - self._written_before) / BEAT_S
-        self._written_before = self._outbox.written
-        # It falls slowly, so that a pause does not cut the past away.
-        self._entries_per_s = max(rate, 0.99 * self._entries_per_s)
+    def _set_keep(self, retention: Retention) -> None:
+        """Keep in each stream what all probers write to it in the time that is promised."""
         others = [info for name, info in self._membership.members.items() if name != self._settings.name]
-        total = self._entries_per_s + sum(float(info.get("entries_per_s", 0.0)) for info in others)
-        # As if all went to one stream: how many shards they spread over is not known.
-        self._outbox.keep = max(samples.LEAST_KEPT, round(total * self._settings.kept_s * 1.5))
+        rates = [info.get("shard_entries_per_s", ()) for info in others]
+        retention.follow(self._outbox.made, rates, time.monotonic())
+        self._outbox.keep = retention.entries()
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self, retention: Retention) -> dict[str, Any]:
         """Return what this worker tells of itself."""
         return {
             "targets": len(self._rig.endpoints),
-            "entries_per_s": round(self._entries_per_s, 2),
+            "entries_per_s": round(sum(retention.own_per_s), 2),
+            "shard_entries_per_s": [round(one, 2) for one in retention.own_per_s],
             "dropped": self._outbox.dropped,
             "names": self._resolver.reasons(),
             **asdict(self._rig.counters()),
