@@ -107,7 +107,7 @@ class Listener:
 
     async def _arrange(self) -> None:
         left = {server for server, (channels, _) in self._links.items() if self._wanted.get(server) != channels}
-        await _end([self._links[server][1] for server in left])
+        await _end([self._links.pop(server)[1] for server in left])
         for server in self._wanted.keys() - self._links.keys():
             self._opening.add(server)
             channels = self._wanted[server]
@@ -130,7 +130,9 @@ class Listener:
             self._note_failure(exc)
         finally:
             self._opening.discard(server)
-            del self._links[server]
+            # Else the keeper has taken it away.
+            if server in self._links and self._links[server][1] is asyncio.current_task():
+                del self._links[server]
             self._tell_missed()
             self._doubt.set()
 
