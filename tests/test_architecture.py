@@ -246,6 +246,25 @@ def test_errors_for_people_are_defined_in_one_place(path: Path) -> None:
                 assert not stranger, f"{node.name} is outside the tree of espfleet/errors.py"
 
 
+# --- tests
+
+BROWSERS = {"playwright", "axe_playwright_python"}
+TESTS = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / "tests").rglob("*.py")}
+# Pages, of the dashboard and of a lamp.
+LOOK_AT_PAGES = ("tests.web", "tests.firmware.test_page")
+
+
+def test_only_tests_that_look_at_pages_need_a_browser() -> None:
+    uses = {name: set(imports(path)) for name, path in TESTS.items()}
+    # "a.b.C" may be the name C in a.b.
+    uses = {name: used | {full.rpartition(".")[0] for full in used} for name, used in uses.items()}
+    need = {name for name, used in uses.items() if {one.split(".")[0] for one in used} & BROWSERS}
+    assert need, "nobody does: the libraries must have other names now"
+    while more := {name for name, used in uses.items() if used & need} - need:
+        need |= more
+    assert {name for name in need if not name.startswith(LOOK_AT_PAGES)} == set()
+
+
 # --- what is in the repository is about nobody's machine
 
 LEFT_OUT = {
