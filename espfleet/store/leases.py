@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from espfleet.store.client import Store
+from espfleet.store.client import Call, Store
 
 #: So often in its lifetime a lease is renewed that is kept.
 RENEWALS = 3
@@ -69,10 +69,7 @@ class Lease:
 
     async def renew(self) -> bool:
         """Let it last ``ttl_ms`` from now; return whether it was still this owner's."""
-        asked_s = self._clock()
-        renewed = bool(await self._store.run("renew_lease", self._keys, [self.owner, self.fence, self.ttl_ms]))
-        self._sure_until_s = asked_s + self.ttl_ms / 1_000 if renewed else 0.0
-        return renewed
+        return (await renew_all(self._store, [self]))[0]
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -98,6 +95,16 @@ class Lease:
 
 
 Clock = Callable[[], float]
+
+
+async def renew_all(store: Store, leases: Sequence[Lease]) -> list[bool]:
+    """Renew leases together, as ``Lease.renew`` does; return of each whether it was still its owner's."""
+    asked_s = [lease._clock() for lease in leases]
+    calls = [Call("renew_lease", lease._keys, [lease.owner, lease.fence, lease.ttl_ms]) for lease in leases]
+    renewed = [bool(reply) for reply in await store.run_all(calls)]
+    for lease, at_s, still in zip(leases, asked_s, renewed, strict=True):
+        lease._sure_until_s = at_s + lease.ttl_ms / 1_000 if still else 0.0
+    return renewed
 
 
 async def holder(store: Store, duty: str) -> str | None:

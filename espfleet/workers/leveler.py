@@ -15,7 +15,7 @@ from espfleet.domain.sizes import USUAL, Memory
 from espfleet.errors import LeaseLostError, StoreError
 from espfleet.store import registry, turns
 from espfleet.store.client import Store
-from espfleet.store.leases import Lease
+from espfleet.store.leases import Lease, renew_all
 from espfleet.store.samples import ShardReader
 from espfleet.store.turns import Outcome, Turn
 from espfleet.workers.forever import Forever
@@ -87,7 +87,7 @@ class Leveler:
         mine = {number for number in range(self._store.shards) if owner_of(f"s{number}", names) == self._name}
         # All at once: on a busy machine one after the other would take longer than a lease lasts.
         held = dict(self._leases)
-        renewed = await asyncio.gather(*(lease.renew() for lease in held.values()))
+        renewed = await renew_all(self._store, list(held.values()))
         for number, is_mine in zip(held, renewed, strict=True):
             if not is_mine:
                 logger.warning("the lease of shard %d has run out", number)

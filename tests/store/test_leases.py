@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from espfleet.store.client import Store
-from espfleet.store.leases import Lease, holder
+from espfleet.store.leases import Lease, holder, renew_all
 from tests.conftest import wait_until
 
 
@@ -86,3 +86,15 @@ async def test_the_fence_grows_even_when_the_server_was_emptied(store: Store) ->
 
 async def holder_is(store: Store, name: str | None) -> bool:
     return await holder(store, "s3") == name
+
+
+async def test_leases_are_renewed_together_and_each_by_itself(store: Store) -> None:
+    held = [await Lease.take(store, f"s{shard}", "ann", 60_000) for shard in range(3)]
+    leases = [lease for lease in held if lease is not None]
+    await store.do("DEL", store.keys.owner("s1"))
+    assert await Lease.take(store, "s1", "bob", 60_000)
+    await store.do("PEXPIRE", store.keys.owner("s2"), 30_000)
+    assert await renew_all(store, leases) == [True, False, True]
+    assert [lease.held for lease in leases] == [True, False, True]
+    assert await store.do("PTTL", store.keys.owner("s2")) > 50_000
+    assert await renew_all(store, []) == []
