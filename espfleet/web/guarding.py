@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from sys import intern
@@ -16,9 +17,14 @@ from espfleet.domain.attempts import source_of
 from espfleet.web.crowd import Crowd
 from espfleet.web.settings import Limits
 
+#: What is awaited of a client that has asked and does not read the answer, beside the states of h11.
+_READING = "reading"
+
 
 class GuardedProtocol(H11Protocol):
-    """HTTP with an end to every wait and to all places: who does not finish a request within its time is cut.
+    """HTTP with an end to every wait and to all places.
+
+    Who does not finish a request within its time is cut, and so is who reads nothing of the answer.
 
     Args:
         crowd: Whoever is there.
@@ -29,9 +35,14 @@ class GuardedProtocol(H11Protocol):
     def __init__(self, *, crowd: Crowd, limits: Limits, **given: Any) -> None:
         super().__init__(**given)
         self._crowd = crowd
-        self._allowed_s = {h11.IDLE: limits.head_ms / 1_000, h11.SEND_BODY: limits.body_ms / 1_000}
+        self._allowed_s: dict[object, float] = {
+            h11.IDLE: limits.head_ms / 1_000,
+            h11.SEND_BODY: limits.body_ms / 1_000,
+            _READING: limits.blocked_ms / 1_000,
+        }
         self._guard: asyncio.TimerHandle | None = None
         self._awaited: object = None
+        self._unread = math.inf
         self._leave: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -66,19 +77,41 @@ class GuardedProtocol(H11Protocol):
             self._leave = None
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        """Give a client that reads slowly its time."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Note that it has read."""
+        super().resume_writing()
+        self._watch()
+
     def _watch(self) -> None:
-        state = self.conn.their_state
-        allowed_s = self._allowed_s.get(state)
-        if allowed_s is None:
-            self._set_guard(None, 0.0)
-        elif state is not self._awaited:
-            self._set_guard(state, allowed_s)
+        awaited: object = self.conn.their_state
+        if awaited not in self._allowed_s:
+            awaited = _READING if self.flow.write_paused or self._unread_at_the_end() else None
+        if awaited is not self._awaited:
+            self._set_guard(awaited, self._allowed_s.get(awaited, 0.0))
+
+    def _unread_at_the_end(self) -> bool:
+        return self.transport.is_closing() and bool(self.transport.get_write_buffer_size())
 
     def _set_guard(self, awaited: object, allowed_s: float) -> None:
         if self._guard is not None:
             self._guard.cancel()
         self._awaited = awaited
-        self._guard = self.loop.call_later(allowed_s, self.transport.abort) if awaited is not None else None
+        self._unread = math.inf
+        self._guard = self.loop.call_later(allowed_s, self._end) if awaited is not None else None
+
+    def _end(self) -> None:
+        """Cut the connection, unless the client is still reading what was answered."""
+        unread = self.transport.get_write_buffer_size()
+        if 0 < unread < self._unread:
+            self._unread = unread
+            self._guard = self.loop.call_later(self._allowed_s[_READING], self._end)
+        else:
+            self.transport.abort()
 
 
 class Unambiguous:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import fields
@@ -21,8 +22,9 @@ from espfleet.services import devices
 from espfleet.settings import read_settings
 from espfleet.store import workers
 from espfleet.store.client import Store
-from espfleet.web import crowd
-from espfleet.web.settings import Limits
+from espfleet.web import crowd, server
+from espfleet.web.listening import listen
+from espfleet.web.settings import Limits, WebSettings
 from tests.conftest import wait_until
 from tests.web.serving import Web, serving
 
@@ -159,6 +161,60 @@ async def test_those_who_look_have_an_end(store: Store, cap: str) -> None:
         for expected in (200, 409):
             one = await stack.enter_async_context(link(web))
             assert (await one.ask(request))[0] == expected
+
+
+LONG = "GET /api/openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernel hold little of what a client does not read."""
+
+    def listen_narrow(settings: WebSettings) -> socket.socket:
+        listener = listen(settings)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        return listener
+
+    monkeypatch.setattr(server, "listen", listen_narrow)
+
+
+@pytest.mark.usefixtures("narrow")
+async def test_who_reads_slowly_gets_the_whole_answer(store: Store) -> None:
+    async with serving(store, limits=Limits(blocked_ms=1_000)) as web:
+        whole = len((await web.send("GET", "/api/openapi.json")).content)
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            slow.connect(("127.0.0.1", web.port))
+            slow.send(f"{LONG}Connection: close\r\n\r\n".encode())
+            slow.setblocking(False)
+            loop, got = asyncio.get_running_loop(), b""
+            async with asyncio.timeout(40):
+                while piece := await loop.sock_recv(slow, 4_096):
+                    got += piece
+                    # More than twice as long as somebody has who reads nothing.
+                    await asyncio.sleep(0.1)
+        assert len(got.partition(b"\r\n\r\n")[2]) == whole
+
+
+@pytest.mark.parametrize("ending", ["close", "keep-alive"])
+@pytest.mark.usefixtures("narrow")
+async def test_who_reads_nothing_of_an_answer_does_not_keep_its_place(store: Store, ending: str) -> None:
+    limits = Limits(connections_per_source=1, blocked_ms=1_500, head_ms=60_000)
+    request = f"{LONG}Connection: {ending}\r\n\r\n".encode()
+    with socket.socket() as deaf:
+        async with serving(store, limits=limits) as web:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            deaf.bind((OTHER, 0))
+            deaf.connect(("127.0.0.1", web.port))
+            # One after the other without reading.
+            deaf.send(request * (1 if ending == "close" else 3))
+
+            async def free() -> bool:
+                async with link(web, OTHER) as again:
+                    return (await again.ask())[0] == 200
+
+            assert not await free()
+            await wait_until(free, timeout_s=15)
 
 
 async def test_a_body_may_have_so_many_bytes_and_no_more(store: Store) -> None:
