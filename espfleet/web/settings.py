@@ -22,8 +22,8 @@ class Limits:
         head_ms: For the head of a request, from the connection or the answer before it.
         body_ms: For the body of a request, and half of it for that of a device.
         body_bytes: Of a body, but for those of devices.
-        blocked_ms: How long a reader of the live feed or of a camera may take nothing of what waits for it; of any other
-            answer, twice as long.
+        blocked_ms: How long a reader of the live feed or of a camera may take nothing of what waits for it; twice as
+            long for any other answer.
     """
 
     connections: int = 2_500
