@@ -29,7 +29,7 @@ from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
 from espfleet.gateway.server import GatewaySettings, Limits, run_gateway
 from espfleet.store import events, levels, presence, readings, registry
-from espfleet.store.client import Store, open_store
+from espfleet.store.client import DEFAULT_SHARDS, Store, open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.store.leases import Lease
 from espfleet.store.readings import Report
@@ -310,10 +310,10 @@ class Publisher:
 
 
 @asynccontextmanager
-async def a_fleet() -> AsyncIterator[tuple[Store, str]]:
-    """Run a Redis of its own."""
+async def a_fleet(shards: int = DEFAULT_SHARDS) -> AsyncIterator[tuple[Store, str]]:
+    """Run a Redis of its own, for a fleet of so many shards."""
     with tempfile.TemporaryDirectory(prefix="ef") as data, embedded_server(Path(data)) as url:
-        async with open_store(url, name="bench") as store:
+        async with open_store(url, name="bench", shards=shards) as store:
             yield store, url
 
 

@@ -159,8 +159,9 @@ def _probers(load: Load) -> Need:
 
 
 def _levelers(load: Load) -> Need:
-    # What a leveler spends however many targets there are is for its shards, each of which is woken by each prober.
-    fixed = _of("leveler_base") * load.shards / 4 * _probers(load).count
+    # What a leveler spends however many targets there are is for being woken by each prober, and half of it for what
+    # each shard then needs.
+    fixed = _of("leveler_base") * (1 + load.shards / 4) / 2 * _probers(load).count
     each = _of("leveler_sample") / load.interval_s
     total = load.targets * each + fixed
     by_cpu, by_size = math.ceil(total / (load.busy_percent * 1e4)), math.ceil(load.targets / MOST_TARGETS)
