@@ -39,6 +39,7 @@ from espfleet.domain.rooms import Room
 from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
 from espfleet.domain.tokens import hash_token, new_token
+from espfleet.gateway.patience import patient_loop
 from espfleet.gateway.server import GatewaySettings, Limits, run_gateway
 from espfleet.store import levels, registry
 from espfleet.store.client import Store, open_store
@@ -385,7 +386,8 @@ def allow_files() -> None:
 if __name__ == "__main__":
     allow_files()
     if sys.argv[1:2] == ["ours"]:
-        asyncio.run(serve_ours(sys.argv[2], *map(int, sys.argv[3:])))
+        with asyncio.Runner(loop_factory=patient_loop) as runner:
+            runner.run(serve_ours(sys.argv[2], *map(int, sys.argv[3:])))
     elif sys.argv[1:2] == ["peer"]:
         asyncio.run(serve_peer())
     elif sys.argv[1:2] == ["lamps"]:

@@ -210,11 +210,13 @@ def run(worker: str, processes: str = "1", drain: str = "0", share_port: str = "
 
         run_processes(worker, given, count, drain_s)
         return
-    work = WORKERS[worker]
+    work, new_loop = WORKERS[worker], None
     if worker == "gateway":
-        work = functools.partial(_gateway, share_port=port, drain_s=drain_s)
+        from espfleet.gateway.patience import patient_loop
+
+        work, new_loop = functools.partial(_gateway, share_port=port, drain_s=drain_s), patient_loop
     with fleet_url(given) as url:
-        run_until_told(lambda: _worker(worker, work, url, given), drain_s)
+        run_until_told(lambda: _worker(worker, work, url, given), drain_s, new_loop)
 
 
 async def _worker(worker: str, work: Work, url: str, given: Settings) -> None:

@@ -16,15 +16,21 @@ SUPERVISED = "ESPFLEET_SUPERVISED"
 AGAIN_S = 1.2
 
 
-def run_until_told(work: Callable[[], Coroutine[Any, Any, None]], patience_s: float = 0.0) -> None:
+def run_until_told(
+    work: Callable[[], Coroutine[Any, Any, None]],
+    patience_s: float = 0.0,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None:
     """Run ``work`` until it ends, or Ctrl-C, SIGTERM or the end of `up` stops it; failures come out one by one.
 
     Args:
         work: Makes the coroutine; it is cancelled when it is to stop, and again when told a second time.
         patience_s: How long it may take to come to its end before it is cancelled again unasked.
+        new_loop: Makes the event loop, if it is not to be the usual one.
     """
     try:
-        asyncio.run(_until_told(work, patience_s))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_until_told(work, patience_s))
     except BaseExceptionGroup as group:
         raise _first(group) from None
 

@@ -83,6 +83,13 @@ class _Prompt(AbstractConnection):
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """Return a command as it is sent."""
+        first = args[0]
+        if isinstance(first, str) and " " not in first:
+            try:
+                return [pack_command(args)]
+            except TypeError:
+                # A kind of value that takes a closer look, or none that can be sent.
+                pass
         packed: list[bytes] = _packer.pack(*args)
         return packed
 
