@@ -9,7 +9,7 @@ from typing import Any
 from espfleet.domain.points import ENTRY_POINTS, Point, pack, unpack
 from espfleet.errors import StoreError
 from espfleet.store.client import Command, Store
-from espfleet.store.faults import GroupGoneError
+from espfleet.store.faults import GroupGoneError, translated
 
 GROUP = "datadog"
 #: Name of the one who reads by hand, as in EspNet.
@@ -137,11 +137,17 @@ async def info(store: Store) -> dict[str, Any]:
 async def pending(store: Store, count: int = 100) -> list[dict[str, Any]]:
     """Return entries that were read and are not acknowledged: id, by whom, how long ago in ms, how often."""
     await make_group(store)
-    # As bytes: the client takes replies to a command it knows by its text for those of the short form.
-    rows = await store.do(b"XPENDING", store.keys.outbox(), GROUP, "-", "+", count)
+    with translated(store.url):
+        # The client's own way: only so it knows that these are not replies of the short form, also on a Cluster.
+        rows = await store.redis.xpending_range(store.keys.outbox(), GROUP, "-", "+", count)
     return [
-        {"id": entry_id.decode(), "consumer": consumer.decode(), "idle_ms": int(idle_ms), "times": int(times)}
-        for entry_id, consumer, idle_ms, times in rows
+        {
+            "id": row["message_id"].decode(),
+            "consumer": row["consumer"].decode(),
+            "idle_ms": int(row["time_since_delivered"]),
+            "times": int(row["times_delivered"]),
+        }
+        for row in rows
     ]
 
 

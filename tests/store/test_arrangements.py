@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from espfleet.domain.devices import Presence, Reason
+from espfleet.domain.points import Point
 from espfleet.domain.rooms import new_room
 from espfleet.domain.samples import Layout
 from espfleet.domain.shards import shard_of
@@ -23,6 +24,7 @@ from espfleet.store import (
     events,
     levels,
     locks,
+    points,
     presence,
     raw,
     readings,
@@ -192,6 +194,15 @@ async def test_a_cluster_tells_what_happens(cluster: Store) -> None:
         assert isinstance(told, CommandSent)
         await commands.answer(cluster, told.device_id, told.command["id"], {"ok": True})
         assert await sending == {"ok": True}
+
+
+async def test_a_cluster_shows_metrics_that_were_read_and_not_sent(cluster: Store) -> None:
+    await points.make_group(cluster)
+    await points.append(cluster, [Point("espfleet.lamps", 7.0, 1)])
+    (read,) = await points.read(cluster, "ann", 10)
+    (shown,) = await points.pending(cluster)
+    assert (shown["id"], shown["consumer"], shown["times"]) == (read.entry_id, "ann", 1)
+    assert (await points.info(cluster))["pending"] == 1
 
 
 # --- Sentinel
