@@ -219,8 +219,9 @@ class ShardReader:
         """Read new entries without waiting, and count those cut off before; for a reader that may be far behind."""
         try:
             reply = await self._store.run("read_behind", [self._stream], [GROUP, self.consumer, count])
-        except StoreError as exc:
-            if isinstance(exc, GroupGoneError) or "no such key" in str(exc):
+        except BaseException as exc:
+            self._doubt()
+            if isinstance(exc, GroupGoneError) or (isinstance(exc, StoreError) and "no such key" in str(exc)):
                 await self._regroup()
                 return []
             raise
