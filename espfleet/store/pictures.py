@@ -13,7 +13,7 @@ from espfleet.domain.shards import shard_of
 from espfleet.domain.video import ARRIVALS, Arrival, Video
 from espfleet.errors import StoreError
 from espfleet.store.client import Store
-from espfleet.store.link import linked, owners
+from espfleet.store.link import ChannelsMovedError, linked, owners
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,9 @@ async def follow(store: Store, device_id: str) -> AsyncGenerator[bytes, None]:
                         yield heard.data
                     elif time.monotonic() - link.heard_s >= SILENCE_S:
                         await link.check()
+        except ChannelsMovedError as exc:
+            logger.debug("pictures are followed elsewhere: %s", exc)
+            await asyncio.sleep(RETRY_S)
         except StoreError as exc:
             if not away:
                 logger.warning("pictures cannot be followed: %s", exc)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -42,10 +44,14 @@ class Cluster:
     def primary(self, channel: str) -> int:
         """Return the number of the server that has the channel now."""
         slot = key_slot(channel.encode())
-        for low, high, (_, port, *_), *_ in self._living().execute_command("CLUSTER SLOTS"):
-            if low <= slot <= high:
-                return next(number for number, server in enumerate(self.servers) if server.port == port)
-        raise AssertionError(f"nobody has {channel}")
+        end = time.monotonic() + 10.0
+        # Between two primaries a server may know of none.
+        for client in itertools.cycle(self._living()):
+            for low, high, (_, port, *_), *_ in client.execute_command("CLUSTER SLOTS"):
+                if low <= slot <= high:
+                    return next(number for number, server in enumerate(self.servers) if server.port == port)
+            assert time.monotonic() < end, f"nobody has {channel}"
+        raise AssertionError("no server is left")
 
     def hand_over(self, channel: str) -> None:
         """Make the replica of the channel's server the primary."""
@@ -83,8 +89,8 @@ class Cluster:
         """Return the shards that a server has."""
         return {shard for shard in SHARDS if self.primary(store.keys.levels_channel(shard)) == number}
 
-    def _living(self) -> Redis:
-        return next(client for number, client in enumerate(self.clients) if number not in self.failed)
+    def _living(self) -> list[Redis]:
+        return [client for number, client in enumerate(self.clients) if number not in self.failed]
 
 
 @pytest.fixture(
