@@ -63,7 +63,9 @@ class Channel:
 
     def __init__(self, fanout: Fanout) -> None:
         self._fanout = fanout
+        # Side by side: where many are served, each object that need not be looked at counts.
         self._seats: list[Member | None] = []
+        self._screens: list[Screen | None] = []
         self._empty = 0
         self._frame = b""
         self._next = 0
@@ -82,13 +84,14 @@ class Channel:
         """Add a member; it has the newest frame already."""
         member.seat = len(self._seats)
         self._seats.append(member)
+        self._screens.append(member.connection)
         if self._left:
             # The seats still to be served are counted, and this one comes before those at the front.
             self._left += 1
 
     def leave(self, member: Member) -> None:
         """Remove a member."""
-        self._seats[member.seat] = None
+        self._seats[member.seat] = self._screens[member.seat] = None
         self._empty += 1
         if not self._left and self._empty > max(EMPTY_SEATS, len(self)):
             self._close_ranks()
@@ -101,21 +104,22 @@ class Channel:
 
     def send(self, most: int) -> int:
         """Serve up to ``most`` seats that have not had the newest frame, and return how many."""
-        seats, frame, start = self._seats, self._frame, self._next
+        screens, frame, start = self._screens, self._frame, self._next
         count = min(most, self._left)
-        batch = seats[start : start + count]
+        batch = screens[start : start + count]
         self._next = start + count
-        if len(batch) < count or self._next == len(seats):
+        if len(batch) < count or self._next == len(screens):
             self._next = count - len(batch)
-            batch += seats[: self._next]
+            batch += screens[: self._next]
         self._left -= count
-        for member in batch:
-            if member is not None:
-                member.connection.show(frame)
+        for screen in batch:
+            if screen is not None:
+                screen.show(frame)
         return count
 
     def _close_ranks(self) -> None:
         self._seats = [member for member in self._seats if member is not None]
+        self._screens = [screen for screen in self._screens if screen is not None]
         for seat, member in enumerate(self._seats):
             if member is not None:
                 member.seat = seat

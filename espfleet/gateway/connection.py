@@ -31,6 +31,8 @@ from espfleet.gateway.peers import Peer, Reception, Refusal
 #: A request with all its headers; what browsers send is far below.
 REQUEST_BYTES = 16_384
 
+_write = os.write
+
 #: First byte of a close frame.
 _CLOSE = 0x88
 
@@ -210,7 +212,7 @@ class Connection(asyncio.Protocol):
         # Nothing waits in the transport, and its file is open until `connection_lost` has been called.
         if self._file >= 0:
             try:
-                sent = os.write(self._file, frame)
+                sent = _write(self._file, frame)
             except OSError:
                 # The transport finds the same, and knows what follows from it.
                 sent = 0
