@@ -38,6 +38,7 @@ from espfleet.gateway.hub_door import HubDoor, Refuse
 from espfleet.gateway.hub_viewers import HubViewers
 from espfleet.gateway.peers import Refusal
 from espfleet.gateway.relay import Relay
+from espfleet.gateway.sessions import Session
 from espfleet.gateway.settings import GatewaySettings
 from espfleet.gateway.viewers import Viewers
 
@@ -77,6 +78,7 @@ class Admission:
         self._guests: dict[Connection, float] = {}
         self._doubts: dict[Connection, tuple[Callable[[], None], Refuse]] = {}
         self._going: dict[Connection, float] = {}
+        self._blocked: set[Connection] = set()
         self._second_s = 0.0
         self._empty = asyncio.Event()
 
@@ -154,8 +156,17 @@ class Admission:
         self._introduce(connection)
         self._going[connection] = self.clock() + self._limits.linger_ms / 1_000
 
+    def blocked(self, connection: Connection) -> None:
+        """Remember who takes nothing."""
+        self._blocked.add(connection)
+
+    def flows(self, connection: Connection) -> None:
+        """Forget that a client took nothing."""
+        self._blocked.discard(connection)
+
     def left(self, connection: Connection) -> None:
         """Forget a connection."""
+        self._blocked.discard(connection)
         self._guests.pop(connection, None)
         self._going.pop(connection, None)
         self._crowd.go(connection)
@@ -265,12 +276,18 @@ class Admission:
                 connection.close(CloseCode.PROTOCOL, "the first message did not come in time", Reason.REFUSED)
         for connection in [one for one, until_s in self._going.items() if now_s >= until_s]:
             connection.abort()
+        stuck_at_s = now_s - self._limits.blocked_ms / 1_000
+        for connection in [one for one in self._blocked if one.blocked_s <= stuck_at_s]:
+            if isinstance(connection.peer, Session):
+                connection.close(CloseCode.TOO_MUCH, "too slow", Reason.SLOW)
         if now_s - self._second_s >= 1.0:
             self._second_s = now_s
+            most = self._limits.messages_per_s
             for connection in self._crowd:
-                if not self.messages_left(connection.taken):
-                    connection.close(CloseCode.TOO_MUCH, "too many messages", Reason.REFUSED)
-                connection.taken = connection.taken_bytes = 0
+                if connection.taken or connection.taken_bytes:
+                    if connection.taken > most:
+                        connection.close(CloseCode.TOO_MUCH, "too many messages", Reason.REFUSED)
+                    connection.taken = connection.taken_bytes = 0
 
     async def close(self, retry_ms: int, within_s: float) -> None:
         """Send guests away, wait until everybody has gone, and cut who has not."""

@@ -170,10 +170,12 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client takes nothing for now."""
         self.blocked_s = self._reception.clock()
+        self._reception.blocked(self)
 
     def resume_writing(self) -> None:
         """The client takes again: it gets the newest level, not those it missed."""
         self.blocked_s = 0.0
+        self._reception.flows(self)
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._transport.write(waiting)

@@ -77,6 +77,12 @@ class Reception(Protocol):
     def opened(self, connection: Connection, handshake: Handshake) -> None:
         """The handshake is done: set ``connection.peer``, or close it."""
 
+    def blocked(self, connection: Connection) -> None:
+        """The client takes nothing for now."""
+
+    def flows(self, connection: Connection) -> None:
+        """The client takes again."""
+
     def closing(self, connection: Connection) -> None:
         """A close frame or a refusal was sent: the client gets a moment to read it."""
 

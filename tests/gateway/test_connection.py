@@ -69,6 +69,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.got: list[str] = []
+        self.stuck: set[Connection] = set()
         self.keepalives = 0
 
     def clock(self) -> float:
@@ -92,6 +93,12 @@ class Desk:
 
     def opened(self, connection: Connection, handshake: Handshake) -> None:
         connection.peer = self
+
+    def blocked(self, connection: Connection) -> None:
+        self.stuck.add(connection)
+
+    def flows(self, connection: Connection) -> None:
+        self.stuck.discard(connection)
 
     def closing(self, connection: Connection) -> None:
         self.got.append("closing")
@@ -352,6 +359,7 @@ async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(
             connection.show(data)
             if number == 5:
                 assert connection.blocked_s, "a client that reads nothing must block in the end"
+                assert desk.stuck == {connection}
             if number == 20:
                 # What was begun and the newest that waited then have to come before what is shown next.
                 connection.send(b"<sent>")
@@ -368,6 +376,7 @@ async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(
         assert numbers == sorted(set(numbers))
         assert len(numbers) < len(sent), "frames that had to wait were not left out"
         assert b"<sent>" in whole
+        assert not desk.stuck
         connection.show(b"<after>")
         assert await asyncio.wait_for(reader.readexactly(7), 20) == b"<after>"
     finally:
