@@ -17,7 +17,7 @@ run:  ## Start the whole fleet on this machine (= ./espcli up)
 	@./espcli up
 
 test: setup  ## Run the tests on all cores; ARGS="-k name" passes on to pytest
-	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types test  ## Run all checks: lint, types, test
 

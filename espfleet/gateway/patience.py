@@ -7,12 +7,18 @@ turns keep a distance while there is nothing to do; whatever is ready to run goe
 from __future__ import annotations
 
 import asyncio
+import select
 import selectors
 import time
 from collections.abc import Callable
 
 #: Between two turns, in seconds: next to nothing on the way of a level to a lamp.
 DISTANCE_S = 0.002
+
+
+def _rest(for_s: float) -> None:
+    """Wait for some seconds: for as long, not until a moment, which is another one where a clock is being set."""
+    select.select([], [], [], for_s)
 
 
 class PatientSelector(selectors.DefaultSelector):
@@ -28,7 +34,7 @@ class PatientSelector(selectors.DefaultSelector):
         self,
         distance_s: float = DISTANCE_S,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = _rest,
     ) -> None:
         super().__init__()
         self._distance_s = distance_s
