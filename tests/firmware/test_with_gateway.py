@@ -61,9 +61,9 @@ async def the_fleet_knows_what_a_lamp_is_and_what_it_reports(fleet: Fleet, start
         return {"temperature_c", "rssi_dbm", "heap_bytes", "uptime_ms"} <= found.keys()
 
     await wait_until(reported, PATIENCE_S)
-    result = await commands.send(fleet.store, device_id, {"action": "identify", "for_ms": 300})
+    result = await commands.send(fleet.store, device_id, {"action": "identify", "for_ms": 3_000})
     assert result is not None
-    assert (result["ok"], result["data"]) == (True, {"for_ms": 300})
+    assert (result["ok"], result["data"]) == (True, {"for_ms": 3_000})
     await board.line("light: identify")
     result = await commands.send(fleet.store, device_id, {"action": "gpio", "arguments": {"pin": 6, "value": 1}})
     assert result is not None
