@@ -77,11 +77,15 @@ async def playing(swarm: Swarm, fleet: Fleet, *lines: str) -> AsyncIterator[list
             task.result()
 
 
-async def count_of(swarm: Swarm, fleet: Fleet, wanted: Presence, reason: Reason | None = None) -> int:
-    """Return how many lamps the fleet believes to be so."""
+async def all_told(swarm: Swarm, fleet: Fleet, count: int, wanted: Presence, reason: Reason | None = None) -> None:
+    """Wait until the fleet believes so many lamps to be so."""
     ids = [swarm.id_of(lamp.number) for lamp in swarm.lamps]
-    found = await presence.read_presence(fleet.store, ids)
-    return sum(info.presence is wanted and info.reason is reason for info in found.values())
+
+    async def told() -> bool:
+        found = await presence.read_presence(fleet.store, ids)
+        return sum(info.presence is wanted and info.reason is reason for info in found.values()) == count
+
+    await wait_until(told, 20)
 
 
 async def test_a_crowd_arrives_shows_its_level_and_says_goodbye(fleet: Fleet, start: Start) -> None:
@@ -96,18 +100,10 @@ async def test_a_crowd_arrives_shows_its_level_and_says_goodbye(fleet: Fleet, st
         assert report.delay is not None
         assert 0 < report.delay.p50_ms < 5_000
         assert (report.failed, report.reconnects) == (0, 0)
-
-        async def all_live() -> bool:
-            return await count_of(swarm, fleet, Presence.LIVE) == CROWD
-
-        await wait_until(all_live, 10)
+        await all_told(swarm, fleet, CROWD, Presence.LIVE)
         await swarm.goodbye()
         assert swarm.glows() == {Glow.DARK: CROWD}
-
-        async def all_gone() -> bool:
-            return await count_of(swarm, fleet, Presence.OFFLINE, Reason.CLOSED) == CROWD
-
-        await wait_until(all_gone, 10)
+        await all_told(swarm, fleet, CROWD, Presence.OFFLINE, Reason.CLOSED)
         assert told == [("at 0s arrive all over 500ms", CROWD)]
 
 
@@ -117,21 +113,13 @@ async def test_lamps_without_power_are_missed_and_come_back(fleet: Fleet, start:
         async with playing(swarm, fleet, "at 0s arrive all"):
             await wait_until(lambda: swarm.connected() == 40, 20)
         async with playing(swarm, fleet, "at 0s die 10"):
-
-            async def missed() -> bool:
-                return await count_of(swarm, fleet, Presence.OFFLINE, Reason.SILENT) == 10
-
-            await wait_until(missed, 20)
+            await all_told(swarm, fleet, 10, Presence.OFFLINE, Reason.SILENT)
             assert swarm.connected() == 30
             assert swarm.glows()[Glow.DARK] == 10
         async with playing(swarm, fleet, "at 0s return all"):
             # The gateway still believes in their former connections until these do not answer.
             await wait_until(lambda: swarm.connected() == 40, 20)
-
-            async def back() -> bool:
-                return await count_of(swarm, fleet, Presence.LIVE) == 40
-
-            await wait_until(back, 20)
+            await all_told(swarm, fleet, 40, Presence.LIVE)
 
 
 async def test_frozen_lamps_are_offline_until_they_thaw(fleet: Fleet, start: Start) -> None:
@@ -140,11 +128,7 @@ async def test_frozen_lamps_are_offline_until_they_thaw(fleet: Fleet, start: Sta
         async with playing(swarm, fleet, "at 0s arrive all"):
             await wait_until(lambda: swarm.connected() == 40, 20)
         async with playing(swarm, fleet, "at 0s freeze 15"):
-
-            async def missed() -> bool:
-                return await count_of(swarm, fleet, Presence.OFFLINE, Reason.SILENT) == 15
-
-            await wait_until(missed, 20)
+            await all_told(swarm, fleet, 15, Presence.OFFLINE, Reason.SILENT)
             # It sends them nothing more, so what they show is over.
             await wait_until(lambda: swarm.glows()[Glow.STALE] == 15, 20)
         async with playing(swarm, fleet, "at 0s thaw all"):
@@ -201,11 +185,7 @@ async def test_a_lamp_that_was_handed_another_token_comes_back_with_it(fleet: Fl
     async with swarming(fleet, gateway.url, 2) as swarm, playing(swarm, fleet, "at 0s arrive all"):
         await wait_until(lambda: swarm.connected() == 2, 10)
         device_id, old = swarm.id_of(0), swarm.token_of(0)
-
-        async def live() -> bool:
-            return await count_of(swarm, fleet, Presence.LIVE) == 2
-
-        await wait_until(live, 10)
+        await all_told(swarm, fleet, 2, Presence.LIVE)
         await device_tokens.rotate(fleet.store, name=device_id, now_ms=1)
         new = swarm.token_of(0)
         assert new != old
