@@ -138,6 +138,9 @@ class Connection(asyncio.Protocol):
         # A gateway that is behind finds several at once, and must not become slower by that.
         while (rest := after_keepalive(data)) is not None and not self._ended:
             self.taken += 1
+            if not self._reception.messages_left(self.taken):
+                self.close(CloseCode.TOO_MUCH, "too many messages", Reason.REFUSED)
+                return b""
             peer.heard()
             data = rest
         if not data or self._ended or self._is_too_much(data, peer):

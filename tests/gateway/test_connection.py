@@ -194,6 +194,12 @@ def test_keepalives_that_come_together_wake_nothing_either(connection: Connectio
     assert (desk.keepalives, connection.taken, desk.got, holds_nothing(connection)) == (6, 7, ["hello"], True)
 
 
+def test_a_flood_of_keepalives_in_one_packet_is_ended_at_the_limit(connection: Connection, desk: Desk) -> None:
+    connection.data_received(frame(TEXT, KEEPALIVE.encode()) * 20_000)
+    assert desk.keepalives == 9_999
+    assert "closing" in desk.got
+
+
 @pytest.mark.parametrize("cut", range(1, 30))
 def test_what_is_torn_after_keepalives_is_put_together(connection: Connection, desk: Desk, cut: int) -> None:
     whole = frame(TEXT, KEEPALIVE.encode())
