@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -51,6 +52,16 @@ def _whole(low: int, high: int, unit: str = "") -> Read:
 
 def _number(low: float, high: float, unit: str) -> Read:
     return lambda name, value: check_number(value, name, low, high, unit)
+
+
+def _networks(_name: str, value: str) -> str:
+    given = [one.strip() for one in value.split(",")] if value else []
+    for one in given:
+        try:
+            ipaddress.ip_network(one)
+        except ValueError:
+            raise InvalidError(f"it must be addresses or networks such as 192.0.2.0/24, not {shown(one)}") from None
+    return ",".join(given)
 
 
 def _one_of(*words: str) -> Read:
@@ -150,6 +161,15 @@ class Settings:
     )
     web_connections_per_source: int = _setting(
         "WEB_CONNECTIONS_PER_SOURCE", 1_000, _whole(1, 1_000_000), "those of them from one address"
+    )
+    web_requests_per_s: int = _setting(
+        "WEB_REQUESTS_PER_S", 200, _whole(1, 100_000), "requests from one address in a second; more are told to wait"
+    )
+    web_requests_at_once: int = _setting(
+        "WEB_REQUESTS_AT_ONCE", 1_000, _whole(1, 1_000_000), "those that may come at once after some quiet"
+    )
+    web_proxies: str = _setting(
+        "WEB_PROXIES", "", _networks, "addresses of proxies whose X-Forwarded-For is believed, with commas"
     )
     web_readers: int = _setting("WEB_READERS", 2_000, _whole(1, 1_000_000), "those who follow its live feed")
     web_video_readers: int = _setting("WEB_VIDEO_READERS", 200, _whole(1, 100_000), "those who look at a camera")

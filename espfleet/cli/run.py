@@ -122,6 +122,7 @@ async def _web(store: Store, given: Settings) -> None:
             board_token=given.board_token or "",
             tls=tls.context if tls else None,
             limits=web_limits_of(given),
+            proxies=given.web_proxies,
         ),
     )
     await _with_certificate(serving, tls)

@@ -5,24 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
+from espfleet.domain.buckets import REMEMBERED, Buckets
 from espfleet.errors import TooManyError
 
 #: So many different wrong tokens may come from one source at once, and one more each time this many seconds passed.
 AT_ONCE = 10
 EACH_S = 6.0
-#: What is remembered of sources and tokens; the oldest is forgotten first.
-REMEMBERED = 4_096
-
-
-@dataclass(slots=True)
-class _Source:
-    """How many more wrong tokens a source may show, as it was at a time."""
-
-    left: float
-    at_s: float
 
 
 class Attempts:
@@ -37,8 +27,7 @@ class Attempts:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._sources: OrderedDict[str, _Source] = OrderedDict()
+        self._sources = Buckets(AT_ONCE, EACH_S, clock)
         self._seen: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
     def check(self, host: str, token_hash: str) -> None:
@@ -47,25 +36,24 @@ class Attempts:
         Raises:
             TooManyError: If so.
         """
-        source = self._sources.get(source_of(host))
-        if source is None or self._seen.get((source_of(host), token_hash)):
+        name = source_of(host)
+        if self._seen.get((name, token_hash)):
             return
-        self._refill(source)
-        if source.left < 1:
-            raise TooManyError((1 - source.left) * EACH_S)
+        wait_s = self._sources.wait_s(name)
+        if wait_s:
+            raise TooManyError(wait_s)
 
     def wait_s(self, host: str) -> float:
         """Return how long whoever shows a wrong token has to wait at this source, in s; 0 while they need not."""
-        source = self._sources.get(source_of(host))
-        if source is None:
-            return 0.0
-        self._refill(source)
-        return 0.0 if source.left >= 1 else (1 - source.left) * EACH_S
+        return self._sources.wait_s(source_of(host))
+
+    def knows(self, host: str, token_hash: str) -> bool:
+        """Tell whether a token was good when it was last shown at this source, as far as that is remembered."""
+        return self._seen.get((source_of(host), token_hash), False)
 
     def guessed(self, host: str) -> None:
         """Remember that a wrong token came, perhaps the same as before."""
-        self._charge(source_of(host))
-        self._forget()
+        self._sources.take(source_of(host))
 
     def note(self, host: str, token_hash: str, *, good: bool) -> None:
         """Remember whether a token was good."""
@@ -74,24 +62,9 @@ class Attempts:
         self._seen[name, token_hash] = good
         self._seen.move_to_end((name, token_hash))
         if not good and before is None:
-            self._charge(name)
-        self._forget()
-
-    def _charge(self, name: str) -> None:
-        source = self._sources.setdefault(name, _Source(AT_ONCE, self._clock()))
-        self._sources.move_to_end(name)
-        self._refill(source)
-        source.left = max(0.0, source.left - 1)
-
-    def _forget(self) -> None:
-        for remembered in (self._seen, self._sources):
-            while len(remembered) > REMEMBERED:
-                remembered.popitem(last=False)
-
-    def _refill(self, source: _Source) -> None:
-        now_s = self._clock()
-        source.left = min(AT_ONCE, source.left + (now_s - source.at_s) / EACH_S)
-        source.at_s = now_s
+            self._sources.take(name)
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
 
 
 @lru_cache(maxsize=4_096)

@@ -11,7 +11,7 @@ from espfleet.services import devices, levels, targets
 from espfleet.store import readings, registry, workers
 from espfleet.store.client import Store
 
-ROLES = ("prober", "leveler", "gateway", "steward")
+ROLES = ("prober", "leveler", "gateway", "steward", "web")
 #: Older readings are not told.
 FRESH_MS = 120_000
 

@@ -89,7 +89,7 @@ def forget_login(response: Response) -> None:
 
 
 def host_of(request: Request) -> str:
-    """Return the address that a request comes from; what headers say of it, anybody can write."""
+    """Return the address that a request comes from; headers that say so are believed of named proxies only."""
     return request.client.host if request.client else ""
 
 

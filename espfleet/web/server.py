@@ -26,6 +26,7 @@ from espfleet.web.listening import BACKLOG, listen, open_door, url_of
 from espfleet.web.live import Live
 from espfleet.web.projector import Projector
 from espfleet.web.settings import WebSettings
+from espfleet.web.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         started_ms=now_ms(),
         boards=boards,
     )
-    app = create_app(context)
+    app = Throttle(create_app(context), settings.limits, context.attempts, time.monotonic)
     crowd = Crowd(settings.limits)
     config = uvicorn.Config(
         app,
@@ -114,6 +115,9 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         log_level="warning",
         access_log=False,
         server_header=False,
+        # By itself it believes what anybody on this machine writes into a header.
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=settings.proxies,
         timeout_graceful_shutdown=STOP_S,
         backlog=BACKLOG,
     )
@@ -123,7 +127,7 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(live.run(), name="live")
             tasks.create_task(projector.run(), name="projector")
-            tasks.create_task(_beat(store, settings, live, crowd), name="beat")
+            tasks.create_task(_beat(store, settings, live, crowd, app), name="beat")
             tasks.create_task(_serve(server, listening), name="http")
     finally:
         listening.close()
@@ -143,10 +147,15 @@ async def _serve(server: _Server, listening: socket.socket) -> None:
                 await serving
 
 
-async def _beat(store: Store, settings: WebSettings, live: Live, crowd: Crowd) -> None:
+async def _beat(store: Store, settings: WebSettings, live: Live, crowd: Crowd, throttle: Throttle) -> None:
     while True:
         with contextlib.suppress(StoreError):
-            info = {"readers": live.readers, "cut": live.cut, "refused": crowd.refused}
+            info = {
+                "readers": live.readers,
+                "cut": live.cut,
+                "refused": crowd.refused,
+                "throttled": throttle.refused,
+            }
             await workers.beat(store, ROLE, settings.name, info)
         await asyncio.sleep(BEAT_S)
 

@@ -14,6 +14,8 @@ class Limits:
     Attributes:
         connections: Open connections; each who looks at the dashboard needs one or two.
         connections_per_source: Those of them from one address, or one /64 network of IPv6.
+        requests_per_s: Requests of one source in a second, for as long as it likes.
+        requests_at_once: So many may come at once from one that was quiet.
         readers: Those who follow the live feed.
         video_readers: Those who look at a camera.
         handshakes: TLS handshakes that are under way; who comes then waits in the kernel.
@@ -28,6 +30,8 @@ class Limits:
 
     connections: int = 2_500
     connections_per_source: int = 1_000
+    requests_per_s: float = 200
+    requests_at_once: int = 1_000
     readers: int = 2_000
     video_readers: int = 200
     handshakes: int = 128
@@ -51,6 +55,7 @@ class WebSettings:
         tls: Certificate and key, or ``None`` for plain connections.
         board_token: What boards want to see, or ``""``.
         limits: How much is taken.
+        proxies: Addresses and networks of proxies in front, with commas: they are believed who asks.
     """
 
     name: str
@@ -60,6 +65,7 @@ class WebSettings:
     board_token: str = field(default="", repr=False)
     tls: SSLContext | None = field(default=None, repr=False)
     limits: Limits = field(default_factory=Limits)
+    proxies: str = ""
 
     @property
     def loopback(self) -> bool:
