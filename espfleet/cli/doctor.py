@@ -14,14 +14,13 @@ from typing import Any
 
 from espfleet.cli import output
 from espfleet.cli.encryption import folder_of, is_open, now
-from espfleet.cli.opening import fleet_url, home
+from espfleet.cli.opening import fleet, fleet_url, home
 from espfleet.cli.opening import settings as read
 from espfleet.errors import FleetError, StartError, StoreError
 from espfleet.probes.permission import find_out
 from espfleet.probes.wire import Family
 from espfleet.settings import Settings, sources
 from espfleet.store import workers
-from espfleet.store.client import open_store
 
 #: An embedded Redis wants some room for its log.
 LEAST_FREE_BYTES = 200 * 2**20
@@ -185,7 +184,7 @@ def _losses(role: str, infos: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
 
 async def _ask_redis(url: str, given: Settings) -> list[Finding]:
     found = []
-    async with open_store(url, name="doctor", shards=given.shards) as store:
+    async with fleet(url, given, "doctor") as store:
         began_s = time.perf_counter()
         theirs_ms = await store.time_ms()
         took_ms = (time.perf_counter() - began_s) * 1_000

@@ -8,6 +8,7 @@ import getpass
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from espfleet.exports.datadog import Datadog
 
 Answer = TypeVar("Answer")
+
+#: How long somebody who typed a command waits for a Redis that does not answer, in seconds. Workers wait longer.
+OPEN_WITHIN_S = 4.0
 
 
 def home() -> Path:
@@ -71,10 +75,14 @@ def user() -> Actor:
 
 
 @contextlib.contextmanager
-def fleet_url(given: Settings) -> Iterator[str]:
+def fleet_url(given: Settings, silent_s: float = OPEN_WITHIN_S) -> Iterator[str]:
     """Yield the URL of the fleet's Redis; the embedded one runs for as long as this lasts, or longer.
 
     What is done with it is done in the name of who typed the command, unless a worker says otherwise.
+
+    Args:
+        given: Settings.
+        silent_s: How long an embedded server that runs may keep silent, in seconds.
 
     Raises:
         StoreStartError: If the embedded server cannot be started.
@@ -83,8 +91,16 @@ def fleet_url(given: Settings) -> Iterator[str]:
     if given.redis_url:
         yield given.redis_url
     else:
-        with embedded_server(given.data) as url:
+        with embedded_server(given.data, silent_s) as url:
             yield url
+
+
+def fleet(url: str, given: Settings, name: str = "cli") -> AbstractAsyncContextManager[Store]:
+    """Return the way to an open store for a command that somebody has typed and waits for.
+
+    Nothing is sent twice: who typed it sees what went wrong, and may type it again.
+    """
+    return open_store(url, name=name, shards=given.shards, retries=0, open_within_s=OPEN_WITHIN_S)
 
 
 def with_store(use: Callable[[Store], Awaitable[Answer]]) -> Answer:
@@ -97,7 +113,7 @@ def with_store(use: Callable[[Store], Awaitable[Answer]]) -> Answer:
     given = settings()
 
     async def opened(url: str) -> Answer:
-        async with open_store(url, name="cli", shards=given.shards) as store:
+        async with fleet(url, given) as store:
             return await use(store)
 
     with fleet_url(given) as url:

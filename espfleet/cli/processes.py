@@ -16,6 +16,7 @@ from espfleet.cli.reviving import keep_server
 from espfleet.cli.stopping import run_until_told
 from espfleet.errors import InvalidError, StartError
 from espfleet.settings import Settings
+from espfleet.store.embedded import SILENT_FOR_S
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def run_processes(worker: str, given: Settings, count: int, drain_s: float) -> N
             f"{worker} runs once on a machine: --processes is for {', '.join(SHARING)}", field="processes"
         )
     options: list[str] = []
-    with fleet_url(given), contextlib.ExitStack() as stack:
+    with fleet_url(given, SILENT_FOR_S), contextlib.ExitStack() as stack:
         if worker == "gateway":
             port = stack.enter_context(_reserved(given.server_host, given.server_port))
             options = [f"--share_port={port}", f"--drain={drain_s:g}"]

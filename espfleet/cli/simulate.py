@@ -15,7 +15,7 @@ from ssl import SSLContext
 from espfleet import logs
 from espfleet.cli import output
 from espfleet.cli.encryption import lamp_side
-from espfleet.cli.opening import fleet_url, gateway_url, settings, with_store
+from espfleet.cli.opening import fleet, fleet_url, gateway_url, settings, with_store
 from espfleet.cli.stopping import run_until_told
 from espfleet.cli.words import now_ms
 from espfleet.domain.devices import Device, Dialect
@@ -26,7 +26,7 @@ from espfleet.services import simulated as service
 from espfleet.settings import Settings
 from espfleet.simulator.fleet import Simulator
 from espfleet.simulator.specs import MOST_LAMPS, LampSpec, new_lamps
-from espfleet.store.client import Store, open_store
+from espfleet.store.client import Store
 
 #: Seed of the hardware ids of the demo's lamps; those of `simulate` are others on each run.
 DEMO_SEED = 1
@@ -169,7 +169,7 @@ def simulate(count: str, room: str, dialect: str, ca: str) -> None:
 async def _in_room(
     url: str, given: Settings, specs: Sequence[LampSpec], room: str, dialect: Dialect, tls: SSLContext | None
 ) -> None:
-    async with open_store(url, name="simulate", shards=given.shards) as store:
+    async with fleet(url, given, "simulate") as store:
         await service.ensure_room(store, room)
         await service.enlist(store, [device_of(spec, room, dialect) for spec in specs])
     _say(f"{len(specs)} simulated lamps in room {room}; Ctrl-C stops them.")

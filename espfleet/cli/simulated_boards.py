@@ -7,7 +7,7 @@ import secrets
 import sys
 
 from espfleet import logs
-from espfleet.cli.opening import fleet_url, settings
+from espfleet.cli.opening import fleet, fleet_url, settings
 from espfleet.cli.stopping import run_until_told
 from espfleet.cli.words import now_ms
 from espfleet.domain.devices import Device, Kind
@@ -15,7 +15,6 @@ from espfleet.domain.names import SIMULATED, check_name
 from espfleet.services import simulated as service
 from espfleet.settings import Settings
 from espfleet.simulator.boards import BoardSimulator, new_boards
-from espfleet.store.client import open_store
 
 
 def simulate_boards(count: str, room: str) -> None:
@@ -39,7 +38,7 @@ async def _run(simulator: BoardSimulator, room: str, given: Settings) -> None:
         boards = list(simulator.boards.values())
         if room:
             with fleet_url(given) as url:
-                async with open_store(url, name="simulate", shards=given.shards) as store:
+                async with fleet(url, given, "simulate") as store:
                     await service.ensure_room(store, room)
                     await service.enlist(
                         store,

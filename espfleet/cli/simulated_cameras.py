@@ -10,7 +10,7 @@ from ssl import SSLContext
 
 from espfleet import logs
 from espfleet.cli.encryption import lamp_side
-from espfleet.cli.opening import fleet_url, gateway_url, settings, web_url
+from espfleet.cli.opening import fleet, fleet_url, gateway_url, settings, web_url
 from espfleet.cli.simulate import device_of
 from espfleet.cli.stopping import run_until_told
 from espfleet.domain.devices import Dialect, Kind
@@ -20,7 +20,6 @@ from espfleet.services import simulated as service
 from espfleet.settings import Settings
 from espfleet.simulator.camera import MOST_CAMERAS, run_cameras
 from espfleet.simulator.specs import LampSpec, new_lamps
-from espfleet.store.client import open_store
 
 ROOM = "cameras"
 
@@ -42,7 +41,7 @@ def simulate_cameras(count: str, room: str, ca: str) -> None:
 
 
 async def _run(url: str, given: Settings, specs: Sequence[LampSpec], room: str, tls: SSLContext | None) -> None:
-    async with open_store(url, name="simulate", shards=given.shards) as store:
+    async with fleet(url, given, "simulate") as store:
         await service.ensure_room(store, room)
         await service.enlist(
             store, [replace(device_of(spec, room, Dialect.HUB), kinds=(Kind.CAMERA,)) for spec in specs]

@@ -14,7 +14,7 @@ from pathlib import Path
 from espfleet import logs
 from espfleet.cable.program import build_with_fakes
 from espfleet.cli.encryption import certificate_for_lamps
-from espfleet.cli.opening import fleet_url, gateway_url, settings
+from espfleet.cli.opening import fleet, fleet_url, gateway_url, settings
 from espfleet.cli.simulate import device_of
 from espfleet.cli.stopping import run_until_told
 from espfleet.domain.names import check_name, check_whole
@@ -24,7 +24,6 @@ from espfleet.services import simulated as service
 from espfleet.settings import Settings
 from espfleet.simulator.firmware import MOST_FIRMWARES, FirmwareLamp, Firmwares, Program, free_ports
 from espfleet.simulator.specs import LampSpec, new_lamps
-from espfleet.store.client import open_store
 
 
 def simulate_firmware(count: str, room: str) -> None:
@@ -71,7 +70,7 @@ def interpreter() -> Path:
 async def _run(firmwares: Firmwares, given: Settings, redis_url: str, room: str) -> None:
     specs = [lamp.spec for lamp in firmwares.lamps]
     if room:
-        async with open_store(redis_url, name="simulate", shards=given.shards) as store:
+        async with fleet(redis_url, given, "simulate") as store:
             await service.ensure_room(store, room)
             devices = [replace(device_of(spec, room), address=f"127.0.0.1:{spec.port}") for spec in specs]
             await service.enlist(store, devices)

@@ -13,7 +13,7 @@ from ssl import SSLContext
 from espfleet import logs
 from espfleet.cli import output, swarm_words
 from espfleet.cli.encryption import lamp_side
-from espfleet.cli.opening import fleet_url, gateway_url, settings
+from espfleet.cli.opening import fleet, fleet_url, gateway_url, settings
 from espfleet.cli.stopping import run_until_told
 from espfleet.cli.words import now_ms
 from espfleet.domain.devices import Device
@@ -104,7 +104,7 @@ async def _run(url: str, given: Settings, test: Test) -> None:
     # Before anything is registered, for it may be refused.
     swarm = Swarm(test.who, gateway_url(given), tls=test.tls, seed=test.seed, spare=spare)
     try:
-        async with open_store(url, name="simulate", shards=given.shards) as store:
+        async with fleet(url, given, "simulate") as store:
             made = await service.ensure_rooms(store, [*test.rooms, *scripts.rooms(test.steps)])
             await service.enlist(store, _devices(test))
         try:

@@ -16,7 +16,7 @@ from espfleet import logs
 from espfleet.cli.children import WATCH_S, Child, end
 from espfleet.cli.encryption import ensure
 from espfleet.cli.first_admin import ensure_admin
-from espfleet.cli.opening import fleet_url, gateway_url, settings, web_url
+from espfleet.cli.opening import fleet, fleet_url, gateway_url, settings, web_url
 from espfleet.cli.reviving import keep_server
 from espfleet.cli.simulate import add_demo, load
 from espfleet.cli.stopping import run_until_told
@@ -25,7 +25,7 @@ from espfleet.domain.devices import Presence
 from espfleet.errors import StartError, StoreError
 from espfleet.services import devices, groups, simulated
 from espfleet.settings import Settings
-from espfleet.store.client import Store, open_store
+from espfleet.store.client import Store
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def _check_port(what: str, host: str, port: int, setting: str) -> None:
 
 
 async def _up(url: str, given: Settings, demo: bool | None) -> None:
-    async with open_store(url, name="up", shards=given.shards) as store:
+    async with fleet(url, given, "up") as store:
         await ensure_admin(store, given)
         await _offer_demo(store, given, demo)
         children = [Child(worker) for worker in WORKERS]

@@ -223,6 +223,7 @@ async def open_store(
     shards: int = DEFAULT_SHARDS,
     retries: int = 3,
     answer_within_s: float | None = None,
+    open_within_s: float | None = None,
     keys: Keys | None = None,
 ) -> AsyncIterator[Store]:
     """Open a fleet; one that an older espfleet made is brought up to date first.
@@ -233,6 +234,8 @@ async def open_store(
         shards: Number of shards of a fleet that is new; one that is there keeps its own.
         retries: How often a command is sent again over a broken connection. A command may then take effect twice.
         answer_within_s: How long a command may take, in seconds; usually 5.
+        open_within_s: How long opening may take, in seconds, whatever is tried again; bringing an older fleet up to
+            date does not count. Without, as long as that takes.
         keys: Names of the keys, if they are not the usual ones.
 
     Raises:
@@ -243,6 +246,9 @@ async def open_store(
         StoreError: If the fleet was made by a newer espfleet.
     """
     location = parse_url(url)
+    if open_within_s and location.shape is Shape.CLUSTER:
+        # The client asks its servers in turn: one that is silent must leave time for another.
+        answer_within_s = answer_within_s or open_within_s / 2
     client = connect(
         location,
         _client_name(name),
@@ -252,8 +258,10 @@ async def open_store(
     )
     store = Store(location, client, _client_name(name), keys or Keys(db=location.db), shards)
     try:
-        await _check_server(store)
-        settings = await store.settle()
+        with translated(store.url):
+            async with asyncio.timeout(open_within_s):
+                await _check_server(store)
+                settings = await store.settle()
         if settings["schema"] > SCHEMA:
             raise StoreError(
                 f"the fleet at {store.url} was made by a newer espfleet (schema {settings['schema']}; this one knows "

@@ -38,11 +38,12 @@ _started: list[subprocess.Popen[bytes]] = []
 
 
 @contextlib.contextmanager
-def embedded_server(data: Path) -> Iterator[str]:
+def embedded_server(data: Path, silent_s: float | None = None) -> Iterator[str]:
     """Start the server of a data folder, or join the one that runs; leave it on exit, and stop it as the last one.
 
     Args:
         data: Folder for everything the server keeps; created, readable for its owner only, if it is absent.
+        silent_s: How long a running server may keep silent before this gives up, in seconds; usually 10.
 
     Yields:
         URL of the server, ``unix:///…``.
@@ -55,13 +56,8 @@ def embedded_server(data: Path) -> Iterator[str]:
     try:
         with _gate(folder):
             fcntl.flock(users, fcntl.LOCK_SH)
-            try:
-                url = _running(folder)
-            except BaseException:
-                _leave(folder, users)
-                raise
         try:
-            yield url
+            yield _running(folder, silent_s or SILENT_FOR_S)
         finally:
             with _gate(folder):
                 _leave(folder, users)
@@ -82,9 +78,8 @@ def revive(data: Path) -> str:
     """
     folder = DataFolder(data)
     if _lives(folder):
-        return f"unix://{quote(str(folder.socket_path()))}"
-    with _gate(folder):
-        return _running(folder)
+        return _url(folder)
+    return _running(folder, SILENT_FOR_S)
 
 
 def _lives(folder: DataFolder) -> bool:
@@ -112,21 +107,34 @@ def _gate(folder: DataFolder) -> Iterator[None]:
         os.close(gate)
 
 
-def _running(folder: DataFolder) -> str:
-    """Return the URL of the server, started if need be; the gate is held."""
-    _reap()
-    lock = folder.open("server.lock")
-    try:
-        begin_s = time.monotonic()
-        # One that was killed a moment ago may hold its lock for another one.
-        while _locked(lock):
-            if _answers(folder, begin_s, SILENT_FOR_S):
-                break
-        else:
-            _start(folder, lock)
-    finally:
-        os.close(lock)
+def _running(folder: DataFolder, silent_s: float) -> str:
+    """Return the URL of the server, started if need be.
+
+    Who waits for a server that is there leaves the gate open: all who come to a silent one are told so as soon.
+    """
+    begin_s = time.monotonic()
+    while not _started_here(folder) and not _answers(folder, begin_s, silent_s):
+        # One that was killed a moment ago may have held its lock for another one; this one then starts the next.
+        pass
+    return _url(folder)
+
+
+def _url(folder: DataFolder) -> str:
     return f"unix://{quote(str(folder.socket_path()))}"
+
+
+def _started_here(folder: DataFolder) -> bool:
+    """Start the server unless there is one; return whether this did."""
+    with _gate(folder):
+        _reap()
+        lock = folder.open("server.lock")
+        try:
+            if _locked(lock):
+                return False
+            _start(folder, lock)
+            return True
+        finally:
+            os.close(lock)
 
 
 def _locked(lock: int) -> bool:
@@ -195,8 +203,10 @@ def _answers(folder: DataFolder, begin_s: float, silent_s: float) -> bool:
     if answer.startswith(b"+PONG"):
         return True
     if time.monotonic() - begin_s > (ANSWER_WITHIN_S if answer.startswith(b"-LOADING") else silent_s):
+        pid = folder.pid()
+        mend = f": 'kill -CONT {pid}' lets a stopped one go on, 'kill -9 {pid}' ends it" if pid else ""
         raise StoreStartError(
-            f"the embedded Redis of {folder} runs (process {folder.pid() or 'unknown'}) but does not answer"
+            f"the embedded Redis of {folder} runs (process {pid or 'unknown'}) but does not answer{mend}"
         )
     time.sleep(_POLL_S)
     return False

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -212,6 +213,27 @@ def test_a_stopped_server_is_not_doubled(embedded: Embedded, monkeypatch: pytest
         assert servers_of(embedded.data) == [embedded.pid]
     finally:
         embedded.go_on()
+
+
+def test_all_who_come_to_a_silent_server_are_told_so_side_by_side(embedded: Embedded) -> None:
+    def come() -> str:
+        with pytest.raises(StoreStartError) as told, embedded_server(embedded.data, silent_s=2.0):
+            pass
+        return str(told.value)
+
+    embedded.stop()
+    try:
+        begin = time.monotonic()
+        with ThreadPoolExecutor(8) as crowd:
+            sentences = {visit.result() for visit in [crowd.submit(come) for _ in range(8)]}
+        # One after the other they would take 16 s.
+        assert time.monotonic() - begin < 10.0
+    finally:
+        embedded.go_on()
+    assert sentences == {
+        f"the embedded Redis of {embedded.data} runs (process {embedded.pid}) but does not answer: "
+        f"'kill -CONT {embedded.pid}' lets a stopped one go on, 'kill -9 {embedded.pid}' ends it"
+    }
 
 
 def test_a_stopped_server_is_stopped_for_good_by_the_last_one_out(data: Path) -> None:
