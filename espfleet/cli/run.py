@@ -22,6 +22,7 @@ from espfleet.errors import InvalidError
 from espfleet.settings import Settings
 from espfleet.store import audit
 from espfleet.store.client import Store, open_store
+from espfleet.store.embedded import SILENT_FOR_S
 from espfleet.workers.membership import worker_name
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def run(worker: str, processes: str = "1", drain: str = "0", share_port: str = "
         from espfleet.gateway.patience import patient_loop
 
         work, new_loop = functools.partial(_gateway, share_port=port, drain_s=drain_s), patient_loop
-    with fleet_url(given) as url:
+    with fleet_url(given, SILENT_FOR_S) as url:
         run_until_told(lambda: _worker(worker, work, url, given), drain_s, new_loop)
 
 
