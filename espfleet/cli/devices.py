@@ -157,7 +157,7 @@ def unregister(name: str) -> None:
 
 
 class DeviceCommands(PinCommands):
-    """One device. Without a verb it is shown."""
+    """One device, by its name or hardware id. Without a verb it is shown."""
 
     def __str__(self) -> str:
         at_ms = now_ms()

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 refused or failed, with one sentence on stderr; 2 wrong us
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 import sys
@@ -19,6 +20,8 @@ from espfleet.errors import FleetError
 FAILED = 1
 WRONG_USAGE = 2
 STOPPED = 130
+#: Commands that name one thing; what can be done with it are their own commands.
+NOUNS = frozenset({"device", "room", "group", "target", "token"})
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -63,6 +66,7 @@ def _fire(words: list[str]) -> None:
     # Fire guesses types from the text: the id 30e123456789 would arrive as infinity. Its decorator against that
     # shows up in help texts as a group, so the guess itself is replaced.
     fire.parser.DefaultParseValue = str
+    fire.inspectutils._InfoBackup = _about
     if words and not words[0].startswith("-") and not hasattr(Cli, words[0]):
         close = nearest(words[0], [name for name in dir(Cli) if not name.startswith("_")])
         hint = f"did you mean {' or '.join(close)}?" if close else "'./espcli --help' lists them"
@@ -72,9 +76,18 @@ def _fire(words: list[str]) -> None:
     if not {"-h", "--help"} & set(words):
         fire.Fire(Cli(), command=words, name="espcli")
         return
+    if words[0] in NOUNS and words[1:] in (["-h"], ["--help"]):
+        words.insert(1, "NAME")
     # Fire writes help to stderr, below a line on how it was asked for.
     with contextlib.redirect_stderr(io.StringIO()) as written:
         try:
             fire.Fire(Cli(), command=words, name="espcli")
         finally:
-            print("\n".join(line for line in written.getvalue().splitlines() if not line.startswith("INFO: ")).strip())
+            told = "\n".join(line for line in written.getvalue().splitlines() if not line.startswith("INFO: ")).strip()
+            if told:
+                print(told)
+
+
+def _about(component: object) -> dict[str, str | None]:
+    """Say of a command what Fire needs for its help; its own way shows the thing too, for which Redis is asked."""
+    return {"docstring": inspect.getdoc(component)}

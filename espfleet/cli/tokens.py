@@ -34,7 +34,7 @@ def tokens() -> None:
 
 
 class TokenCommands:
-    """One token."""
+    """One token, for a person, a program or a screen."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: Colours of a terminal; each stands beside its word.
 BAND_STYLES = {Band.GREEN: "green3", Band.ORANGE: "orange1", Band.RED: "bold red1"}
 UNKNOWN_STYLE = "magenta"
+#: Shapes of the dashboard, for those who see no colours.
+SHAPES = {Band.GREEN: "●", Band.ORANGE: "▲", Band.RED: "■", None: "◌"}
 PRESENCE_STYLES = {Presence.LIVE: "green3", Presence.LATE: "orange1", Presence.OFFLINE: "red1"}
 
 
@@ -47,10 +49,10 @@ def level_text(level: GroupLevel) -> Text:
 
 
 def band_text(band: Band | None, word: str) -> Text:
-    """Return a word in the colour of a band, or in that of the unknown."""
+    """Return a word in the shape and colour of a band, or in those of the unknown."""
     from rich.text import Text
 
-    return Text(f"○ {word}", style=UNKNOWN_STYLE) if band is None else Text(f"● {word}", style=BAND_STYLES[band])
+    return Text(f"{SHAPES[band]} {word}", style=UNKNOWN_STYLE if band is None else BAND_STYLES[band])
 
 
 def summary_text(summary: TargetSummary | None) -> Text:

@@ -142,6 +142,29 @@ def test_help_lists_everything_without_redis_and_quickly(monkeypatch: pytest.Mon
     assert min(times) < 1.0
 
 
+@pytest.mark.parametrize(
+    ("words", "verbs"),
+    [
+        (("device",), ("rename", "identify", "requests", "update_firmware")),
+        (("device", "porch"), ("rename", "identify", "requests", "update_firmware")),
+        (("device", "porch", "requests"), ("set_gpio",)),
+        (("room",), ("add", "watch")),
+        (("group", "internet"), ("include", "pause")),
+        (("target",), ("add", "remove")),
+        (("token",), ("kiosk", "rotate")),
+    ],
+)
+def test_the_help_of_a_noun_lists_its_verbs_without_redis(
+    type_: Type, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], verbs: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    for asked in ("--help", "-h"):
+        told = type_(*words, asked)
+        assert told.code == 0
+        assert not told.err
+        assert all(f"     {verb}\n" in told.out for verb in verbs)
+
+
 def test_help_imports_nothing_heavy() -> None:
     heavy = {"numpy", "redis", "rich", "websockets", "requests"}
     code = f"import sys; import espfleet.cli.root; print(sorted({heavy} & set(sys.modules)))"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from espfleet.cli import output
@@ -50,3 +52,11 @@ def test_a_wide_terminal_shows_everything(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_not_known_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     text = " ".join(drawn(monkeypatch, 80, None).split())
     assert "unknown: no" in text
+
+
+@pytest.mark.parametrize(
+    ("level", "told"), [(0, "● green 0"), (50, "▲ orange 50"), (95, "■ red 95"), (None, "◌ unknown: silent")]
+)
+def test_each_colour_has_a_shape_of_its_own(monkeypatch: pytest.MonkeyPatch, level: int | None, told: str) -> None:
+    summary = dataclasses.replace(KNOWN, level=level, unknown="" if level is not None else "silent")
+    assert told in drawn(monkeypatch, 160, summary)

@@ -11,7 +11,7 @@ import time
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.web.browser import CONTRAST, PATIENCE_MS, faults, opened
 from tests.whole.fleet import Fleet
@@ -131,6 +131,28 @@ def test_the_smoke_graph_draws(chromium: Browser, url: str) -> None:
         page.get_by_role("button", name="3 h").click()
         expect(page.get_by_role("button", name="3 h")).to_have_attribute("aria-pressed", "true")
         expect(page.get_by_role("region", name="Why").locator(".said")).to_have_count(2)
+
+
+def test_a_graph_is_drawn_once_however_late_its_library_comes(chromium: Browser, url: str) -> None:
+    with opened(chromium, url) as (page, _):
+        held: list[Route] = []
+        asked: list[str] = []
+        page.route("**/vendor/chart.js", lambda route: held.append(route))
+        page.on("requestfinished", lambda request: asked.append(request.url) if "samples?" in request.url else None)
+        page.goto(f"{url}#/target/demo-busy")
+        expect(page.get_by_text("up;")).to_be_visible()
+        before = len(asked)
+        # The page asks again every two seconds, while the library is still awaited.
+        while len(asked) < before + 2:
+            page.wait_for_timeout(100)
+        page.evaluate("""() => { window.said = []; const alert = document.querySelector("[aria-label=Latency] .error");
+            new MutationObserver(() => window.said.push(alert.textContent)).observe(alert, { childList: true }); }""")
+        held[0].continue_()
+        page.wait_for_function("() => window.Chart && window.Chart.getChart(document.querySelector('canvas'))")
+        before = len(asked)
+        while len(asked) < before + 2:
+            page.wait_for_timeout(100)
+        assert not [text for text in page.evaluate("window.said") if text]
 
 
 def test_a_level_is_explained_in_words(chromium: Browser, url: str) -> None:

@@ -29,9 +29,11 @@ function columns(told) {
   return (name) => rows.map((row) => ({ x: row.x, y: row.gap ? null : told[name][row.place] }));
 }
 
-export async function draw(canvas, told, before) {
+export async function draw(canvas, told) {
   const Chart = await library();
   if (!canvas.isConnected) return null;
+  // Another call may have come first while the library was loading.
+  const before = Chart.getChart(canvas);
   const column = columns(told);
   const medians = column("median_ms");
   const places = new Map(told.at_ms.map((at, place) => [at, place]));

@@ -76,7 +76,7 @@ export function targetPage(name) {
       if (may("admin") && !edit.childElementCount) arrange(row);
       heartbeat(samples);
       table(samples);
-      chart = await draw(canvas, samples, chart);
+      chart = await draw(canvas, samples);
       graph.textContent = "";
     } catch (error) {
       graph.textContent = error.message;
