@@ -1,24 +1,45 @@
-"""Answers without an end: they go on until the reader goes, or their source ends."""
+"""Answers without an end: they go on until the reader goes, may not look any more, or their source ends."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from espfleet.errors import RefusedError, StoreError
+from espfleet.web.live import Live
+
+logger = logging.getLogger(__name__)
+
+#: While Redis is away, so often it is tried to look whether a reader's token has ended.
+RETRY_S = 0.3
+#: Beyond the last part, the end of an answer is worth no longer wait.
+END_S = 0.5
+
 
 class EndlessResponse(Response):
-    """An answer that goes on until the reader goes; ``send_all`` says what it is made of.
+    """An answer that goes on until the reader goes, or may not look any more; ``send_all`` says what it is made of.
 
     Args:
         headers: What is told of it.
+        live: Knows when something was changed in the fleet: tokens may have ended.
+        check: Raises ``RefusedError`` if the reader may not look any more.
         blocked_ms: A reader that takes nothing for so long is cut.
     """
 
-    def __init__(self, headers: dict[str, str], blocked_ms: int) -> None:
+    def __init__(
+        self, headers: dict[str, str], live: Live, check: Callable[[], Awaitable[object]], blocked_ms: int
+    ) -> None:
         super().__init__(headers=headers)
         self.blocked_s = blocked_ms / 1_000
+        self._live = live
+        self._check = check
+        # Looked at once more at the beginning: the token may have ended since it was found good.
+        self._seen = -1
+        self._looked = asyncio.Event()
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -27,23 +48,47 @@ class EndlessResponse(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         sending = asyncio.create_task(self.send_all(send), name="endless answer")
         gone = asyncio.create_task(_until_gone(receive), name="reader gone")
+        refused = asyncio.create_task(self._until_refused(), name="reader refused")
         try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending, gone, refused}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sending, gone):
+            for task in (sending, gone, refused):
                 task.cancel()
-            await asyncio.gather(sending, gone, return_exceptions=True)
+            await asyncio.gather(sending, gone, refused, return_exceptions=True)
+        for task in (sending, refused):
+            if not task.cancelled() and (exc := task.exception()) is not None:
+                raise exc
+        if not refused.cancelled():
+            await _send_end_soon(send)
 
     async def send_all(self, send: Send) -> None:
         """Send the body, part by part."""
         raise NotImplementedError
 
+    async def _until_refused(self) -> None:
+        """Wait until the reader may not look any more."""
+        while True:
+            changes = await self._live.changed_after(self._seen)
+            try:
+                await self._check()
+            except RefusedError:
+                logger.info("who reads %s is sent away: the token has ended", self.media_type)
+                return
+            except StoreError:
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._seen = changes
+                self._looked.set()
+                self._looked = asyncio.Event()
+
     async def send_part(self, send: Send, part: bytes) -> None:
-        """Send a part.
+        """Send a part, not before it is known that the reader may still look.
 
         Raises:
             TimeoutError: If the reader takes nothing.
         """
+        while self._seen != self._live.registry:
+            await self._looked.wait()
         async with asyncio.timeout(self.blocked_s):
             await send({"type": "http.response.body", "body": part, "more_body": True})
 
@@ -51,6 +96,15 @@ class EndlessResponse(Response):
 async def send_end(send: Send) -> None:
     """End the body."""
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _send_end_soon(send: Send) -> None:
+    """End the body, unless the reader does not take even that: then the connection is cut."""
+    try:
+        async with asyncio.timeout(END_S):
+            await send_end(send)
+    except TimeoutError:
+        logger.debug("the reader took nothing any more")
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.types import Send
 
-from espfleet.errors import RefusedError, StoreError
+from espfleet.errors import RefusedError
 from espfleet.services import cameras
 from espfleet.store import pictures
 from espfleet.web.access import VIEWER, role_of
 from espfleet.web.context import Here
 from espfleet.web.endless import EndlessResponse, send_end
 from espfleet.web.hub import Which
+from espfleet.web.live import Live
 from espfleet.web.projector import BOUNDARY, Projector
 
 logger = logging.getLogger(__name__)
 
-#: So often it is looked at whether a reader's token is still good.
-CHECK_S = 5.0
 _NO_STORE = {"Cache-Control": "no-store, no-cache, must-revalidate, max-age=0", "Pragma": "no-cache"}
 
 router = APIRouter(tags=["hub"], dependencies=[VIEWER])
@@ -34,40 +32,23 @@ class VideoResponse(EndlessResponse):
     media_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 
     def __init__(
-        self, projector: Projector, device_id: str, check: Callable[[], Awaitable[object]], blocked_ms: int
+        self, projector: Projector, device_id: str, live: Live, check: Callable[[], Awaitable[object]], blocked_ms: int
     ) -> None:
-        super().__init__({**_NO_STORE, "X-Accel-Buffering": "no"}, blocked_ms)
+        super().__init__({**_NO_STORE, "X-Accel-Buffering": "no"}, live, check, blocked_ms)
         self._projector = projector
         self._device_id = device_id
-        self._check = check
-        self._checked_s = time.monotonic()
 
     async def send_all(self, send: Send) -> None:
         """Send pictures as they come."""
         stream = self._projector.read(self._device_id)
         try:
             async for part in stream:
-                if not await self._may_look():
-                    break
                 await self.send_part(send, part)
             await send_end(send)
         except TimeoutError:
             logger.info("a reader of video took nothing for %g s: it is cut", self.blocked_s)
         finally:
             await stream.aclose()
-
-    async def _may_look(self) -> bool:
-        if time.monotonic() - self._checked_s >= CHECK_S:
-            self._checked_s = time.monotonic()
-            try:
-                await self._check()
-            except RefusedError:
-                logger.info("a reader of video is sent away: its token has ended")
-                return False
-            except StoreError:
-                # Looked at again in a while.
-                return True
-        return True
 
 
 @router.get(
@@ -96,4 +77,4 @@ async def video_stream(here: Here, request: Request, device: Which = "") -> Resp
     limits = here.settings.limits
     if here.projector.readers >= limits.video_readers:
         raise RefusedError("too many are looking already")
-    return VideoResponse(here.projector, camera.id, lambda: role_of(request, here), limits.blocked_ms)
+    return VideoResponse(here.projector, camera.id, here.live, lambda: role_of(request, here), limits.blocked_ms)

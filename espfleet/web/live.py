@@ -69,6 +69,7 @@ class Live:
         self._reports: dict[str, Report] = {}
         self._shown: dict[str, tuple[int, str]] = {}
         self._heard_s: dict[int, float] = {}
+        self._news = asyncio.Event()
         self._readers: set[asyncio.Event] = set()
         self._stale = True
         self._closed = False
@@ -104,7 +105,7 @@ class Live:
                 if isinstance(message, LevelsChanged):
                     self._pending.update((level.group, level) for level in message.levels)
                 elif isinstance(message, RegistryChanged):
-                    self.registry += 1
+                    self._changed()
                     self.tell("registry", {"version": message.version})
                 elif isinstance(message, ReadingsSent):
                     self._report(message.reports)
@@ -116,7 +117,18 @@ class Live:
                     )
                 elif isinstance(message, Resync):
                     self._stale = True
-                    self.registry += 1
+                    self._changed()
+
+    def _changed(self) -> None:
+        self.registry += 1
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def changed_after(self, seen: int) -> int:
+        """Wait until ``registry`` is not ``seen``, and return what it is."""
+        while self.registry == seen:
+            await self._news.wait()
+        return self.registry
 
     def _report(self, reports: Mapping[str, Report]) -> None:
         for device_id, report in reports.items():

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.types import Send
 
-from espfleet.errors import InvalidError, RefusedError, StoreError
+from espfleet.errors import InvalidError, RefusedError
 from espfleet.web.access import role_of
 from espfleet.web.context import Here
 from espfleet.web.endless import EndlessResponse, send_end
@@ -33,20 +33,15 @@ class LiveResponse(EndlessResponse):
         check: Callable[[], Awaitable[object]],
         blocked_ms: int,
     ) -> None:
-        super().__init__({"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, blocked_ms)
-        self._live = live
+        super().__init__({"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, live, check, blocked_ms)
         self._last_id = last_id
         self._kinds = kinds
-        self._check = check
-        self._checked = live.registry
 
     async def send_all(self, send: Send) -> None:
         """Send the feed as it comes."""
         feed = self._live.read(self._last_id, self._kinds)
         try:
             async for chunk in feed:
-                if not await self._may_look():
-                    break
                 await self.send_part(send, chunk)
             await send_end(send)
         except TimeoutError:
@@ -54,21 +49,6 @@ class LiveResponse(EndlessResponse):
             logger.info("a reader of the live feed took nothing for %g s: it is cut", self.blocked_s)
         finally:
             await feed.aclose()
-
-    async def _may_look(self) -> bool:
-        """Return whether the reader's token is still good; looked at when something was changed in the fleet."""
-        changes = self._live.registry
-        if changes != self._checked:
-            try:
-                await self._check()
-            except RefusedError:
-                logger.info("a reader of the live feed is sent away: its token has ended")
-                return False
-            except StoreError:
-                # Looked at again with the next message.
-                return True
-            self._checked = changes
-        return True
 
 
 @router.get(
