@@ -8,6 +8,7 @@ from espfleet.domain import apriltags
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import Fetch, LampEvent, Readings, Result
 from espfleet.gateway.commands import Commands
+from espfleet.gateway.gathering import Gathering
 from espfleet.gateway.pictures import Pictures
 from espfleet.gateway.presence import Attendance
 from espfleet.gateway.reports import Reports
@@ -22,6 +23,7 @@ class FleetJournal:
         self,
         attendance: Attendance,
         reports: Reports,
+        gathering: Gathering,
         commands: Commands,
         updates: Updates,
         pictures: Pictures,
@@ -29,6 +31,7 @@ class FleetJournal:
     ) -> None:
         self._attendance = attendance
         self._reports = reports
+        self._gathering = gathering
         self._commands = commands
         self._updates = updates
         self._pictures = pictures
@@ -57,7 +60,7 @@ class FleetJournal:
     def read(self, session: Session, readings: Readings) -> None:
         """A device sent readings."""
         at_ms = self._now_ms() if readings.at_ms is None else readings.at_ms
-        self._reports.read(session.device.id, readings.values, at_ms)
+        self._gathering.read(session.device.id, readings.values, at_ms)
 
     def happened(self, session: Session, event: LampEvent) -> None:
         """A device sent an event, or a camera tells what it recognised.

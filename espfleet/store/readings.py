@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from espfleet.domain.minutes import unpack
 from espfleet.domain.shards import shard_of
@@ -26,8 +27,7 @@ class Reading:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """Numbers that a device reported at one moment, ms since the epoch, by name."""
 
     values: Mapping[str, float]
@@ -36,14 +36,29 @@ class Report:
 
 async def put(store: Store, device_id: str, values: Mapping[str, float], at_ms: int) -> None:
     """Store readings of one moment, ms since the epoch; those of other names stay."""
-    if not values:
-        return
-    words: list[str | int] = [TTL_MS, MAX_NAMES]
-    for name, value in values.items():
-        words += [name, f"{at_ms} {float(value)!r}"]
-    part = shard_of(device_id, store.shards)
-    touched = [store.keys.readings(part, device_id), store.keys.minutes(part, device_id)]
-    await store.run("put_readings", touched, words)
+    await put_all(store, {device_id: Report({name: float(value) for name, value in values.items()}, at_ms)})
+
+
+async def put_all(store: Store, reports: Mapping[str, Report]) -> None:
+    """Store what devices of one partition reported, by hardware id; readings of other names stay."""
+    touched: list[str] = []
+    words: list[str | int | float] = [TTL_MS, MAX_NAMES]
+    for device_id, (values, at_ms) in reports.items():
+        if values:
+            part = shard_of(device_id, store.shards)
+            touched += store.keys.readings(part, device_id), store.keys.minutes(part, device_id)
+            words += at_ms, len(values), *values, *values.values()
+    if touched:
+        await store.run("put_readings", touched, words)
+
+
+def partitioned(store: Store, reports: Mapping[str, Report], at_once: int) -> Iterator[dict[str, Report]]:
+    """Return reports in parts that can be stored by themselves: of one partition, and at most so many devices."""
+    by_part: dict[int, dict[str, Report]] = {}
+    for device_id, one in reports.items():
+        by_part.setdefault(shard_of(device_id, store.shards), {})[device_id] = one
+    for some in by_part.values():
+        yield from _some(some, at_once)
 
 
 async def report(store: Store, device_id: str, values: Mapping[str, float], at_ms: int) -> None:
@@ -55,15 +70,15 @@ async def report(store: Store, device_id: str, values: Mapping[str, float], at_m
 async def tell(store: Store, reports: Mapping[str, Report]) -> None:
     """Tell whoever listens what devices reported, by hardware id; those of many in one message."""
     messages = []
-    for some in _some(reports):
-        told = {device_id: [one.at_ms, dict(one.values)] for device_id, one in some}
+    for some in _some(reports, TOLD_AT_ONCE):
+        told = {device_id: (one.at_ms, dict(one.values)) for device_id, one in some.items()}
         messages.append(("SPUBLISH", store.keys.readings_channel(), json.dumps(told, separators=(",", ":"))))
     await store.do_all(messages)
 
 
-def _some(reports: Mapping[str, Report]) -> Iterator[list[tuple[str, Report]]]:
+def _some(reports: Mapping[str, Report], at_once: int) -> Iterator[dict[str, Report]]:
     waiting = iter(reports.items())
-    while some := list(islice(waiting, TOLD_AT_ONCE)):
+    while some := dict(islice(waiting, at_once)):
         yield some
 
 

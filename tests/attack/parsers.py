@@ -72,6 +72,21 @@ def _json(read: Callable[[dict[str, object]], object]) -> Parser:
     return parse
 
 
+def _both_ways(text: str) -> object:
+    """Read protocol 1 by the short way, for objects with nothing around them, and by the way of everything else."""
+    try:
+        quick: object = messages.parse(text)
+    except FleetError as exc:
+        quick = exc.__class__, str(exc)
+    try:
+        plain: object = messages.parse(" " + text)
+    except FleetError as exc:
+        plain = exc.__class__, str(exc)
+    # One byte more may be too much.
+    assert quick == plain or len(text.encode()) >= messages.TEXT_BYTES, (quick, plain)
+    return quick
+
+
 BATCH = samples.Batch(np.array([0, 2, 5], np.int32), np.array([1.0, 2.0, np.nan], np.float32), 10**18, 1_000)
 HELLO = {
     "type": "hello", "protocol": 1, "id": "3c71bff93720", "token": "t", "firmware": "1", "chip": "esp32c3",
@@ -103,6 +118,7 @@ SAID = _written(
 #: By name: the parser, and what it should understand.
 PARSERS: dict[str, tuple[Parser, tuple[bytes, ...]]] = {
     "protocol 1": (_text(messages.parse), SAID),
+    "protocol 1, both ways": (_text(_both_ways), SAID),
     "dialect v1": (_text(V1(GATEWAY).read), SAID),
     "dialect pinglamp": (_text(PingLamp(50).read), SAID),
     "dialect boards": (_text(S3Board(GATEWAY).read), SAID),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,61 @@ def test_whatever_stands_in_the_fields_a_message_is_read_or_refused(kind: str, f
 @given(st.text())
 def test_whatever_the_text_is_a_message_is_read_or_refused(text: str) -> None:
     assert refusal(text)
+
+
+#: What a keepalive may say of itself; "late_ms" has the bounds of the two before it.
+_LIMITS = {"shown": (0, 100), "rssi_dbm": (-150, 50), "heap_bytes": (0, 2**53 - 1), "uptime_ms": (0, 2**53 - 1)}
+_NUMBERS = st.one_of(st.integers(-160, 110), st.sampled_from([2**53 - 1, 2**53, 1.0, 7.5, *_ODD]))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from([*_LIMITS, "mood"]), _NUMBERS))
+def test_a_keepalive_is_read_if_and_only_if_each_number_is_whole_and_within_its_bounds(said: dict[str, object]) -> None:
+    told = {name: said[name] for name in _LIMITS if said.get(name) is not None}
+    bad = [name for name, value in told.items() if type(value) is not int or not _is_within(value, *_LIMITS[name])]
+    text = json.dumps({**said, "type": "keepalive"})
+    if any(value != value for value in said.values()):
+        assert refusal(text) == "the message is not JSON"
+    elif bad:
+        low, high = _LIMITS[bad[0]]
+        assert refusal(text).startswith(f"{bad[0]} must be a whole number from {low} to {high}, not ")
+    else:
+        read = parse(text)
+        assert isinstance(read, Keepalive)
+        assert read.values() == told
+
+
+def _is_within(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and low <= value <= high
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.text(max_size=5) | st.sampled_from(["a.b", "x" * 65]), _NUMBERS, max_size=5))
+def test_readings_are_read_if_and_only_if_each_has_a_name_and_is_a_number(said: dict[str, object]) -> None:
+    text = json.dumps({"type": "readings", "values": said})
+    fits = all(
+        re.fullmatch("[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", name)
+        and type(value) in (int, float)
+        and abs(value) < 1e308  # type: ignore[arg-type]
+        for name, value in said.items()
+    )
+    # Twice: what was found out about a name is remembered.
+    for _ in range(2):
+        if said and fits:
+            assert parse(text) == Readings(values=said)  # type: ignore[arg-type]
+        else:
+            assert refusal(text) != "read"
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(["hello", "keepalive", "keepalive_full", "readings", "result", "event", "watch"]),
+    st.sampled_from(["", " ", "\n", "\t \r\n", "x", "{}", "\ufeff", "\0"]),
+    st.sampled_from(["", " ", "\n", "\t \r\n", "x", "{}", ",", "\0"]),
+)
+def test_what_is_around_an_object_is_space_or_refused(name: str, before: str, after: str) -> None:
+    text = before + golden(name) + after
+    if (before + after).strip(" \t\r\n"):
+        assert refusal(text) == "the message is not JSON"
+    else:
+        assert parse(text) == parse(golden(name))

@@ -1,16 +1,15 @@
--- Store readings of a device: the latest of each name, and one a minute of it for a day.
--- KEYS: 1 readings, 2 minutes
--- ARGV: 1 lifetime in ms, 2 how many names it may have; then for each reading: name, "ms value"
--- Returns how many were left out.
+-- Store what devices reported: of each the latest of each name, and one a minute of it for a day.
+-- KEYS: for each report: readings, minutes of its device
+-- ARGV: 1 lifetime in ms, 2 how many names a device may have; then for each report: ms, how many readings, their names,
+-- their values
+-- Returns how many readings were left out.
 --
 -- The minutes of a name are packed by the hour, in fields "HOUR NAME" (hours since the epoch); domain/minutes.py reads
 -- them. Each takes three bytes, the ms within its hour times four plus how its value follows: 0 hundredths in two
 -- bytes, 1 a whole number in four, 2 a single float, 3 a double; big-endian.
 local HOUR_MS, HOURS, MOST_BYTES = 3600000, 24, 60 * 11
+local lifetime_ms, most_names = ARGV[1], tonumber(ARGV[2])
 local left_out = 0
-local room = ARGV[2] - redis.call('HLEN', KEYS[1])
-local put = {}
-local opened
 
 local function packed(value)
   local hundredths = value * 100
@@ -31,44 +30,10 @@ local function packed(value)
   return 3, struct.pack('>d', value)
 end
 
-local function keep(name, at_ms, value)
-  local hour = math.floor(at_ms / HOUR_MS)
-  local field = string.format('%.0f ', hour) .. name
-  local known = redis.call('HGET', KEYS[2], field)
-  if not known then
-    opened = hour
-  elseif #known > MOST_BYTES - 11 then
-    return
-  end
-  local kind, rest = packed(value)
-  local place = (at_ms - hour * HOUR_MS) * 4 + kind
-  put[#put + 1] = field
-  put[#put + 1] = (known or '') .. struct.pack('>I3', place) .. rest
-end
-
-for i = 3, #ARGV, 2 do
-  local name, text = ARGV[i], ARGV[i + 1]
-  local before = redis.call('HGET', KEYS[1], name)
-  if before or room > 0 then
-    room = room - redis.call('HSET', KEYS[1], name, text)
-    local at_ms, value = string.match(text, '^(%S+) (%S+)$')
-    at_ms = tonumber(at_ms)
-    local last_ms = before and tonumber(string.match(before, '^%S+'))
-    if not last_ms or math.floor(last_ms / 60000) ~= math.floor(at_ms / 60000) then
-      keep(name, at_ms, tonumber(value))
-    end
-  else
-    left_out = left_out + 1
-  end
-end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-if #put > 0 then
-  redis.call('HSET', KEYS[2], unpack(put))
-  redis.call('PEXPIRE', KEYS[2], ARGV[1])
-end
-if opened then
+-- Take out the hours that are over.
+local function clear(key, opened)
   local gone = {}
-  for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
+  for _, field in ipairs(redis.call('HKEYS', key)) do
     local hour = tonumber(string.match(field, '^%S+'))
     -- An hour ahead is of a name that was told just before; others are of a clock that was wrong.
     if hour < opened - HOURS or hour > opened + 1 then
@@ -76,7 +41,76 @@ if opened then
     end
   end
   if #gone > 0 then
-    redis.call('HDEL', KEYS[2], unpack(gone))
+    redis.call('HDEL', key, unpack(gone))
   end
+end
+
+-- Keep a minute of some names.
+local function keep(key, at_ms, names, values)
+  local hour = math.floor(at_ms / HOUR_MS)
+  local begin = string.format('%.0f ', hour)
+  local fields = {}
+  for i, name in ipairs(names) do
+    fields[i] = begin .. name
+  end
+  local known = redis.call('HMGET', key, unpack(fields))
+  local place_ms = (at_ms - hour * HOUR_MS) * 4
+  local put, is_new = {}, false
+  for i, field in ipairs(fields) do
+    local minutes = known[i] or ''
+    is_new = is_new or not known[i]
+    if #minutes <= MOST_BYTES - 11 then
+      local kind, rest = packed(tonumber(values[i]))
+      put[#put + 1] = field
+      put[#put + 1] = minutes .. struct.pack('>I3', place_ms + kind) .. rest
+    end
+  end
+  if #put > 0 then
+    redis.call('HSET', key, unpack(put))
+    redis.call('PEXPIRE', key, lifetime_ms)
+  end
+  if is_new then
+    clear(key, hour)
+  end
+end
+
+local at = 3
+for report = 1, #KEYS, 2 do
+  local key, at_text, count = KEYS[report], ARGV[at], tonumber(ARGV[at + 1])
+  local at_ms = tonumber(at_text)
+  local minute = math.floor(at_ms / 60000)
+  local before = redis.call('HMGET', key, unpack(ARGV, at + 2, at + 1 + count))
+  local put, names, values = {}, {}, {}
+  local room, last_text, last_minute
+  for i = 1, count do
+    local name, value, last = ARGV[at + 1 + i], ARGV[at + 1 + count + i], before[i]
+    if not last then
+      room = (room or most_names - redis.call('HLEN', key)) - 1
+    end
+    if last or room >= 0 then
+      put[#put + 1] = name
+      put[#put + 1] = at_text .. ' ' .. value
+      if last then
+        local text = string.match(last, '^%S+')
+        if text ~= last_text then
+          last_text, last_minute = text, math.floor(tonumber(text) / 60000)
+        end
+      end
+      if not last or last_minute ~= minute then
+        names[#names + 1] = name
+        values[#values + 1] = value
+      end
+    else
+      left_out = left_out + 1
+    end
+  end
+  if #put > 0 then
+    redis.call('HSET', key, unpack(put))
+    redis.call('PEXPIRE', key, lifetime_ms)
+  end
+  if #names > 0 then
+    keep(KEYS[report + 1], at_ms, names, values)
+  end
+  at = at + 2 + 2 * count
 end
 return left_out
