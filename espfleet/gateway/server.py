@@ -18,6 +18,7 @@ from espfleet.gateway.admission import Admission
 from espfleet.gateway.commands import Commands
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.following import Follower
+from espfleet.gateway.gathering import Gathering
 from espfleet.gateway.hub import CONNECTS_PER_S, RETRY_FROM_MS, Hub
 from espfleet.gateway.hub_viewers import HubViewers
 from espfleet.gateway.journal import FleetJournal
@@ -75,12 +76,19 @@ class Gateway:
         self._servers: list[Server] = []
         self._attendance = Attendance(store, settings)
         self._reports = Reports(store)
+        self._gathering = Gathering(store)
         self._viewers = Viewers(settings, self._level_of, partial(presence.read_presence, store))
         self._commands = Commands(self._reports.answered, lambda: self._hub.clock())
         self._updates = Updates(store, self._commands, lambda: self._hub.now_ms())
         self._pictures = Pictures(store)
         journal = FleetJournal(
-            self._attendance, self._reports, self._commands, self._updates, self._pictures, lambda: self._hub.now_ms()
+            self._attendance,
+            self._reports,
+            self._gathering,
+            self._commands,
+            self._updates,
+            self._pictures,
+            lambda: self._hub.now_ms(),
         )
         self._hub = Hub(settings, Registry(), LevelBoard(store.shards), journal)
         news = asyncio.Event()
@@ -100,7 +108,8 @@ class Gateway:
                     "tell who is there": self._attendance.run(self._hub),
                     "tell what devices report": self._reports.run(),
                     "serve updates": self._updates.run(),
-                    "tell who listens": self._reports.run_telling(),
+                    "tell what devices measure": self._gathering.run(),
+                    "tell who listens": self._gathering.run_telling(),
                     "store pictures": self._pictures.run(),
                     "serve": self._serve(started),
                     "keep house": self._keep_house(),
@@ -190,6 +199,7 @@ class Gateway:
             async with asyncio.timeout(TELL_S):
                 await self._attendance.flush()
                 await workers.leave(self._store, ROLE, self._settings.name)
+                await self._gathering.flush()
         except (StoreError, TimeoutError) as exc:
             # Whoever asks knows it anyway, as soon as the keys that expire have expired.
             logger.debug("Redis could not be told that the gateway stops: %s", exc)
