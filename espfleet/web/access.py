@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Depends, Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -104,17 +104,29 @@ def presented(request: Request) -> str:
 def check_origin(request: Request, context: Context) -> None:
     """Refuse what another site makes a browser ask for, in its user's name."""
     host = request.headers.get("host", "")
-    name = urlsplit(f"//{host}").hostname or ""
+    name = _split(f"//{host}").hostname or ""
     if context.settings.loopback and not is_loopback(name):
         # A name that somebody else lets point to this machine (DNS rebinding), or a proxy that makes it public.
         raise TokenWantedError(f"this server answers as localhost only, not as {name!r}")
-    if request.method in _SAFE or request.headers.get("authorization"):
+    if request.headers.get("authorization"):
         return
-    origin = request.headers.get("origin")
+    safe = request.method in _SAFE
+    # A link may lead here; what pages load of themselves, pictures too, they may not.
+    if safe and request.headers.get("sec-fetch-mode") == "navigate":
+        return
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise TokenWantedError("another site may not do this")
-    if origin is not None and urlsplit(origin).netloc != host:
+    origin = request.headers.get("origin")
+    if not safe and origin is not None and _split(origin).netloc != host:
         raise TokenWantedError("another site may not do this")
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of a URL; one that cannot be has none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def need(wanted: Role) -> Callable[[Request, Context], Awaitable[Role]]:

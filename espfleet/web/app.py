@@ -28,6 +28,7 @@ from espfleet.web import (
     upkeep,
 )
 from espfleet.web.access import VIEWER, EndedLogins
+from espfleet.web.browsers import ForBrowsers
 from espfleet.web.context import Context
 from espfleet.web.etags import ETags
 from espfleet.web.guarding import Unambiguous
@@ -67,7 +68,7 @@ def create_app(context: Context) -> ASGIApp:
     Raises:
         StartError: If files of the dashboard are missing.
     """
-    pages = _pages()
+    pages = ForBrowsers(_pages())
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("state", {})["context"] = context

@@ -66,6 +66,7 @@ async def wall_of(here: Context) -> dict[str, Any]:
                 "changed_ms": view.since_ms,
                 "seen_ms": view.seen_ms,
                 "simulated": view.device.simulated,
+                "lamp": view.device.glows,
             }
             for view in views
         ],
@@ -103,7 +104,9 @@ async def why(
 @router.get("/events")
 async def list_events(
     here: Here,
-    since: Annotated[str, Query(pattern=r"^\d{1,15}(-\d{1,15})?$|^$", description="id of the last event known")] = "",
+    since: Annotated[
+        str, Query(pattern="^[0-9]{1,15}(-[0-9]{1,15})?$|^$", description="id of the last event known")
+    ] = "",
     kind: Annotated[str, Query(max_length=64)] = "",
     device: Annotated[str, Query(max_length=64, description="name or id")] = "",
     each: Annotated[bool, Query(description="also the events of single devices that an outage stands for")] = False,

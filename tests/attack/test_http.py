@@ -183,6 +183,9 @@ CROSS_SITE = [
     ("POST", "/api/groups", {"Sec-Fetch-Site": "same-site"}),
     ("DELETE", "/api/groups/wan", {"Origin": "http://127.0.0.1.example.com"}),
     ("PATCH", "/api/groups/wan", {"Origin": "http://localhost:1"}),
+    ("GET", "/api/devices", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}),
+    ("GET", "/photo", {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}),
+    ("POST", "/api/groups", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}),
     ("GET", "/api/devices", {"Host": "fleet.example.com"}),
     ("GET", "/api/devices", {"Host": "127.0.0.1.example.com"}),
     ("GET", "/api/live", {"Host": "example.com"}),
@@ -194,6 +197,61 @@ async def test_no_other_site_acts_in_the_name_of_who_looks_at_it(web: Web) -> No
         answer = await web.send(method, path, json={"name": "evil"}, headers=headers)
         assert answer.status_code in (401, 403), answer.text
         assert (await web.get("/api/groups"))["items"] == []
+
+
+NO_NAMES = [
+    "[",
+    "]",
+    "[::1",
+    "[127.0.0.1]",
+    "http://[",
+    "a b",
+    "@",
+    "%00",
+    "\\",
+    "127.0.0.1@x",
+    "127.0.0.1.",
+    "x#@127.0.0.1",
+]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+async def test_what_is_no_name_of_a_server_is_refused_without_a_word_in_the_log(
+    web: Web, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    for headers in (f"Host: {name}", f"Host: 127.0.0.1:{web.port}\r\nOrigin: {name}"):
+        answer = await ask(web.port, f"DELETE /api/session HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+        assert statuses(answer)[0] in (400, 401), (headers, answer)
+    assert [record for record in caplog.records if record.exc_info or record.levelno > logging.WARNING] == []
+
+
+async def test_digits_of_other_scripts_are_no_ids(web: Web) -> None:
+    await web.get("/api/events?since=\u0661", 422)
+    assert (await web.send("DELETE", "/api/outbox/\u0661-\u0661")).status_code == 422
+
+
+async def test_a_link_of_another_site_may_lead_here(web: Web) -> None:
+    await web.get("/api/groups", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200), ("GET", "/video", 200), ("GET", "/api/devices", 200), ("GET", "/api/openapi.json", 200),
+        ("GET", "/healthz", 200), ("GET", "/nothing", 404), ("GET", "/photo", 404), ("PUT", "/api/groups", 405),
+        ("POST", "/api/groups", 422), ("POST", "/photo", 401), ("DELETE", "/api/session", 204),
+    ],
+)  # fmt: skip
+async def test_no_answer_is_taken_for_a_page_of_somebody_elses(web: Web, method: str, path: str, status: int) -> None:
+    answer = await web.send(method, path)
+    assert answer.status_code == status
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "'unsafe" not in policy
+    assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 async def test_a_form_of_another_site_is_no_request_of_ours(web: Web) -> None:
