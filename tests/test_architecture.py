@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from espfleet import errors
+from tests.rules import for_each
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "espfleet"
@@ -102,9 +103,10 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield every imported name, in full."""
-    return imports_in(tree(path), path)
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Return every imported name, in full."""
+    return tuple(imports_in(tree(path), path))
 
 
 def imports_for_types(path: Path) -> Iterator[str]:
@@ -133,7 +135,7 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-each_module = pytest.mark.parametrize("path", MODULES, ids=shown)
+each_module = for_each(MODULES, shown)
 
 
 @each_module
@@ -154,7 +156,7 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
             assert here in HOME.get(top, {here}), f"{top} belongs to {HOME[top]}, not to {here}"
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "domain").rglob("*.py")), ids=shown)
+@for_each(sorted((PACKAGE / "domain").rglob("*.py")), shown)
 def test_the_domain_has_no_clock_and_no_way_out(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path)} & NOT_IN_DOMAIN
     assert not attributes(path) & CLOCKS
@@ -202,7 +204,7 @@ def test_the_prefix_of_redis_keys_is_spelled_in_one_place(path: Path) -> None:
     assert not [text for text in texts if re.search(r"espfleet:(?!\s)", text)]
 
 
-@pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "bench").rglob("*.py")), ROOT / "espcli"], ids=shown)
+@for_each([*MODULES, *sorted((ROOT / "bench").rglob("*.py")), ROOT / "espcli"], shown)
 def test_a_module_holds_one_thing(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     assert lines <= MOST_LINES, f"{lines} lines: it holds two things"

@@ -16,6 +16,7 @@ import pytest
 
 from bench.run import discover
 from espfleet.cli import root
+from tests.rules import for_each
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -102,8 +103,9 @@ def check_command(words: list[str]) -> None:
     assert options <= allowed, f"there is no option {options - allowed}"
 
 
-@pytest.mark.parametrize(("page", "command"), commands("./espcli"))
-def test_every_command_of_the_documentation_exists(page: str, command: str) -> None:
+@for_each(commands("./espcli"))
+def test_every_command_of_the_documentation_exists(found: tuple[str, str]) -> None:
+    _, command = found
     check_command(shlex.split(command)[1:])
 
 
@@ -113,8 +115,9 @@ def test_a_command_that_does_not_exist_would_be_found(command: str) -> None:
         check_command(command.split())
 
 
-@pytest.mark.parametrize(("page", "command"), commands("make"))
-def test_every_make_target_of_the_documentation_exists(page: str, command: str) -> None:
+@for_each(commands("make"))
+def test_every_make_target_of_the_documentation_exists(found: tuple[str, str]) -> None:
+    _, command = found
     words = shlex.split(command)[1:]
     targets = TARGETS
     if words[:2] == ["-C", "esp32"]:
@@ -139,8 +142,9 @@ def links() -> list[tuple[str, str]]:
     return sorted({(page, link) for page, link in found if "://" not in link and not link.startswith("mailto:")})
 
 
-@pytest.mark.parametrize(("page", "link"), links())
-def test_every_link_leads_somewhere(page: str, link: str) -> None:
+@for_each(links())
+def test_every_link_leads_somewhere(found: tuple[str, str]) -> None:
+    page, link = found
     path, _, anchor = link.partition("#")
     there = (ROOT / page).parent / path if path else ROOT / page
     assert there.exists(), f"{path} does not exist"

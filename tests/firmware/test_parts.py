@@ -7,11 +7,10 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from lamp import settings
 from tests.firmware.boards import Firmware
 from tests.firmware.conftest import ROOT
+from tests.rules import for_each
 
 ESP32 = ROOT / "esp32"
 LAMP = ESP32 / "lamp"
@@ -42,13 +41,13 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=shown)
+@for_each(MODULES, shown)
 def test_only_the_board_knows_hardware(path: Path) -> None:
     if "board" not in path.relative_to(LAMP).parts:
         assert not {name.split(".")[0] for name in imports(path)} & HARDWARE
 
 
-@pytest.mark.parametrize("path", MODULES, ids=shown)
+@for_each(MODULES, shown)
 def test_what_is_borrowed_is_not_kept_by_an_import(path: Path) -> None:
     assert not {name.removeprefix("lamp.") for name in imports(path)} & BORROWED
 
@@ -58,12 +57,12 @@ def test_what_is_borrowed_exists_and_is_listed_here() -> None:
     assert asked == BORROWED
 
 
-@pytest.mark.parametrize("path", MODULES, ids=shown)
+@for_each(MODULES, shown)
 def test_no_module_holds_two_things(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MOST_LINES
 
 
-@pytest.mark.parametrize("path", [*MODULES, *(ESP32 / "examples").glob("*.py")], ids=lambda path: path.name)
+@for_each([*MODULES, *(ESP32 / "examples").glob("*.py")], lambda path: path.name)
 def test_nothing_is_asked_of_the_clock_that_jumps(path: Path) -> None:
     assert not re.search(r"\btime\.(time|localtime|gmtime)\(", path.read_text())
 
