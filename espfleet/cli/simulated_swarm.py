@@ -1,20 +1,22 @@
-"""``simulate --lamps N``: lamps by the ten thousand in one process, for load tests."""
+"""``simulate --lamps N``: lamps by the ten thousand, for load tests."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from ssl import SSLContext
 
 from espfleet import logs
-from espfleet.cli import output, swarm_words
+from espfleet.cli import swarm_words
 from espfleet.cli.encryption import lamp_side
 from espfleet.cli.opening import fleet, fleet_url, gateway_url, settings
 from espfleet.cli.stopping import run_until_told
+from espfleet.cli.swarm_child import Order
+from espfleet.cli.swarm_children import Children, children
+from espfleet.cli.swarm_watch import SwarmWatch
 from espfleet.cli.words import now_ms
 from espfleet.domain.devices import Device
 from espfleet.domain.names import SIMULATED, check_name, check_whole
@@ -23,10 +25,10 @@ from espfleet.errors import InvalidError, StoreError
 from espfleet.services import simulated as service
 from espfleet.settings import Settings
 from espfleet.simulator.swarm import script as scripts
-from espfleet.simulator.swarm.figures import Figures
 from espfleet.simulator.swarm.play import play
 from espfleet.simulator.swarm.script import Step
-from espfleet.simulator.swarm.swarm import Swarm, Who
+from espfleet.simulator.swarm.swarm import Share, Swarm, Who
+from espfleet.simulator.swarm.wires import MOST_PROCESSES, processes_for
 from espfleet.store.client import open_store
 
 MOST_LAMPS = 200_000
@@ -47,21 +49,28 @@ class Test:
         who: The lamps.
         steps: Of the script.
         rooms: Where lamps stand at first, in turn.
-        seed: Of everything random.
         keep: Whether they stay registered afterwards.
+        ca: File with the authorities that they trust, or ``""``.
         tls: How to check the gateway's certificate.
+        processes: How many run the lamps: this one alone, or others.
     """
 
     who: Who
     steps: Sequence[Step]
     rooms: Sequence[str]
-    seed: int
     keep: bool
+    ca: str
     tls: SSLContext | None
+    processes: int
+
+    @property
+    def spare(self) -> int:
+        """How many connections are needed beside one a lamp."""
+        return scripts.most_returning(self.steps, self.who.count)
 
 
 def simulate_swarm(
-    lamps: str, *, room: str, ca: str, script: str, rooms: str, seed: str, first: str, keep: str
+    lamps: str, *, room: str, ca: str, script: str, rooms: str, seed: str, first: str, keep: str, processes: str
 ) -> None:
     """Run many simulated lamps by a script, until it ends or Ctrl-C."""
     count = check_whole(lamps, "lamps", 1, MOST_LAMPS)
@@ -76,10 +85,17 @@ def simulate_swarm(
         who=Who(count, seed=seed_number, first=check_whole(first, "first", 1, MOST_NUMBER)),
         steps=_steps(script, count),
         rooms=[check_name(room, "room")] if room else [ROOM.format(one) for one in range(1, max(room_count, 1) + 1)],
-        seed=seed_number,
         keep=keep == "True",
+        ca=str(Path(ca).absolute()) if ca else "",
         tls=trust.context if trust else None,
+        processes=check_whole(processes, "processes", 0, MOST_PROCESSES),
     )
+    if not test.processes:
+        test = replace(test, processes=processes_for(count, test.spare))
+        if test.processes > 1:
+            swarm_words.warn(
+                f"{count} lamps need more open files than one process may have: {test.processes} processes run them"
+            )
     with fleet_url(given) as url:
         run_until_told(lambda: _run(url, given, test), PATIENCE_S)
 
@@ -100,22 +116,42 @@ def _steps(path: str, lamps: int) -> list[Step]:
 
 
 async def _run(url: str, given: Settings, test: Test) -> None:
-    spare = scripts.most_returning(test.steps, test.who.count)
     # Before anything is registered, for it may be refused.
-    swarm = Swarm(test.who, gateway_url(given), tls=test.tls, seed=test.seed, spare=spare)
+    share = Share() if test.processes == 1 else Share(of=0)
+    swarm = Swarm(test.who, gateway_url(given), tls=test.tls, share=share, spare=test.spare)
     try:
-        async with fleet(url, given, "simulate") as store:
-            made = await service.ensure_rooms(store, [*test.rooms, *scripts.rooms(test.steps)])
-            await service.enlist(store, _devices(test))
-        try:
-            await _play(url, given, test, swarm)
-        finally:
-            await swarm.goodbye()
-            if not test.keep:
-                async with open_store(url, name="simulate", shards=given.shards) as store:
-                    await service.dismiss(store, [test.who.id_of(number) for number in range(test.who.count)], made)
+        async with children(_orders(test)) as others:
+            async with fleet(url, given, "simulate") as store:
+                made = await service.ensure_rooms(store, [*test.rooms, *scripts.rooms(test.steps)])
+                await service.enlist(store, _devices(test))
+            try:
+                await _play(url, given, test, swarm, others)
+            finally:
+                await swarm.goodbye()
+                await others.end()
+                if not test.keep:
+                    async with open_store(url, name="simulate", shards=given.shards) as store:
+                        await service.dismiss(store, [test.who.id_of(one) for one in range(test.who.count)], made)
     finally:
         swarm.close()
+
+
+def _orders(test: Test) -> list[Order]:
+    """Return what other processes are to run: nothing where this one runs all lamps."""
+    who, lines = test.who, "\n".join(step.line for step in test.steps)
+    return [
+        Order(
+            lamps=who.count,
+            seed=who.seed,
+            first=who.first,
+            secret=who.secret.hex(),
+            script=lines,
+            ca=test.ca,
+            share=number,
+            of=test.processes,
+        )
+        for number in range(test.processes if test.processes > 1 else 0)
+    ]
 
 
 def _devices(test: Test) -> list[Device]:
@@ -133,7 +169,7 @@ def _devices(test: Test) -> list[Device]:
     ]
 
 
-async def _play(url: str, given: Settings, test: Test, swarm: Swarm) -> None:
+async def _play(url: str, given: Settings, test: Test, swarm: Swarm, others: Children) -> None:
     """Play the script, and tell each second how it goes, and at the end how it was."""
 
     async def move(ids: Sequence[str], room: str) -> None:
@@ -146,64 +182,13 @@ async def _play(url: str, given: Settings, test: Test, swarm: Swarm) -> None:
     # Nothing here makes cycles, and the collector would walk over all lamps again and again.
     gc.collect()
     gc.freeze()
-    watch = Watch(swarm)
+    watch = SwarmWatch(swarm, others)
+    began_s = await watch.begin()
     try:
         async with asyncio.TaskGroup() as work:
             watching = work.create_task(watch.run())
-            await play(test.steps, swarm, move, watch.tell)
+            await play(test.steps, swarm, move, watch.tell, began_s)
             watching.cancel()
     finally:
         gc.unfreeze()
-        watch.end()
-
-
-class Watch:
-    """Looks at a swarm once a second, and tells what it sees."""
-
-    def __init__(self, swarm: Swarm) -> None:
-        self._swarm = swarm
-        self._began_s = self._looked_s = time.monotonic()
-        self._used_s = self._first_used_s = time.process_time()
-        self._all = Figures(same_clock=swarm.gateway_is_here)
-        self._rows = 0
-        self._full_s: float | None = None
-
-    async def run(self) -> None:
-        """Tell, until cancelled."""
-        while True:
-            # On whole seconds of the test, however long a look takes.
-            await asyncio.sleep(1.0 - (time.monotonic() - self._began_s) % 1.0)
-            self._look()
-
-    def tell(self, step: Step, lamps: int) -> None:
-        """Tell that a step of the script begins."""
-        at_s = time.monotonic() - self._began_s
-        if output.for_programs():
-            swarm_words.line({"kind": "step", "at_s": round(at_s, 1), "line": step.line, "lamps": lamps})
-        else:
-            fewer = "" if step.count in (None, lamps) else f" ({lamps} there are)"
-            swarm_words.say(f"{step.line}{fewer}")
-
-    def end(self) -> None:
-        """Tell how it was."""
-        at_s = time.monotonic() - self._began_s
-        swarm, used_s = self._swarm, time.process_time() - self._first_used_s
-        self._all.add(swarm.figures)
-        report = self._all.report(
-            at_s=at_s, connected=swarm.connected(), glows=swarm.glows(), busy=used_s / max(at_s, 0.001)
-        )
-        swarm_words.show_end(report, self._all.endings, len(swarm.lamps), self._full_s)
-
-    def _look(self) -> None:
-        swarm, now_s, used_s = self._swarm, time.monotonic(), time.process_time()
-        glows, connected = swarm.glows(), swarm.connected()
-        busy = (used_s - self._used_s) / max(now_s - self._looked_s, 0.001)
-        at_s = now_s - self._began_s
-        if self._full_s is None and connected == len(swarm.lamps):
-            self._full_s = at_s
-        report = swarm.figures.report(at_s=at_s, connected=connected, glows=glows, busy=busy)
-        self._all.add(swarm.figures)
-        swarm.figures.begin()
-        self._looked_s, self._used_s = now_s, used_s
-        swarm_words.show_second(report, self._rows)
-        self._rows += 1
+        await watch.end()

@@ -21,6 +21,7 @@ class SimulatedTree:
         seed: str = "1",
         first: str = "1",
         keep: str = "",
+        processes: str = "0",
     ) -> None:
         """Run COUNT simulated lamps, --boards N boards without a link, or --cameras N cameras, until Ctrl-C.
 
@@ -47,8 +48,16 @@ class SimulatedTree:
             seed: Another number makes other hardware ids, and lets the script choose other lamps.
             first: Number of the first lamp, for a second process beside this one.
             keep: --keep leaves them registered at the end.
+            processes: How many processes run them, 1 to 64; without, as few as the limit on open files lets.
         """
         from espfleet.cli.simulating import simulate_kind
 
-        swarm = {"script": script, "rooms": rooms, "seed": seed, "first": first, "keep": keep}
+        swarm = {
+            "script": script,
+            "rooms": rooms,
+            "seed": seed,
+            "first": first,
+            "keep": keep,
+            "processes": processes,
+        }
         simulate_kind(count, room, dialect, ca, boards=boards, firmware=firmware, cameras=cameras, lamps=lamps, **swarm)

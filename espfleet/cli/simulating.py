@@ -5,7 +5,7 @@ from __future__ import annotations
 from espfleet.errors import InvalidError
 
 #: What options of ``--lamps`` are when nobody gives them.
-SWARM = {"script": "", "rooms": "0", "seed": "1", "first": "1", "keep": ""}
+SWARM = {"script": "", "rooms": "0", "seed": "1", "first": "1", "keep": "", "processes": "0"}
 
 
 def simulate_kind(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -80,24 +79,46 @@ def show_second(report: Report, row: int) -> None:
     say(" ".join(str(cell).rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)))
 
 
-def show_end(report: Report, endings: Counter[str], lamps: int, full_s: float | None) -> None:
-    """Print how a test was."""
-    memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def show_end(
+    report: Report,
+    endings: Counter[str],
+    *,
+    lamps: int,
+    full_s: float | None,
+    processes: int,
+    memory_kib: int,
+) -> None:
+    """Print how a test was.
+
+    Args:
+        report: All of it.
+        endings: Why connections and attempts ended, and how often.
+        lamps: How many there are.
+        full_s: When all of them were connected, or ``None``.
+        processes: How many processes ran them.
+        memory_kib: Memory that these had together at most.
+    """
     row = {
         "kind": "end",
         **asdict(report),
         "lamps": lamps,
         "all_connected_s": None if full_s is None else round(full_s, 1),
         "endings": dict(endings.most_common()),
+        "processes": processes,
         "memory_bytes": memory_kib * 1_024,
     }
     if output.for_programs():
         line(row)
     else:
-        output.show(row, lambda: _table(report, endings, lamps, full_s, memory_kib))
+        ran = "this process" if processes == 1 else f"{processes} processes"
+        busy = f"{report.busy:.0%} of a core{' the busiest' if processes > 1 else ''}"
+        cost = (ran, f"{busy}, {memory_kib / 1_024:.0f} MiB at most")
+        output.show(row, lambda: _table(report, endings, lamps, full_s, cost))
 
 
-def _table(report: Report, endings: Counter[str], lamps: int, full_s: float | None, memory_kib: int) -> RenderableType:
+def _table(
+    report: Report, endings: Counter[str], lamps: int, full_s: float | None, cost: tuple[str, str]
+) -> RenderableType:
     from rich.console import Group as Stack
 
     seconds = max(report.at_s, 0.001)
@@ -111,17 +132,18 @@ def _table(report: Report, endings: Counter[str], lamps: int, full_s: float | No
         ("told when to return", str(report.refused)),
         ("failed otherwise", str(report.failed)),
         ("came back", str(report.reconnects)),
-        ("this process", f"{report.busy:.0%} of a core, {memory_kib / 1_024:.0f} MiB at most"),
+        cost,
     ]
     parts: list[RenderableType] = [output.table(("what", "in all"), rows, "", folded=("in all",))]
     if endings:
         reasons = [(why, str(count)) for why, count in endings.most_common(_REASONS)]
         parts.append(output.table(("why connections ended", "times"), reasons, "", folded=("why connections ended",)))
     if report.busy > _TOO_BUSY:
-        parts.append("This process had more to do than it could: times say more about it than about the gateway.")
+        parts.append(f"{_TOO_MUCH}: times say more about the simulator than about the gateway. Try --processes.")
     return Stack(*parts)
 
 
+_TOO_MUCH = "A process of lamps had more to do than it could"
 _NOT_MEASURED = "no change was seen whose time can be compared: that needs the gateway on this machine"
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from espfleet.cli import simulated_swarm
+from espfleet.cli.swarm_children import Children
 from espfleet.domain.registry import Registry
 from espfleet.store import registry
 from espfleet.store.client import open_store
@@ -61,6 +65,64 @@ def test_lamps_that_are_kept_stay_where_the_script_put_them(type_: Type, script:
     assert (stored(redis_url).devices, stored(redis_url).rooms) == ({}, {})
 
 
+def test_several_processes_run_a_test_as_one_does(type_: Type, script: Path, redis_url: str) -> None:
+    script.write_text("at 0s arrive 5 over 100ms\nat 100ms move 2 to room lab\nat 3s end\n")
+    answer = type_("simulate", "--lamps", "6", "--script", str(script), "--processes", "2")
+    assert (answer.code, answer.err) == (0, "")
+    rows = [json.loads(line) for line in answer.out.splitlines()]
+    steps = [(row["line"], row["lamps"]) for row in rows if row["kind"] == "step"]
+    assert steps == [("at 0s arrive 5 over 100ms", 5), ("at 100ms move 2 to room lab", 2), ("at 3s end", 0)]
+    assert [row["kind"] for row in rows].count("second") >= 2
+    end = rows[-1]
+    assert (end["lamps"], end["processes"]) == (6, 2)
+    assert (end["glows"]["no gateway"], end["glows"]["dark"]) == (5, 1)
+    assert end["failed"] >= 5
+    assert end["endings"]["the gateway cannot be reached (Connection refused)"] == end["failed"]
+    left = stored(redis_url)
+    assert (left.devices, left.rooms) == ({}, {})
+
+
+def test_lamps_that_need_more_files_than_one_process_may_have_run_in_several(
+    type_: Type, script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulated_swarm, "processes_for", lambda lamps, spare: 2 if (lamps, spare) == (6, 0) else 1)
+    answer = type_("simulate", "--lamps", "6", "--script", str(script))
+    assert answer.code == 0
+    assert json.loads(answer.out.splitlines()[-1])["processes"] == 2
+    assert answer.err == ("espfleet: 6 lamps need more open files than one process may have: 2 processes run them\n")
+
+
+def test_a_test_ends_with_one_sentence_when_one_of_its_processes_does(
+    type_: Type, script: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    script.write_text("at 0s arrive all\nat 1h end\n")
+    begin = Children.begin
+
+    async def begin_and_lose_one(others: Children, at_s: float) -> None:
+        await begin(others, at_s)
+        others._processes[0].kill()
+
+    monkeypatch.setattr(Children, "begin", begin_and_lose_one)
+    answer = type_("simulate", "--lamps", "6", "--script", str(script), "--processes", "2")
+    assert answer.code == 1
+    assert answer.err == "espfleet: a process that runs lamps of this test has ended (signal 9)\n"
+    assert stored(redis_url).devices == {}
+
+
+def test_a_process_that_may_not_run_its_lamps_says_why(
+    type_: Type, script: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    limited = partial(
+        asyncio.create_subprocess_exec, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+    )
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", limited)
+    answer = type_("simulate", "--lamps", "60", "--processes", "2")
+    assert answer.code == 1
+    assert "30 connections need 78 open files, and a process may have 60" in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert stored(redis_url).devices == {}
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -76,6 +138,7 @@ def test_lamps_that_are_kept_stay_where_the_script_put_them(type_: Type, script:
             "lamps stand in one --room, or in turn in several --rooms",
         ),
         (["--lamps", "5", "--rooms", "2000"], "rooms must be a number from 0 to 1000"),
+        (["--lamps", "5", "--processes", "65"], "processes must be a number from 0 to 64"),
         (["--lamps", "5", "--seed", "x"], "seed must be a number from 0 to 999999"),
         (["3", "--script", "storm.txt"], "--script: that is for lamps by the thousand; say how many with --lamps N"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ssl import SSLContext
@@ -20,7 +21,7 @@ from espfleet.simulator.swarm import wires
 from espfleet.simulator.swarm.play import play
 from espfleet.simulator.swarm.script import Step, read
 from espfleet.simulator.swarm.states import Glow, Part
-from espfleet.simulator.swarm.swarm import Swarm, Who
+from espfleet.simulator.swarm.swarm import Share, Swarm, Who
 from espfleet.store import commands, presence, readings, registry
 from espfleet.store.registry import Change
 from tests.conftest import wait_until
@@ -67,7 +68,7 @@ async def playing(swarm: Swarm, fleet: Fleet, *lines: str) -> AsyncIterator[list
     def tell(step: Step, lamps: int) -> None:
         told.append((step.line, lamps))
 
-    task = asyncio.create_task(play(read("\n".join(lines), len(swarm.lamps)), swarm, move, tell))
+    task = asyncio.create_task(play(read("\n".join(lines), swarm.who.count), swarm, move, tell))
     try:
         yield told
     finally:
@@ -276,17 +277,40 @@ async def test_a_gateway_sees_lamps_come_from_several_addresses(
         await wait_until(three, 10)
 
 
+async def parts(fleet: Fleet, gateway: FakeGateway, who: Who, share: Share, *lines: str) -> dict[int, Part]:
+    """Play a script, and return what it makes of each lamp that runs here."""
+    swarm = Swarm(who, gateway.url, share=share)
+    try:
+        async with playing(swarm, fleet, *lines) as told:
+            await wait_until(lambda: len(told) == len(lines))
+            await asyncio.sleep(0)
+            return {lamp.number: lamp.part for lamp in swarm.lamps}
+    finally:
+        swarm.close()
+
+
 async def test_the_same_seed_chooses_the_same_lamps_and_another_one_others(fleet: Fleet, gateway: FakeGateway) -> None:
     async def dead(seed: int) -> list[int]:
-        lines = "at 0s arrive 40", "at 0s die 10"
-        async with swarming(fleet, gateway.url, 50, seed=seed) as swarm, playing(swarm, fleet, *lines) as told:
-            await wait_until(lambda: len(told) == 2 and any(lamp.part is Part.DEAD for lamp in swarm.lamps))
-            assert all(lamp.part is Part.AWAITED for lamp in swarm.lamps[40:])
-            return [lamp.number for lamp in swarm.lamps if lamp.part is Part.DEAD]
+        found = await parts(fleet, gateway, Who(50, seed=seed), Share(), "at 0s arrive 40", "at 0s die 10")
+        assert all(found[number] is Part.AWAITED for number in range(40, 50))
+        return [number for number, part in found.items() if part is Part.DEAD]
 
     first = await dead(1)
     assert len(first) == 10
     assert first == await dead(1) != await dead(2)
+
+
+async def test_processes_that_share_a_test_choose_the_same_lamps_and_run_each_its_own(
+    fleet: Fleet, gateway: FakeGateway
+) -> None:
+    lines = "at 0s arrive 40", "at 0s die 10", "at 0s return 4", "at 0s freeze 5"
+    who = Who(50)
+    whole = await parts(fleet, gateway, who, Share(), *lines)
+    assert Counter(whole.values()) == {Part.THERE: 29, Part.FROZEN: 5, Part.DEAD: 6, Part.AWAITED: 10}
+    shares = [await parts(fleet, gateway, who, Share(number, 3), *lines) for number in range(3)]
+    assert [len(share) for share in shares] == [17, 17, 16]
+    assert shares[0] | shares[1] | shares[2] == whole
+    assert await parts(fleet, gateway, who, Share(of=0), *lines) == {}
 
 
 async def test_a_script_loops_until_it_is_ended_and_takes_no_more_lamps_than_there_are(

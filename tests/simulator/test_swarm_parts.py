@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from random import Random
 
@@ -15,15 +16,16 @@ from espfleet.domain.messages import KEEPALIVE, parse
 from espfleet.domain.states import State, band_of
 from espfleet.errors import StartError
 from espfleet.gateway.frames import close_frame, is_keepalive, text_frame, whole_text
-from espfleet.simulator.backoff import closed
+from espfleet.simulator.backoff import Ending, closed
 from espfleet.simulator.speech import Level
-from espfleet.simulator.swarm.figures import Figures
+from espfleet.simulator.swarm.figures import Figures, Spread
 from espfleet.simulator.swarm.frames import keepalives, masked, split
 from espfleet.simulator.swarm.lamp import SmallLamp
+from espfleet.simulator.swarm.sight import Sight
 from espfleet.simulator.swarm.states import Glow, Stage
 from espfleet.simulator.swarm.swarm import Who
 from espfleet.simulator.swarm.wheel import TICK_MS, Wheel
-from espfleet.simulator.swarm.wires import allow_files, find
+from espfleet.simulator.swarm.wires import MOST_PROCESSES, allow_files, find, processes_for
 
 
 @given(st.lists(st.sampled_from([0, 1, 125, 126, 300, 65_535]), max_size=5), st.integers(0, 70_000))
@@ -153,8 +155,58 @@ def test_times_are_compared_only_with_a_gateway_on_the_same_machine() -> None:
 
 def test_too_few_open_files_are_a_sentence_that_says_how_many_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 5_000))
-    with pytest.raises(StartError, match=r"may have 5000: raise the limit .* or take 4952 lamps at most"):
+    with pytest.raises(StartError, match=r"may have 5000: raise the limit .* or run the lamps in more --processes"):
         allow_files(5_000)
+
+
+@pytest.mark.parametrize(
+    ("hard", "lamps", "spare", "processes"),
+    [
+        (20_000, 19_900, 0, 1),
+        (20_000, 19_900, 1_000, 2),
+        (20_000, 24_000, 0, 2),
+        (20_000, 30_000, 30_000, 4),
+        (1_024, 2_000, 0, 3),
+        (40, 10, 0, MOST_PROCESSES),
+        (resource.RLIM_INFINITY, 200_000, 200_000, 1),
+    ],
+)
+def test_lamps_run_in_as_few_processes_as_open_files_allow(
+    monkeypatch: pytest.MonkeyPatch, hard: int, lamps: int, spare: int, processes: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    assert processes_for(lamps, spare) == processes
+    if processes < MOST_PROCESSES:
+        most = -(-lamps // processes)
+        allow_files(most + min(most, spare))
+
+
+def test_what_several_processes_have_seen_is_told_as_one() -> None:
+    sights = []
+    for number in range(1, 4):
+        figures = Figures(same_clock=True)
+        figures.levels, figures.keepalives = 10 * number, number
+        for delay_ms in range(100):
+            figures.changed(float(delay_ms * number))
+        figures.welcomed(5.0, again=number == 2)
+        figures.lost(closed(1012, f"restarting; retry_after_ms={number}"))
+        figures.lost(Ending(why="the gateway fell silent"))
+        sight = Sight(
+            figures=figures, connected=number, glows={Glow.RED: number}, used_s=[number / 2], memory_kib=1_000 * number
+        )
+        sights.append(Sight.from_dict(json.loads(json.dumps(sight.to_dict()))))
+    both = Sight.together(sights)
+    report = both.figures.report(at_s=1.0, connected=both.connected, glows=both.glows, busy=max(both.used_s))
+    assert (report.connected, report.glows["red"], report.glows["green"]) == (6, 6, 0)
+    assert (report.levels, report.keepalives, report.changes) == (60, 6, 300)
+    assert (report.refused, report.failed, report.reconnects) == (3, 3, 1)
+    assert report.delay == Spread(p50_ms=81.0, p99_ms=291.0, worst_ms=297.0)
+    assert both.figures.endings == {
+        "the gateway closed the connection (1012: restarting)": 3,
+        "the gateway fell silent": 3,
+    }
+    assert (both.used_s, both.memory_kib) == ([0.5, 1.0, 1.5], 6_000)
 
 
 def test_on_loopback_lamps_come_from_as_many_addresses_as_they_need() -> None:

@@ -1,12 +1,14 @@
-"""What a swarm has seen: counted as it happens, told once a second and at the end."""
+"""What happens to the lamps of a load test: counted as it happens, told once a second and at the end."""
 
 from __future__ import annotations
 
 import re
 from array import array
+from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from espfleet.simulator.backoff import Ending
 from espfleet.simulator.swarm.states import Glow
@@ -15,6 +17,7 @@ from espfleet.simulator.swarm.states import Glow
 _OWN = re.compile(r"; retry_after_ms=[0-9]+|(?: with id| of) (?:[0-9a-f]{12}|sim-[0-9]+)\b|\bsim-[0-9]+ ")
 #: Times that are kept, the latest.
 _KEPT = 1_000_000
+_COUNTS = ("levels", "keepalives", "_changes", "_refused", "_failed", "_reconnects")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class Report:
         keepalives: Keepalives sent.
         delay: From the gateway's sending of a change to the lamp, or ``None`` where that cannot be measured.
         welcome: From the beginning of an attempt to the welcome, or ``None`` without any.
-        busy: Share of one core that this process used, 1 is all of it.
+        busy: Share of one core that the busiest process of the test used, 1 is all of it.
     """
 
     at_s: float
@@ -66,16 +69,12 @@ class Figures:
         same_clock: Whether the gateway runs on this machine, so that its times can be compared.
 
     Attributes:
-        levels, keepalives: As in ``Report``, since ``begin``.
-        endings: Why connections and attempts ended, since ``begin``.
+        levels, keepalives: As in ``Report``.
+        endings: Why connections and attempts ended.
     """
 
     def __init__(self, same_clock: bool) -> None:
         self._same_clock = same_clock
-        self.begin()
-
-    def begin(self) -> None:
-        """Count from nothing."""
         self.levels = self.keepalives = 0
         self.endings: Counter[str] = Counter()
         self._changes = self._refused = self._failed = self._reconnects = 0
@@ -102,20 +101,35 @@ class Figures:
 
     def add(self, other: Figures) -> None:
         """Count also what another one has counted."""
-        self.levels += other.levels
-        self.keepalives += other.keepalives
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.endings += other.endings
-        self._changes += other._changes
-        self._refused += other._refused
-        self._failed += other._failed
-        self._reconnects += other._reconnects
         self._delays_ms += other._delays_ms
         self._welcomes_ms += other._welcomes_ms
         # A test may go on for days.
         del self._delays_ms[:-_KEPT], self._welcomes_ms[:-_KEPT]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was counted, for JSON."""
+        return {
+            "counts": [getattr(self, name) for name in _COUNTS],
+            "endings": dict(self.endings),
+            "times": [b64encode(times.tobytes()).decode() for times in (self._delays_ms, self._welcomes_ms)],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what ``to_dict`` was made from."""
+        figures = cls(same_clock=True)
+        for name, count in zip(_COUNTS, values["counts"], strict=True):
+            setattr(figures, name, count)
+        figures.endings.update(values["endings"])
+        for times, text in zip((figures._delays_ms, figures._welcomes_ms), values["times"], strict=True):
+            times.frombytes(b64decode(text))
+        return figures
+
     def report(self, *, at_s: float, connected: int, glows: Mapping[Glow, int], busy: float) -> Report:
-        """Return all that was counted since ``begin``, with how things are now."""
+        """Return all that was counted, with how things are now."""
         return Report(
             at_s=round(at_s, 1),
             connected=connected,

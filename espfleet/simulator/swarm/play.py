@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from espfleet.simulator.swarm.lamp import SmallLamp
 from espfleet.simulator.swarm.script import Step, Verb
-from espfleet.simulator.swarm.states import Part
+from espfleet.simulator.swarm.states import Elsewhere, Part
 from espfleet.simulator.swarm.swarm import Swarm
 from espfleet.simulator.swarm.wheel import TICK_MS
 
@@ -35,7 +35,7 @@ _MAKES: Mapping[Verb, tuple[Part, Callable[[SmallLamp], None]]] = {
 }
 
 
-async def play(steps: Sequence[Step], swarm: Swarm, move: Move, tell: Tell) -> None:
+async def play(steps: Sequence[Step], swarm: Swarm, move: Move, tell: Tell, began_s: float | None = None) -> None:
     """Play a script until it ends; one that does not say so goes on until cancelled.
 
     Args:
@@ -43,12 +43,13 @@ async def play(steps: Sequence[Step], swarm: Swarm, move: Move, tell: Tell) -> N
         swarm: Whom they act on.
         move: Moves lamps.
         tell: Is told of each step as it begins.
+        began_s: When the script begins or has begun, on the loop's clock; now if it is not given.
 
     Raises:
         FleetError: As ``move`` does.
     """
     loop = asyncio.get_running_loop()
-    began_s, at = loop.time(), 0
+    began_s, at = loop.time() if began_s is None else began_s, 0
     async with asyncio.TaskGroup() as under_way:
         acting: list[asyncio.Task[None]] = []
         while at < len(steps):
@@ -80,18 +81,19 @@ async def _awaited(work: Awaitable[None]) -> None:
     await work
 
 
-async def _act(step: Step, chosen: Sequence[SmallLamp]) -> None:
-    """Do to each lamp what a step says, one after the other, unless a later step has decided otherwise."""
+async def _act(step: Step, chosen: Sequence[SmallLamp | Elsewhere]) -> None:
+    """Do to each lamp that runs here what a step says, each in its turn, unless a later step has decided otherwise."""
     part, do = _MAKES[step.verb]
     for lamp in chosen:
         lamp.part = part
     loop = asyncio.get_running_loop()
     began_s, each_s = loop.time(), step.over_s / max(len(chosen), 1)
-    for number, lamp in enumerate(chosen):
-        early_s = began_s + number * each_s - loop.time()
+    mine = [(turn, lamp) for turn, lamp in enumerate(chosen) if isinstance(lamp, SmallLamp)]
+    for done, (turn, lamp) in enumerate(mine, 1):
+        early_s = began_s + turn * each_s - loop.time()
         if early_s > 0:
             await asyncio.sleep(max(early_s, TICK_MS / 1_000))
-        elif number % 64 == 63:
+        elif done % 64 == 0:
             await asyncio.sleep(0)
         if lamp.part is part:
             do(lamp)

@@ -40,3 +40,13 @@ class Glow(StrEnum):
     NO_GATEWAY = "no gateway"
     #: It is not there.
     DARK = "dark"
+
+
+class Elsewhere:
+    """A lamp that another process runs: nothing but what the script makes of it, which is the same in each process."""
+
+    __slots__ = ("number", "part")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.part = Part.AWAITED

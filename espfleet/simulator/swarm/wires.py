@@ -27,8 +27,10 @@ _WANTS = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWr
 _BIND_ADDRESS_NO_PORT = 24
 #: Far below the 28,000 ports that Linux gives to one source address, and below a gateway's usual cap on one.
 LAMPS_A_SOURCE = 4_000
-#: What a process needs besides its lamps.
+#: What a process needs besides its lamps: 12 at work, and 2 for each move that is under way.
 _OTHER_FILES = 48
+#: Processes of one test.
+MOST_PROCESSES = 64
 
 
 class Owner(Protocol):
@@ -102,10 +104,24 @@ def allow_files(wanted: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise StartError(
-            f"{wanted} connections need {needed} open files, and this process may have {hard}: raise the limit "
-            f"(ulimit -n, or LimitNOFILE= of systemd; the gateway's too), or take {hard - _OTHER_FILES} lamps at most"
+            f"{wanted} connections need {needed} open files, and a process may have {hard}: raise the limit "
+            f"(ulimit -n, or LimitNOFILE= of systemd; the gateway's too), or run the lamps in more --processes"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def processes_for(lamps: int, spare: int) -> int:
+    """Return how few processes may together have the connections of so many lamps, and ``spare`` for any of them.
+
+    Returns:
+        1 to ``MOST_PROCESSES``; the latter also where it is too few.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard == resource.RLIM_INFINITY:
+        return 1
+    each = (-(-lamps // count) for count in range(1, MOST_PROCESSES + 1))
+    enough = (count for count, most in enumerate(each, 1) if most + min(most, spare) + _OTHER_FILES <= hard)
+    return next(enough, MOST_PROCESSES)
 
 
 class Wires:
