@@ -64,7 +64,7 @@ def device_table(views: list[DeviceView], at_ms: int) -> RenderableType:
             (
                 marked(view.device.name, view.device.simulated),
                 view.device.room or "–",
-                level_text(view.level),
+                level_text(view.level) if view.device.glows else "–",
                 presence_text(view),
                 age(view.seen_ms, at_ms),
                 view.device.address or "–",
@@ -263,13 +263,13 @@ def _page(view: DeviceView, at_ms: int) -> RenderableType:
     page.add_row("id", device.id)
     page.add_row("room", device.room or "–")
     page.add_row("group", f"{view.group or '–'}{' (its own choice)' if device.group else ''}")
-    page.add_row("level", level_text(view.level))
-    page.add_row("because", view.level.reason or "–")
+    page.add_row("level", level_text(view.level) if device.glows else "– (it has no light)")
+    page.add_row("because", (view.level.reason if device.glows else "") or "–")
     page.add_row("presence", presence_text(view))
     page.add_row("heard", age(view.seen_ms, at_ms))
     page.add_row("connected for", age(view.since_ms, at_ms) if view.presence is not Presence.OFFLINE else "–")
     page.add_row("gateway", view.gateway or "–")
     page.add_row("address", device.address or "–")
-    page.add_row("its page", f"http://{device.address}/ui" if device.address else "–")
+    page.add_row("its page", f"http://{device.address}/ui" if device.address and device.dialect.has_own_page else "–")
     page.add_row("firmware", output.plain(" ".join(filter(None, (view.firmware, view.chip))) or "–"))
     return page

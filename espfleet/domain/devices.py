@@ -106,6 +106,11 @@ class Device:
         return SIMULATED in self.labels
 
     @property
+    def glows(self) -> bool:
+        """Whether it has a light that shows levels."""
+        return Kind.LAMP in self.kinds and self.dialect not in (Dialect.RELAY, Dialect.BOARDS)
+
+    @property
     def is_camera(self) -> bool:
         """Whether it may send pictures."""
         return Kind.CAMERA in self.kinds

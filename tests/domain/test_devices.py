@@ -92,3 +92,19 @@ def test_simulated_devices_say_so() -> None:
 def test_bad_devices_are_refused(changes: dict[str, object], says: str) -> None:
     with pytest.raises(InvalidError, match=says):
         new_device(**{"device_id": ID, "name": "porch", **changes})
+
+
+@pytest.mark.parametrize(
+    ("kinds", "dialect", "glows"),
+    [
+        ((Kind.LAMP,), Dialect.V1, True),
+        ((Kind.LAMP,), Dialect.PINGLAMP, True),
+        ((Kind.CAMERA, Kind.LAMP), Dialect.HUB, True),
+        ((Kind.CAMERA,), Dialect.HUB, False),
+        ((Kind.BOARD,), Dialect.V1, False),
+        ((Kind.LAMP,), Dialect.RELAY, False),
+        ((Kind.LAMP,), Dialect.BOARDS, False),
+    ],
+)
+def test_only_what_has_a_light_for_levels_glows(kinds: tuple[Kind, ...], dialect: Dialect, glows: bool) -> None:
+    assert Device(id=ID, name="porch", kinds=kinds, dialect=dialect).glows is glows

@@ -104,6 +104,23 @@ def test_a_lamp_is_registered_by_form(chromium: Browser, url: str) -> None:
         expect(page.locator(".pill").first).to_contain_text("offline: never seen")
 
 
+def test_what_has_no_light_is_not_drawn_as_a_lamp(chromium: Browser, url: str) -> None:
+    tell("POST", f"{url}api/devices", {"name": "eye", "id": "3c71bff93799", "dialect": "hub", "room": "demo-kitchen"})
+    try:
+        with opened(chromium, url) as (page, _):
+            expect(page.locator("[data-device=eye]")).to_have_class(re.compile("unlit"))
+            expect(page.locator("[data-device=demo-fridge]")).not_to_have_class(re.compile("unlit"))
+            glow = "bulb => getComputedStyle(bulb, '::before').display"
+            assert page.locator("[data-device=eye] .bulb").evaluate(glow) == "none"
+            page.goto(f"{url}#/device/eye")
+            expect(page.get_by_text("It has no light.")).to_be_visible()
+            expect(page.get_by_role("link", name="Its picture")).to_be_visible()
+            expect(page.get_by_role("button", name="Let it blink")).to_have_count(0)
+            expect(page.get_by_label("Brightness, percent")).to_have_count(0)
+    finally:
+        requests.delete(f"{url}api/devices/eye", timeout=10).raise_for_status()
+
+
 def test_identify_makes_the_lamp_on_the_screen_blink(chromium: Browser, url: str) -> None:
     with opened(chromium, f"{url}#/device/demo-shelf") as (page, _):
         expect(page.locator(".pill").first).to_contain_text("live")

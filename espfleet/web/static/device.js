@@ -14,7 +14,7 @@ const REFRESH_MS = 5000;
 const SHOWS = {
   level: "It shows its level.", late: "Its level is late.", stale: "Its level is too old: red and orange take turns.",
   unknown: "It breathes orange: nothing is known.", paused: "It rests: its group is paused.",
-  identify: "It blinks so that you find it.", offline: "It is not connected.", override: "It shows what it was told, not its level.",
+  identify: "It blinks so that you find it.", offline: "It is not connected.", "no light": "It has no light.", override: "It shows what it was told, not its level.",
 };
 
 export function devicePage(name) {
@@ -27,6 +27,7 @@ export function devicePage(name) {
   const shows = h("p.quiet");
   const facts = h("dl");
   const page = h("a.button", { target: "_blank", rel: "noreferrer", hidden: true }, "Its own page");
+  const video = h("a.button", { href: `video?device=${encodeURIComponent(name)}`, hidden: true }, "Its picture");
   const readings = readingsCard(path);
   const sessions = sessionsCard(path);
   const jobs = jobsCard(path);
@@ -37,7 +38,7 @@ export function devicePage(name) {
   function draw() {
     const known = device();
     if (!known) return;
-    state.replaceChildren(presencePill(known), " ", pill(levelOf(known.group)));
+    state.replaceChildren(presencePill(known), " ", known.lamp ? pill(levelOf(known.group)) : "");
     const word = deviceWord(known);
     shows.textContent = SHOWS[word] ?? `It shows: ${word}.`;
   }
@@ -48,8 +49,9 @@ export function devicePage(name) {
       const row = await call("GET", path);
       facts.replaceChildren(...[fact("id", row.id), fact("room", row.room ? h("a", { href: `#/room/${row.room}` }, row.room) : "–"), fact("shows group", row.group ? h("span", {}, h("a", { href: `#/group/${row.group}` }, row.group), row.own_group ? " (its own choice)" : "") : "–"),
         fact("heard", ago(row.last_seen_ms, now())), fact("gateway", row.gateway || "–"), fact("address", row.address || "–"),
-        fact("speaks", row.dialect), fact("firmware", [row.firmware, row.chip].filter(Boolean).join(" on ") || "–"), fact("labels", row.labels.join(", ") || "–")].flat());
-      page.hidden = !row.address;
+        fact("speaks", row.dialect === "v1" ? "protocol 1" : row.dialect), fact("firmware", [row.firmware, row.chip].filter(Boolean).join(" on ") || "–"), fact("labels", row.labels.join(", ") || "–")].flat());
+      video.hidden = !row.kinds.includes("camera") && row.dialect !== "hub";
+      page.hidden = !row.address || row.dialect !== "v1";
       page.href = row.address ? `http://${row.address}/ui` : "";
     } catch (error) {
       facts.replaceChildren(...fact("error", error.message));
@@ -77,13 +79,13 @@ export function devicePage(name) {
   read();
   return {
     title: name,
-    element: h("div", {}, h("div.head", {}, h("h1", {}, name), h("div.row", {}, may("operator") ? h("button.main", { type: "button", onclick: () => identify(name) }, "Let it blink") : null, page)),
+    element: h("div", {}, h("div.head", {}, h("h1", {}, name), h("div.row", {}, may("operator") && one.lamp ? h("button.main", { type: "button", onclick: () => identify(name) }, "Let it blink") : null, video, page)),
       h("div.columns", {},
-        h("section.card.big", { "aria-label": "Its light" }, bulb, state, shows, may("operator") ? lightControls(name, path, device) : null),
+        h("section.card.big", { "aria-label": one.lamp ? "Its light" : "Presence" }, one.lamp ? bulb : null, state, shows, may("operator") && one.lamp ? lightControls(name, path, device) : null),
         h("section.card", { "aria-label": "Readings" }, h("h2", {}, "Readings"), readings.element),
         h("section.card", { "aria-label": "Came and went" }, h("h2", {}, "Came and went"), sessions.element),
         h("section.card", { "aria-label": "Jobs" }, h("h2", {}, "Jobs"), jobs.element),
-        h("section.card", { "aria-label": "What is known" }, h("h2", {}, "What is known"), facts, may("admin") ? updateButton(name, path) : null),
+        h("section.card", { "aria-label": "What is known" }, h("h2", {}, "What is known"), facts, may("admin") && one.lamp ? updateButton(name, path) : null),
         arranging)),
     changed(what, detail) {
       draw();

@@ -17,7 +17,7 @@ export function devicesPage() {
     body.replaceChildren(...found.slice(0, PAGE).map((device) => h("tr", {},
       h("td", {}, h("a", { href: `#/device/${device.name}` }, device.name), device.simulated ? h("span.sub", {}, " simulated") : ""),
       h("td", {}, device.room ? h("a", { href: `#/room/${device.room}` }, device.room) : "–"),
-      h("td", {}, pill(levelOf(device.group))), h("td", {}, presencePill(device)), h("td.hide-small.quiet", {}, device.id))));
+      h("td", {}, device.lamp ? pill(levelOf(device.group)) : h("span.quiet", { title: "It has no light" }, "–")), h("td", {}, presencePill(device)), h("td.hide-small.quiet", {}, device.id))));
     more.textContent = found.length > PAGE ? `${PAGE} of ${found.length} are shown: search for the others.` : found.length ? "" : "No device looks like that.";
   }
   draw();

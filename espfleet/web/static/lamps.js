@@ -26,9 +26,10 @@ export function groupSituation(group) {
   };
 }
 
-// A device that is late gets no levels from its gateway, so its lamp is stale; one that is offline is dark here.
+// A device that is late gets no levels from its gateway, so its lamp is stale; one that is offline is dark here, and so
+// is one that has no light.
 export function deviceSituation(device) {
-  if (device.presence === "offline") return null;
+  if (device.presence === "offline" || !device.lamp) return null;
   const situation = groupSituation(device.group);
   if (device.presence === "late" && situation.heard) situation.heard.atMs = (device.changedAt ?? 0) - LEASE_MS;
   if (device.told) situation.identifyUntilMs = device.told;
@@ -39,7 +40,7 @@ export function deviceSituation(device) {
 // Word for what a device's lamp shows now.
 export function deviceWord(device, nowMs = performance.now()) {
   const situation = deviceSituation(device);
-  if (situation === null) return "offline";
+  if (situation === null) return device.lamp ? "offline" : "no light";
   const { word } = lookOf(situation, nowMs);
   return word;
 }

@@ -21,7 +21,7 @@ export function roomPage(name) {
   drawLevel();
   read();
   const element = h("div", {}, h("div.head", {}, h("h1", {}, name), h("div.row", {},
-    may("operator") && inside.length ? h("button", { type: "button", onclick: () => identify(name, "rooms") }, "Let all blink") : null)),
+    may("operator") && inside.some((device) => device.lamp) ? h("button", { type: "button", onclick: () => identify(name, "rooms") }, "Let all blink") : null)),
     h("div.two", {},
       h("div.card.big", {}, bulb, level, h("p.quiet", {}, "watches ", room.group ? h("a", { href: `#/group/${room.group}` }, room.group) : "no group"),
         h("p", {}, inside.map((device, place) => [place ? ", " : "", h("a", { href: `#/device/${device.name}` }, device.name)]))),

@@ -133,15 +133,16 @@ function lamp(device, room, plain) {
   function refresh() {
     const now = fleet.devices.get(device.id) ?? device;
     const shows = deviceWord(now);
-    const text = now.presence === "offline" ? presenceWord(now) : now.presence === "late" ? "late" : shows === "level" ? "live" : shows;
+    const text = !now.lamp || now.presence === "offline" ? presenceWord(now) : now.presence === "late" ? "late" : shows === "level" ? "live" : shows;
     if (state.textContent !== text) {
       state.textContent = text;
-      element.title = `${device.name}: ${text}`;
+      element.title = `${device.name}: ${text}${now.lamp ? "" : "; it has no light"}`;
     }
     element.classList.toggle("gone", now.presence === "offline");
+    element.classList.toggle("unlit", !now.lamp);
     // The colour of the room is inherited; what differs from it gets its own.
     const own = now.presence === "late" || now.told > performance.now() || now.override || now.group !== room.group || now.brightness !== room.brightness;
-    if (own && !element.lit) { element.lit = true; lightDevice(bulb, device); }
+    if (own && now.lamp && !element.lit) { element.lit = true; lightDevice(bulb, device); }
   }
   refresh();
   return { element, id: device.id, refresh };
