@@ -347,7 +347,7 @@ class Guest:
         """Refuse."""
         raise ProtocolError("the first message must say who you are, in text")
 
-    def writable(self) -> None:
+    def turned(self) -> None:
         """Do nothing."""
 
     def lost(self, _reason: Reason) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from array import array
 from collections import deque
+from contextlib import suppress
+from itertools import repeat
 from typing import Protocol
 
 #: Frames written in one turn of the loop: about 5 ms, so that keepalives and newcomers are not kept waiting.
@@ -11,12 +15,23 @@ SLICE = 512
 #: Fewer empty seats than this are left alone.
 EMPTY_SEATS = 64
 
+_write = os.write
+
 
 class Screen(Protocol):
-    """Where frames are shown; only the newest one need arrive."""
+    """Where frames are shown; only the newest one need arrive.
+
+    Attributes:
+        file: Where frames may be written at once, or -1 where they go another way; tell ``Channel.turned`` of changes.
+    """
+
+    file: int
 
     def show(self, frame: bytes) -> None:
         """Send a frame, instead of one that still waits."""
+
+    def finish(self, rest: bytes) -> None:
+        """Send what the file did not take of a frame."""
 
 
 class Member(Protocol):
@@ -66,6 +81,7 @@ class Channel:
         # Side by side: where many are served, each object that need not be looked at counts.
         self._seats: list[Member | None] = []
         self._screens: list[Screen | None] = []
+        self._files = array("i")
         self._empty = 0
         self._frame = b""
         self._next = 0
@@ -85,6 +101,7 @@ class Channel:
         member.seat = len(self._seats)
         self._seats.append(member)
         self._screens.append(member.connection)
+        self._files.append(member.connection.file)
         if self._left:
             # The seats still to be served are counted, and this one comes before those at the front.
             self._left += 1
@@ -92,9 +109,14 @@ class Channel:
     def leave(self, member: Member) -> None:
         """Remove a member."""
         self._seats[member.seat] = self._screens[member.seat] = None
+        self._files[member.seat] = -1
         self._empty += 1
         if not self._left and self._empty > max(EMPTY_SEATS, len(self)):
             self._close_ranks()
+
+    def turned(self, member: Member) -> None:
+        """Take note that frames for a member go another way now."""
+        self._files[member.seat] = member.connection.file
 
     def show(self, frame: bytes) -> None:
         """Send a frame to every member, instead of one that is still going out."""
@@ -104,22 +126,40 @@ class Channel:
 
     def send(self, most: int) -> int:
         """Serve up to ``most`` seats that have not had the newest frame, and return how many."""
-        screens, frame, start = self._screens, self._frame, self._next
-        count = min(most, self._left)
-        batch = screens[start : start + count]
-        self._next = start + count
-        if len(batch) < count or self._next == len(screens):
-            self._next = count - len(batch)
-            batch += screens[: self._next]
+        count, seats = min(most, self._left), len(self._screens)
+        start, end = self._next, self._next + count
         self._left -= count
-        for screen in batch:
-            if screen is not None:
-                screen.show(frame)
+        self._next = end - seats if end >= seats else end
+        self._serve(start, min(end, seats))
+        self._serve(0, end - seats)
         return count
+
+    def _serve(self, start: int, end: int) -> None:
+        """Show the frame to the seats from ``start`` to before ``end``."""
+        frame, screens, files = self._frame, self._screens, self._files
+        at = start
+        while at < end:
+            sent: list[int] = []
+            if files[at] >= 0:
+                # In one go, without a step of the interpreter for each, up to the first that takes nothing.
+                with suppress(OSError):
+                    sent.extend(map(_write, files[at:end], repeat(frame)))
+            if sent.count(len(frame)) < len(sent):
+                for screen, size in zip(screens[at:end], sent, strict=False):
+                    if size < len(frame) and screen is not None:
+                        screen.finish(frame[size:])
+            at += len(sent)
+            if at < end:
+                # It finds the same, and knows what follows from it.
+                screen = screens[at]
+                if screen is not None:
+                    screen.show(frame)
+                at += 1
 
     def _close_ranks(self) -> None:
         self._seats = [member for member in self._seats if member is not None]
         self._screens = [screen for screen in self._screens if screen is not None]
+        self._files = array("i", (screen.file for screen in self._screens if screen is not None))
         for seat, member in enumerate(self._seats):
             if member is not None:
                 member.seat = seat

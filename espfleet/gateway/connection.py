@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from http import HTTPStatus
 from sys import intern
 from typing import Any, cast
@@ -31,8 +30,6 @@ from espfleet.gateway.peers import Peer, Reception, Refusal
 #: A request with all its headers; what browsers send is far below.
 REQUEST_BYTES = 16_384
 
-_write = os.write
-
 #: First byte of a close frame.
 _CLOSE = 0x88
 
@@ -51,11 +48,11 @@ class Connection(asyncio.Protocol):
         taken: Messages that came since the reception set it to 0.
         taken_bytes: Bytes of those that were no usual keepalives.
         blocked_s: Since when the client takes nothing, on the reception's clock; 0 while it does.
+        file: Where frames may be written at once: nothing waits in the transport, and it is plain and open; else -1.
     """
 
     __slots__ = (
         "_ended",
-        "_file",
         "_parts",
         "_rare",
         "_reception",
@@ -63,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_waiting",
         "blocked_s",
+        "file",
         "host",
         "peer",
         "taken",
@@ -76,7 +74,7 @@ class Connection(asyncio.Protocol):
         self._waiting: bytes | None = None
         self._requested = 0
         self._ended = False
-        self._file = -1
+        self.file = -1
         self.peer: Peer | None = None
         self.taken = 0
         self.taken_bytes = 0
@@ -89,11 +87,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         # Whatever does not go to the kernel at once counts as blocked: only the newest level is to wait. (TLS
         # transports take a limit of 0 to mean that they are always blocked.)
-        is_plain = self._transport.can_write_eof()
-        self._transport.set_write_buffer_limits(high=0 if is_plain else 1, low=0)
-        socket = self._transport.get_extra_info("socket")
-        if is_plain and socket is not None and isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
-            self._file = socket.fileno()
+        self._transport.set_write_buffer_limits(high=0 if self._transport.can_write_eof() else 1, low=0)
+        self.file = self._open_file()
         peername = transport.get_extra_info("peername")
         # One text for all that come from the same place.
         self.host = intern(str(peername[0]).removeprefix("::ffff:") if peername else "")
@@ -173,17 +168,21 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client takes nothing for now."""
         self.blocked_s = self._reception.clock()
+        self.file = -1
         self._reception.blocked(self)
+        if self.peer is not None:
+            self.peer.turned()
 
     def resume_writing(self) -> None:
         """The client takes again: it gets the newest level, not those it missed."""
         self.blocked_s = 0.0
+        self.file = -1 if self._ended else self._open_file()
         self._reception.flows(self)
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._transport.write(waiting)
         if self.peer is not None:
-            self.peer.writable()
+            self.peer.turned()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody that it is over."""
@@ -213,18 +212,12 @@ class Connection(asyncio.Protocol):
         """Write a frame that makes those shown before worthless; of frames that have to wait only the newest stays."""
         if self.blocked_s:
             self._waiting = frame
-            return
-        # Nothing waits in the transport, and its file is open until `connection_lost` has been called.
-        if self._file >= 0:
-            try:
-                sent = _write(self._file, frame)
-            except OSError:
-                # The transport finds the same, and knows what follows from it.
-                sent = 0
-            if sent == len(frame):
-                return
-            frame = frame[sent:]
-        self._transport.write(frame)
+        else:
+            self._transport.write(frame)
+
+    def finish(self, rest: bytes) -> None:
+        """Write what the file did not take of a frame."""
+        self._transport.write(rest)
 
     def ping(self) -> None:
         """Ask whether the client lives; ``peer.stirred`` tells when it answers."""
@@ -362,12 +355,20 @@ class Connection(asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
-        self._file = -1
+        self.file = -1
         self._waiting = self._parts = None
         self._drop_rare()
         peer, self.peer = self.peer, None
         if peer is not None:
             peer.lost(why)
+
+    def _open_file(self) -> int:
+        """Return the file of a plain transport of asyncio's own loop, through which nothing goes but what it writes."""
+        socket = self._transport.get_extra_info("socket")
+        if socket is None or not self._transport.can_write_eof():
+            return -1
+        file: int = socket.fileno()
+        return file if isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop) else -1
 
     def _drop_rare(self) -> None:
         rare, self._rare = self._rare, None

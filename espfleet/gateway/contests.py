@@ -120,7 +120,7 @@ class Candidate:
     def binary(self, _data: bytes) -> None:
         """Do nothing."""
 
-    def writable(self) -> None:
+    def turned(self) -> None:
         """Do nothing."""
 
     def lost(self, _reason: Reason) -> None:

@@ -120,7 +120,7 @@ class Stranger:
         """Refuse pictures of whoever has not shown a token."""
         refuse(self._connection, ProtocolError(hub_messages.MISSING_TOKEN, close_code=CloseCode.TOKEN))
 
-    def writable(self) -> None:
+    def turned(self) -> None:
         """Do nothing."""
 
     def lost(self, _reason: Reason) -> None:

@@ -50,7 +50,7 @@ class HubViewer:
         """Refuse."""
         raise ProtocolError("a viewer may send no binary messages")
 
-    def writable(self) -> None:
+    def turned(self) -> None:
         """Do nothing."""
 
     def lost(self, _reason: Reason) -> None:

@@ -45,8 +45,8 @@ class Peer(Protocol):
     def binary(self, data: bytes, /) -> None:
         """A binary message came; raises ``ProtocolError`` if it may not."""
 
-    def writable(self) -> None:
-        """Everything that waited has been written."""
+    def turned(self) -> None:
+        """The client takes nothing for now (``connection.blocked_s``), or everything that waited has been written."""
 
     def lost(self, reason: Reason, /) -> None:
         """The connection is closing or gone; nothing more comes, and nothing may be sent."""

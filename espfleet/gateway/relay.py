@@ -60,7 +60,7 @@ class RelayClient:
         """Refuse."""
         raise ProtocolError("the relay passes text on, and no binary messages")
 
-    def writable(self) -> None:
+    def turned(self) -> None:
         """Do nothing."""
 
     def lost(self, _reason: Reason) -> None:

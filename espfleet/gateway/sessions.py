@@ -134,8 +134,10 @@ class Session:
         self.heard()
         self._host.pictured(self, data)
 
-    def writable(self) -> None:
-        """Do nothing: the newest level has been sent."""
+    def turned(self) -> None:
+        """Let levels go the way they can go now."""
+        if self.stage is not None:
+            self.stage.turned(self)
 
     def lost(self, reason: Reason) -> None:
         """End."""

@@ -91,9 +91,10 @@ class Viewer:
         """Refuse."""
         raise ProtocolError("a viewer may send no binary messages")
 
-    def writable(self) -> None:
-        """Go on telling."""
-        self._room.set()
+    def turned(self) -> None:
+        """Go on telling as soon as that is possible."""
+        if not self.connection.blocked_s:
+            self._room.set()
 
     def lost(self, _reason: Reason) -> None:
         """Forget it."""

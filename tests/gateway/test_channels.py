@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -12,6 +15,8 @@ from espfleet.gateway.channels import EMPTY_SEATS, SLICE, Channel, Fanout
 
 class Lamp:
     """A member that remembers what it was shown."""
+
+    file = -1
 
     def __init__(self) -> None:
         self.seat = -1
@@ -23,6 +28,56 @@ class Lamp:
 
     def show(self, frame: bytes) -> None:
         self.shown.append(frame)
+
+    def finish(self, rest: bytes) -> None:
+        self.shown.append(b"the rest: " + rest)
+
+
+class WiredLamp(Lamp):
+    """A member with a file; what is written there it reads when it is asked, frame by frame."""
+
+    def __init__(self, kind: int = socket.SOCK_SEQPACKET) -> None:
+        super().__init__()
+        self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, kind)
+        if kind == socket.SOCK_STREAM:
+            self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        self._ours.setblocking(False)
+        self.theirs.setblocking(False)
+        self.file = self._ours.fileno()
+
+    def fill(self) -> None:
+        """Let its file take nothing more."""
+        with suppress(BlockingIOError):
+            while True:
+                self._ours.send(bytes(512))
+
+    def block(self, channel: Channel) -> None:
+        """Let frames go another way, or again to the file."""
+        self.file = -1 if self.file >= 0 else self._ours.fileno()
+        channel.turned(self)
+
+    def read(self) -> None:
+        """Take in what was written."""
+        with suppress(BlockingIOError):
+            while True:
+                self.shown.append(self.theirs.recv(1_000_000))
+
+    def close(self) -> None:
+        self._ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def wired() -> Iterator[Callable[..., WiredLamp]]:
+    made: list[WiredLamp] = []
+
+    def make(kind: int = socket.SOCK_SEQPACKET) -> WiredLamp:
+        made.append(WiredLamp(kind))
+        return made[-1]
+
+    yield make
+    for lamp in made:
+        lamp.close()
 
 
 @pytest.fixture
@@ -109,6 +164,109 @@ async def test_empty_seats_are_cleared_away(channel: Channel) -> None:
     assert all(lamp.shown == [b"a"] for lamp in members[2 * EMPTY_SEATS :])
     assert max(lamp.seat for lamp in members[2 * EMPTY_SEATS :]) < 2 * EMPTY_SEATS
     assert not any(lamp.shown for lamp in members[: 2 * EMPTY_SEATS])
+
+
+MakeWired = Callable[..., WiredLamp]
+
+
+async def test_frames_go_straight_to_the_files_of_those_who_have_one(channel: Channel, wired: MakeWired) -> None:
+    members = [wired() if number % 3 else Lamp() for number in range(60)]
+    for lamp in members:
+        channel.join(lamp)
+    for frame in (b"a", b"b"):
+        channel.show(frame)
+    for lamp in members:
+        if isinstance(lamp, WiredLamp):
+            assert not lamp.shown, "nobody need be asked"
+            lamp.read()
+        assert lamp.shown == [b"a", b"b"]
+
+
+async def test_who_takes_nothing_is_asked_and_who_comes_after_is_served_all_the_same(
+    channel: Channel, wired: MakeWired
+) -> None:
+    members = [wired() for _ in range(8)]
+    for lamp in members:
+        channel.join(lamp)
+    full, gone = (members[0], members[4]), (members[3], members[7])
+    for lamp in full:
+        lamp.fill()
+    for lamp in gone:
+        lamp.theirs.close()
+    channel.show(b"a")
+    assert [lamp.shown for lamp in (*full, *gone)] == [[b"a"]] * 4
+    for lamp in members:
+        if lamp not in full and lamp not in gone:
+            lamp.read()
+            assert lamp.shown == [b"a"]
+
+
+async def test_who_took_a_part_of_a_frame_is_given_the_rest(channel: Channel, wired: MakeWired) -> None:
+    before, narrow, after = wired(), wired(socket.SOCK_STREAM), wired()
+    for lamp in (before, narrow, after):
+        channel.join(lamp)
+    frame = bytes(range(256)) * 400
+    channel.show(frame)
+    rest = narrow.shown[0].removeprefix(b"the rest: ")
+    narrow.shown.clear()
+    narrow.read()
+    assert narrow.shown
+    assert b"".join(narrow.shown) + rest == frame
+    for lamp in (before, after):
+        lamp.read()
+        assert lamp.shown == [frame]
+
+
+async def test_frames_go_another_way_while_the_file_may_not_be_used(channel: Channel, wired: MakeWired) -> None:
+    lamp = wired()
+    channel.join(lamp)
+    lamp.block(channel)
+    channel.show(b"a")
+    assert lamp.shown == [b"a"]
+    lamp.block(channel)
+    channel.show(b"b")
+    assert lamp.shown == [b"a"]
+    lamp.read()
+    assert lamp.shown == [b"a", b"b"]
+
+
+async def test_a_member_that_left_gets_nothing_even_through_its_file(channel: Channel, wired: MakeWired) -> None:
+    members = [wired() for _ in range(3)]
+    for lamp in members:
+        channel.join(lamp)
+    channel.leave(members[1])
+    channel.show(b"a")
+    for lamp in members:
+        lamp.read()
+    assert [lamp.shown for lamp in members] == [[b"a"], [], [b"a"]]
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_whatever_way_frames_go_everybody_ends_with_the_newest_and_none_goes_back(
+    channel: Channel, wired: MakeWired, seed: int
+) -> None:
+    dice = random.Random(seed)
+    members: list[WiredLamp] = []
+    newest = 0
+    for _ in range(40):
+        for _ in range(dice.randrange(20)):
+            lamp = wired()
+            lamp.shown.append(b"%d" % newest)
+            members.append(lamp)
+            channel.join(lamp)
+        for _ in range(min(len(members), dice.randrange(12))):
+            channel.leave(members.pop(dice.randrange(len(members))))
+        newest += 1
+        channel.show(b"%d" % newest)
+        for lamp in members:
+            lamp.read()
+            if dice.random() < 0.2:
+                lamp.block(channel)
+    assert len(channel) == len(members) > EMPTY_SEATS
+    assert not channel.sending
+    for lamp in members:
+        numbers = [int(frame) for frame in lamp.shown]
+        assert numbers == list(range(numbers[0], newest + 1))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -121,8 +121,8 @@ class Desk:
     def binary(self, data: bytes) -> None:
         self.got.append(f"binary {len(data)}")
 
-    def writable(self) -> None:
-        self.got.append("writable")
+    def turned(self) -> None:
+        self.got.append("turned")
 
     def lost(self, reason: Reason) -> None:
         self.got.append(f"lost: {reason.value}")
@@ -300,7 +300,7 @@ def test_while_a_client_is_stuck_only_the_newest_level_waits(connection: Connect
     wire.flow()
     assert connection.blocked_s == 0
     assert wire.written == text_frame("0") + text_frame("9")
-    assert desk.got == ["writable"]
+    assert desk.got == ["turned", "turned"]
     assert holds_nothing(connection)
 
 
@@ -326,7 +326,7 @@ def test_what_waits_for_a_stuck_client_has_an_end(connection: Connection, wire: 
     wire.stuck = True
     for _ in range(10):
         connection.send(bytes(WAITING_BYTES // 4))
-    assert desk.got == ["lost: too slow", "closing"]
+    assert desk.got == ["turned", "lost: too slow", "closing"]
     assert wire.waiting.endswith(close_frame(4008, "too slow"))
     assert wire.ended
 
@@ -365,6 +365,7 @@ async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(
             connection.show(data)
             if number == 5:
                 assert connection.blocked_s, "a client that reads nothing must block in the end"
+                assert connection.file == -1, "what is written past the transport would come in the middle of a frame"
                 assert desk.stuck == {connection}
             if number == 20:
                 # What was begun and the newest that waited then have to come before what is shown next.
@@ -383,6 +384,7 @@ async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(
         assert len(numbers) < len(sent), "frames that had to wait were not left out"
         assert b"<sent>" in whole
         assert not desk.stuck
+        assert connection.file == ours.fileno()
         connection.show(b"<after>")
         assert await asyncio.wait_for(reader.readexactly(7), 20) == b"<after>"
     finally:
@@ -395,10 +397,10 @@ async def test_a_connection_that_ended_writes_to_no_file(desk: Desk) -> None:
     connection = Connection(desk)
     await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
     with theirs:
-        assert connection._file == ours.fileno()
+        assert connection.file == ours.fileno()
         connection.abort()
         await wait_until(lambda: "left" in desk.got)
-        assert connection._file == -1
+        assert connection.file == -1
 
 
 async def test_a_client_that_has_just_gone_when_it_is_closed_ends_only_itself(desk: Desk) -> None:
