@@ -132,7 +132,7 @@ class Settings:
         "GATEWAY_GUESTS_PER_SOURCE", 8_192, _whole(1, 1_000_000), "those of them from one address"
     )
     gateway_handshakes: int = _setting(
-        "GATEWAY_HANDSHAKES", 512, _whole(1, 100_000), "TLS handshakes at once; others wait for their turn"
+        "GATEWAY_HANDSHAKES", 512, _whole(1, 100_000), "TLS handshakes at once; others wait, and addresses take turns"
     )
     gateway_handshake_ms: int = _setting(
         "GATEWAY_HANDSHAKE_MS", 10_000, _whole(100, 600_000, "ms"), "longest time of a handshake"
@@ -174,10 +174,7 @@ class Settings:
     web_readers: int = _setting("WEB_READERS", 2_000, _whole(1, 1_000_000), "those who follow its live feed")
     web_video_readers: int = _setting("WEB_VIDEO_READERS", 200, _whole(1, 100_000), "those who look at a camera")
     web_handshakes: int = _setting(
-        "WEB_HANDSHAKES", 128, _whole(1, 100_000), "TLS handshakes at once; others wait for their turn"
-    )
-    web_handshakes_per_source: int = _setting(
-        "WEB_HANDSHAKES_PER_SOURCE", 64, _whole(1, 100_000), "those of them from one address; more are cut"
+        "WEB_HANDSHAKES", 128, _whole(1, 100_000), "TLS handshakes at once; others wait, and addresses take turns"
     )
     web_handshake_ms: int = _setting(
         "WEB_HANDSHAKE_MS", 10_000, _whole(100, 600_000, "ms"), "longest time of a handshake"

@@ -13,19 +13,24 @@ import socket
 import ssl
 from asyncio import sslproto
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from espfleet.domain.attempts import source_of
-from espfleet.domain.places import Places
+from espfleet.domain.slots import Slots
 
 logger = logging.getLogger(__name__)
 
 MayCome = Callable[[str], bool]
+Cut = Callable[[], None]
 #: What is answered to a client that does not begin TLS, by what it said first.
 Answer = Callable[[bytes], bytes]
 
 #: Connections taken from the kernel in one turn of the loop, so that levels stay on time meanwhile.
 ACCEPTS_A_TURN = 32
+#: So long a client waits for the handshakes of another source, before the one that began first is cut.
+PATIENCE_S = 0.5
+LOOK_S = 0.1
 #: Without files or memory for more, the kernel is left alone for so long.
 PAUSE_S = 1.0
 #: asyncio keeps a buffer of 256 KiB for each connection. What lamps send fits into this (measured: 30 KiB a lamp in
@@ -38,8 +43,21 @@ _SAID_BYTES = 4_096
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
+@dataclass(slots=True, eq=False)
+class _Caller:
+    """A client at the door: it waits, or is in its handshake."""
+
+    connection: socket.socket
+    source: str
+    greeting: asyncio.Task[None] | None = None
+    is_given_away: bool = False
+
+
 class TlsDoor:
     """Takes connections of one listening socket.
+
+    Where more come than there may be handshakes, they wait, and sources take turns: see ``Slots``. They wait here, not
+    in the kernel, where nobody gets past a source that sends more and more.
 
     Args:
         listener: It listens already, and does not block.
@@ -47,9 +65,10 @@ class TlsDoor:
         tls: The server's side.
         answer: Makes the answer to a client that does not begin TLS.
         may_come: Tells whether a client may begin a handshake, by its address.
-        handshakes: How many go on at once; who comes then waits in the kernel.
-        handshakes_per_source: Those of them from one source; more are cut. Without, one may have them all.
+        handshakes: How many go on at once.
         handshake_ms: How long each may take.
+        waiting: How many more may wait for their turn; beyond that, those of the source with the most are cut.
+        cut: Called for each who is cut for others.
     """
 
     def __init__(
@@ -62,7 +81,8 @@ class TlsDoor:
         may_come: MayCome,
         handshakes: int,
         handshake_ms: int,
-        handshakes_per_source: int | None = None,
+        waiting: int,
+        cut: Cut,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
@@ -70,10 +90,11 @@ class TlsDoor:
         self._tls = tls
         self._answer = answer
         self._may_come = may_come
-        self._handshakes = handshakes
         self._within_s = handshake_ms / 1_000
-        self._places = Places(handshakes, handshakes_per_source or handshakes)
+        self._cut = cut
+        self._slots: Slots[_Caller] = Slots(handshakes, waiting, PATIENCE_S)
         self._greetings: set[asyncio.Task[None]] = set()
+        self._look_timer: asyncio.TimerHandle | None = None
         self._open = True
         self._taking = False
         sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
@@ -90,6 +111,10 @@ class TlsDoor:
             self._open = False
             self._rest()
             self._listener.close()
+            if self._look_timer is not None:
+                self._look_timer.cancel()
+            for caller in self._slots.leave():
+                caller.connection.close()
             for greeting in self._greetings:
                 greeting.cancel()
 
@@ -109,10 +134,6 @@ class TlsDoor:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_A_TURN):
-            if len(self._greetings) >= self._handshakes:
-                # Who comes now waits in the kernel.
-                self._rest()
-                return
             try:
                 connection, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -126,29 +147,52 @@ class TlsDoor:
                 return
             connection.setblocking(False)
             host = str(address[0])
-            source = source_of(host)
-            if not self._places.fit(source) or not self._may_come(host):
+            if not self._may_come(host):
                 connection.close()
                 continue
-            self._places.take(source)
-            greeting = self._loop.create_task(self._greet(connection), name="TLS handshake")
-            self._greetings.add(greeting)
-            greeting.add_done_callback(partial(self._greeted, source))
+            caller = _Caller(connection, source_of(host))
+            gone = self._slots.come(caller.source, caller, self._loop.time())
+            if gone is not None:
+                gone.connection.close()
+                self._cut()
+            self._begin()
 
-    def _greeted(self, source: str, greeting: asyncio.Task[None]) -> None:
+    def _begin(self) -> None:
+        """Begin as many handshakes as there may be."""
+        while (caller := self._slots.begin()) is not None:
+            greeting = caller.greeting = self._loop.create_task(self._greet(caller), name="TLS handshake")
+            self._greetings.add(greeting)
+            greeting.add_done_callback(partial(self._greeted, caller))
+        if self._slots.waiting and self._look_timer is None:
+            self._look_timer = self._loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """See that those who wait do not wait for a source that stalls."""
+        self._look_timer = None
+        while (caller := self._slots.cut(self._loop.time())) is not None:
+            if caller.greeting is not None:
+                caller.greeting.cancel()
+            self._cut()
+            self._begin()
+        self._begin()
+
+    def _greeted(self, caller: _Caller, greeting: asyncio.Task[None]) -> None:
         self._greetings.discard(greeting)
-        self._places.free(source)
-        self._take()
+        self._slots.end(caller.source, caller)
+        if not caller.is_given_away:
+            caller.connection.close()
+        if self._open:
+            self._begin()
         if not greeting.cancelled() and (exc := greeting.exception()) is not None:
             logger.debug("a client did not come in: %s", exc)
 
-    async def _greet(self, connection: socket.socket) -> None:
+    async def _greet(self, caller: _Caller) -> None:
         """Let a client in that speaks TLS; tell others to."""
-        given_away = False
+        connection = caller.connection
         try:
             async with asyncio.timeout(self._within_s):
                 if await self._first_byte(connection) == _HANDSHAKE:
-                    given_away = True
+                    caller.is_given_away = True
                     await self._loop.connect_accepted_socket(self._factory, connection, ssl=self._tls)
                 else:
                     said = await self._loop.sock_recv(connection, _SAID_BYTES)
@@ -160,9 +204,6 @@ class TlsDoor:
                         pass
         except (OSError, TimeoutError) as exc:
             logger.debug("a client did not come in: %s", exc)
-        finally:
-            if not given_away:
-                connection.close()
 
     async def _first_byte(self, connection: socket.socket) -> bytes:
         """Return the first byte that comes, or ``b""``, and leave it there."""

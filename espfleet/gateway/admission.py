@@ -109,6 +109,10 @@ class Admission:
         """Tell whether a client with this address may begin a TLS handshake."""
         return self._crowd.may_come(host)
 
+    def cut(self) -> None:
+        """Count a client whose TLS handshake was cut for those of others."""
+        self._crowd.cut()
+
     # What connections ask.
 
     def arrived(self, connection: Connection) -> None:

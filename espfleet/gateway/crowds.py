@@ -64,6 +64,10 @@ class Crowd:
             self._refused += 1
         return fits
 
+    def cut(self) -> None:
+        """Count somebody who was cut before there was a connection."""
+        self._refused += 1
+
     def come(self, connection: Connection) -> None:
         """Count a connection, and take it for a guest."""
         # One text for all that come from the same place.

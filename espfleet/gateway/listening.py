@@ -12,7 +12,7 @@ from typing import Protocol
 
 from espfleet.errors import StartError
 from espfleet.gateway.settings import GatewaySettings
-from espfleet.tls_door import ACCEPTS_A_TURN, MayCome, TlsDoor, upgrade_required
+from espfleet.tls_door import ACCEPTS_A_TURN, Cut, MayCome, TlsDoor, upgrade_required
 
 #: Connections that may wait in the kernel while others are served.
 BACKLOG = 4_096
@@ -33,13 +33,16 @@ class Server(Protocol):
         """Take no more connections; those that are open stay."""
 
 
-async def listen(settings: GatewaySettings, factory: Callable[[], asyncio.Protocol], may_come: MayCome) -> list[Server]:
+async def listen(
+    settings: GatewaySettings, factory: Callable[[], asyncio.Protocol], may_come: MayCome, cut: Cut
+) -> list[Server]:
     """Listen on every address that the host stands for.
 
     Args:
         settings: Where.
         factory: Makes the protocol of a connection.
         may_come: Tells whether a client may begin a TLS handshake, by its address.
+        cut: Called for each client whose TLS handshake is cut for others.
 
     Raises:
         StartError: If that is not possible; the text says what to do.
@@ -49,7 +52,7 @@ async def listen(settings: GatewaySettings, factory: Callable[[], asyncio.Protoc
     try:
         for listener in await _sockets(settings):
             if settings.tls is not None:
-                servers.append(_tls_door(listener, factory, settings, settings.tls, may_come))
+                servers.append(_tls_door(listener, factory, settings, settings.tls, may_come, cut))
                 listener.listen(BACKLOG)
                 continue
             servers.append(await loop.create_server(factory, sock=listener, backlog=ACCEPTS_A_TURN))
@@ -74,6 +77,7 @@ def _tls_door(
     settings: GatewaySettings,
     tls: SSLContext,
     may_come: MayCome,
+    cut: Cut,
 ) -> TlsDoor:
     limits = settings.limits
     return TlsDoor(
@@ -84,6 +88,8 @@ def _tls_door(
         may_come=may_come,
         handshakes=limits.handshakes,
         handshake_ms=limits.handshake_ms,
+        waiting=BACKLOG,
+        cut=cut,
     )
 
 

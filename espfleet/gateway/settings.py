@@ -30,7 +30,7 @@ class Limits:
         bytes_per_s: Bytes of messages from one client in a second.
         picture_bytes_per_s: The same for a camera.
         waiting_bytes: What may wait for one client that reads too slowly, beside the newest level.
-        handshakes: TLS handshakes that are under way; who comes then waits in the kernel.
+        handshakes: TLS handshakes that are under way; who comes then waits for a turn, by source.
         handshake_ms: From the TCP connection to the end of the handshake; with TLS, of each of the two.
         hello_ms: From there to the hello, or the watch.
         ping_ms: For the answer to a ping when a second session of the same device comes.

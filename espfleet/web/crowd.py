@@ -31,6 +31,10 @@ class Crowd:
         self.refused += 1
         return False
 
+    def cut(self) -> None:
+        """Count somebody whose TLS handshake was cut for those of others."""
+        self.refused += 1
+
     def come(self, source: str) -> bool:
         """Give a place to somebody who comes, and tell whether there was one."""
         if not self._places.fit(source):

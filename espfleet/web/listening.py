@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ssl import SSLContext
 
 from espfleet.errors import StartError
-from espfleet.tls_door import MayCome, TlsDoor, upgrade_required
+from espfleet.tls_door import Cut, MayCome, TlsDoor, upgrade_required
 from espfleet.web.settings import WebSettings
 
 BACKLOG = 1_024
@@ -52,6 +52,7 @@ def open_door(
     settings: WebSettings,
     tls: SSLContext,
     may_come: MayCome,
+    cut: Cut,
 ) -> TlsDoor:
     """Let clients come in that speak TLS, and tell others to."""
     limits = settings.limits
@@ -62,8 +63,9 @@ def open_door(
         answer=lambda said: upgrade_required(https_instead(said, settings.port)),
         may_come=may_come,
         handshakes=limits.handshakes,
-        handshakes_per_source=limits.handshakes_per_source,
         handshake_ms=limits.handshake_ms,
+        waiting=BACKLOG,
+        cut=cut,
     )
 
 

@@ -58,7 +58,8 @@ class _Server(uvicorn.Server):
             return
         protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
         made = partial(protocol, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
-        doors = [open_door(one, made, self._settings, tls, self._crowd.may_come) for one in sockets or ()]
+        crowd = self._crowd
+        doors = [open_door(one, made, self._settings, tls, crowd.may_come, crowd.cut) for one in sockets or ()]
         # It only closes them.
         self.servers = cast("list[asyncio.base_events.Server]", doors)
         self.started = True

@@ -18,8 +18,7 @@ class Limits:
         requests_at_once: So many may come at once from one that was quiet.
         readers: Those who follow the live feed.
         video_readers: Those who look at a camera.
-        handshakes: TLS handshakes that are under way; who comes then waits in the kernel.
-        handshakes_per_source: Those of them from one source.
+        handshakes: TLS handshakes that are under way; who comes then waits for a turn, by source.
         handshake_ms: From the TCP connection to the end of the handshake.
         head_ms: For the head of a request, from the connection or the answer before it.
         body_ms: For the body of a request, and half of it for that of a device.
@@ -35,7 +34,6 @@ class Limits:
     readers: int = 2_000
     video_readers: int = 200
     handshakes: int = 128
-    handshakes_per_source: int = 64
     handshake_ms: int = 10_000
     head_ms: int = 10_000
     body_ms: int = 20_000

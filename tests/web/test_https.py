@@ -114,14 +114,12 @@ async def test_who_says_nothing_or_stops_in_the_handshake_does_not_stay(store: S
 
 
 async def test_one_source_cannot_hold_all_handshakes(store: Store, folder: Folder) -> None:
-    limits = Limits(handshakes=4, handshakes_per_source=3, handshake_ms=60_000)
-    async with https(store, folder, limits=limits) as web, AsyncExitStack() as stack:
+    async with https(store, folder, limits=Limits(handshakes=4, handshake_ms=60_000)) as web, AsyncExitStack() as stack:
         silent = [await stack.enter_async_context(plain(web, OTHER)) for _ in range(6)]
-        # Those beyond its share are cut, and the others wait for the end of their minute: nobody waits for them.
         ended = [asyncio.ensure_future(reader.read()) for reader, _ in silent]
-        await wait_until(lambda: sum(one.done() for one in ended) == 3, timeout_s=15)
         assert (await web.send("GET", "/healthz")).ok
-        assert sum(one.done() for one in ended) == 3
+        # The one that was there for the longest was cut, and the next of them has its place again.
+        await wait_until(lambda: sum(one.done() for one in ended) == 1, timeout_s=15)
         for one in ended:
             one.cancel()
         await asyncio.gather(*ended, return_exceptions=True)
