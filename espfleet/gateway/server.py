@@ -144,7 +144,8 @@ class Gateway:
     async def _serve(self, started: Callable[[int], None] | None) -> None:
         """Listen as soon as there is something to tell, and say each second that this gateway lives."""
         await self._follower.ready.wait()
-        self._servers = await listen(self._settings, lambda: Connection(self._admission), self._admission.may_come)
+        admission = self._admission
+        self._servers = await listen(self._settings, lambda: Connection(admission), admission.may_come, admission.cut)
         try:
             port = port_of(self._servers)
             logger.info("the gateway listens on %s, port %d", self._settings.host, port)
