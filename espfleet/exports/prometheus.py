@@ -6,14 +6,14 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from espfleet.domain.points import Point
 from espfleet.errors import StartError
+from espfleet.exports.scraping import ScrapeServer
 
 _NAME = re.compile(r"[^a-zA-Z0-9_]")
 
@@ -31,11 +31,11 @@ class Prometheus(Collector):
         registry = CollectorRegistry()
         registry.register(self)
         try:
-            self._server: WSGIServer
-            self._thread: threading.Thread
-            self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+            self._server = ScrapeServer(host, port, make_wsgi_app(registry))
         except OSError as exc:
             raise StartError(f"/metrics cannot be served on {host}:{port}: {exc.strerror or exc}") from exc
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
 
     @property
     def port(self) -> int:
@@ -73,6 +73,8 @@ class Prometheus(Collector):
     def close(self) -> None:
         """Stop serving."""
         self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
         self._server.server_close()
         self._thread.join(5)
 
