@@ -21,6 +21,8 @@ from tests.firmware.servers import TEXT, Handler, Peer, frame, serving
 
 CAP_S = 240
 
+SEED = 1
+dice = random.Random(SEED)
 ROUNDS = 5
 MESSAGES = 20_000
 PEER = "async_websocket_client"
@@ -170,7 +172,7 @@ async def back(firmware: Firmware, folder: Path) -> None:
         await board.line("light: level")
     try:
         for _ in range(RETURNS):
-            await asyncio.sleep(random.uniform(*OUTAGE_S))
+            await asyncio.sleep(dice.uniform(*OUTAGE_S))
             began = time.monotonic()
             async with serving(good, port=port):
                 await board.line("link: connected", board.at, 30)

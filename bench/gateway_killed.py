@@ -28,6 +28,8 @@ from tests.ports import free_port
 
 CAP_S = 240.0
 
+SEED = 1
+dice = random.Random(SEED)
 RUNS = 5
 LAMPS = 1_000
 START_S = 20.0
@@ -70,7 +72,7 @@ async def one_run() -> Mapping[str, float]:
                     await both_there(ready, crowd)
                     crowd.tell(f"storm {LATEST_MS}")
                     # At any moment between two keepalives, and between two levels.
-                    await asyncio.sleep(0.5 + random.random())
+                    await asyncio.sleep(0.5 + dice.random())
                     killed_s = time.monotonic()
                     doomed.kill()
                     told = await asyncio.to_thread(crowd.answer)

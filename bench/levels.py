@@ -34,6 +34,7 @@ GROUP = 10
 SIZES = ((1_000, 0.6, 15, 40), (10_000, 3.0, 9, 15), (100_000, 35.0, 5, 6))
 KEPT_TICKS = 40
 START_MS = 1_700_000_000_000
+SEED = 1
 MEDIAN_MS = {"lan": 0.8, "broadband": 18.0, "mobile": 55.0, "satellite": 600.0, "pinglamp": 12.0}
 Floats = npt.NDArray[np.float32]
 
@@ -42,7 +43,7 @@ class Fleet:
     """A book with full windows, and endless samples for it."""
 
     def __init__(self, targets: int) -> None:
-        rng = np.random.default_rng(targets)
+        rng = np.random.default_rng((SEED, targets))
         names = [f"target-{number}" for number in range(targets)]
         presets = rng.choice(list(PRESETS), targets // GROUP)
         rules = rng.choice([Combine.WORST, Combine.MEDIAN, Combine.QUORUM], targets // GROUP, p=[0.8, 0.1, 0.1])

@@ -34,6 +34,8 @@ from tests.ports import free_port
 
 CAP_S = 240.0
 
+#: Of the lamps: ``peers/lamps.c``.
+SEED = 1
 RUNS = 3
 LAMPS = 10_000
 LATEST_MS = 60_000

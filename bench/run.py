@@ -1,7 +1,8 @@
 """Run benches, store what they measured under ``bench/results/`` and put it into ``docs/performance.md``.
 
 ``python -m bench.run`` runs all of them, ``python -m bench.run levels streams`` only those. A bench is a module of
-this folder with a ``main()``; it may say ``CAP_S = 300``, the most seconds it may take (else ``USUAL_CAP_S``).
+this folder with a ``main()``; it may say ``CAP_S = 300``, the most seconds it may take (else ``USUAL_CAP_S``), and
+``SEED = 1`` or ``SEEDS = (1, 2)``, from which all is made that is random in it.
 The exit code is 0 if every bench came to its end and no promise is broken.
 """
 
@@ -23,14 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from bench import capacity_page
-from bench.charts import draw
+from bench.charts import compare, draw
 from bench.report import figure
 
 ROOT = Path(__file__).resolve().parent.parent
 USUAL_CAP_S = 180.0
 BEGIN = "<!-- measured: begin, written by make bench -->"
 END = "<!-- measured: end -->"
-PICTURE = "![How much of what its bound allows each promise uses](pictures/performance.svg)"
+PICTURES = {
+    "performance.svg": ("How much of what its bound allows each promise uses", draw),
+    "peers.svg": ("How many times better than its peer each promise is kept", compare),
+}
 VERDICTS = {True: "holds", False: "**broken**", None: "not measured"}
 
 
@@ -61,20 +65,28 @@ def discover(folder: Path) -> dict[str, float]:
     for path in sorted(folder.glob("*.py")):
         body = ast.parse(path.read_text()).body
         if path.stem != "run" and any(isinstance(part, ast.FunctionDef) and part.name == "main" for part in body):
-            found[path.stem] = next(filter(None, map(_cap, body)), USUAL_CAP_S)
+            found[path.stem] = float(_said(body, "CAP_S") or USUAL_CAP_S)
     return found
 
 
-def _cap(part: ast.stmt) -> float | None:
-    """Return the number in ``CAP_S = 300``, or ``None`` if the statement is another one."""
-    if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name) and part.targets[0].id == "CAP_S":
-        return float(ast.literal_eval(part.value))
+def seed_of(name: str, folder: Path) -> Any:
+    """Return the seed of a bench, or several; ``None`` where nothing is random."""
+    body = ast.parse((folder / f"{name}.py").read_text()).body
+    return _said(body, "SEED") or _said(body, "SEEDS")
+
+
+def _said(body: Iterable[ast.stmt], name: str) -> Any:
+    """Return the value of ``NAME = value``, or ``None`` if no statement says it."""
+    for part in body:
+        if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name) and part.targets[0].id == name:
+            return ast.literal_eval(part.value)
     return None
 
 
 def measure(name: str, cap_s: float, root: Path = ROOT) -> tuple[dict[str, Any], str]:
     """Run one bench, showing its output, and return its result and what went wrong (``""`` for nothing)."""
-    result: dict[str, Any] = {"bench": name, "machine": machine(), "promises": []}
+    seed = seed_of(name, root / "bench")
+    result: dict[str, Any] = {"bench": name, "machine": machine(), "seed": seed, "promises": []}
     began = time.monotonic()
     late = threading.Event()
     with subprocess.Popen(
@@ -161,15 +173,20 @@ def publish(root: Path = ROOT) -> None:
         if path.stem != capacity_page.BENCH
     ]
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    picture = root / "docs" / "pictures" / "performance.svg"
-    picture.parent.mkdir(exist_ok=True)
-    picture.write_text(draw(results))
-    page.write_text(f"{before}{BEGIN}\n\n{PICTURE}\n\n{table(results)}\n{END}{after}")
+    pictures = root / "docs" / "pictures"
+    pictures.mkdir(exist_ok=True)
+    for name, (_, made) in PICTURES.items():
+        (pictures / name).write_text(made(results))
+    shown = "\n\n".join(f"![{words}](pictures/{name})" for name, (words, _) in PICTURES.items())
+    page.write_text(f"{before}{BEGIN}\n\n{shown}\n\n{table(results)}\n{END}{after}")
 
 
 def table(results: Iterable[Mapping[str, Any]]) -> str:
     """Return results as a Markdown table, then one line for each bench on where it ran."""
-    rows = ["| promise | ours | peer | ratio | bound | |", "|---|---:|---:|---:|---|---|"]
+    rows = [
+        "| promise | ours | peer | ratio | bound | | runs, and where they lie |",
+        "|---|---:|---:|---:|---|---|---|",
+    ]
     notes = []
     for result in results:
         for one in result["promises"]:
@@ -181,14 +198,33 @@ def table(results: Iterable[Mapping[str, Any]]) -> str:
                 figure(one["ratio"]),
                 one["bound"],
                 VERDICTS[one["holds"]] + (f": {one['note']}" if one.get("note") else ""),
+                _runs(one),
             ]
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         where = result["machine"]
         notes.append(
             f"- `make bench BENCH={result['bench']}`: {where['date']}, {where['cpu']}, {where['cores']} cores, "
             f"{where['kernel']}, Python {where['python']}, load {where['load']} at the start; {result['seconds']:g} s"
+            f"{_seeds(result['seed']) if 'seed' in result else ''}"
         )
     return "\n".join([*rows, "", *notes, ""])
+
+
+def _runs(one: Mapping[str, Any]) -> str:
+    """Return how many runs a promise was measured in, and how far they lie apart: the middle half of them, or all."""
+    spread = one["spread"]
+    if spread is None:
+        return "–"
+    ends = [f"{figure(low)} to {figure(high)}" for low, high in filter(None, (spread["ours"], spread["peer"]))]
+    half = ", half of them" if spread["kind"] == "quartiles" else ""
+    return f"{one['runs']}{half}: {', the peer '.join(ends)}"
+
+
+def _seeds(seed: Any) -> str:
+    """Return what all that is random was made from, in words."""
+    if seed is None:
+        return "; its load is not random"
+    return f"; seed{'s' if isinstance(seed, list | tuple) else ''} {str(seed).strip('[]()')}"
 
 
 def _with_unit(value: float | None, unit: str) -> str:

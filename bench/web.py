@@ -36,6 +36,8 @@ from espfleet.store.presence import Session
 from espfleet.store.registry import Change
 
 CAP_S = 240.0
+SEED = 1
+dice = random.Random(SEED)
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
 
@@ -188,7 +190,7 @@ async def _read(port: int, delays_ms: list[float], until_s: float) -> None:
         while time.monotonic() < until_s:
             async with asyncio.timeout(5):
                 line = await reader.readline()
-            if line.startswith(b'data: {"at_ms"') and b'"levels"' in line and random.random() < 0.1:
+            if line.startswith(b'data: {"at_ms"') and b'"levels"' in line and dice.random() < 0.1:
                 stamps = [float(row["reason"]) for row in json.loads(line[6:])["levels"].values() if row["reason"]]
                 delays_ms.append((time.time() - min(stamps)) * 1_000)
     finally:
@@ -268,7 +270,7 @@ async def _pixels(page: object, publisher: Publisher) -> list[float]:
     delays = []
     for number in range(CHANGES):
         # Until the afterglow of the change before has ended.
-        await asyncio.sleep(3.0 + random.random() * 0.2)
+        await asyncio.sleep(3.0 + dice.random() * 0.2)
         await page.evaluate("() => { window.moved = 0; }")  # type: ignore[attr-defined]
         began_ms = time.time() * 1_000
         await publisher.publish(["group-0"], 0 if number % 2 else 100)

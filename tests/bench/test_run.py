@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from bench.charts import draw
-from bench.run import BEGIN, END, USUAL_CAP_S, discover, main, measure, table
+from bench.charts import compare, draw
+from bench.run import BEGIN, END, USUAL_CAP_S, discover, main, measure, seed_of, table
 
+BENCHES = Path(__file__).parents[2] / "bench"
 PROMISE = {
     "promise": "ticks | a second",
     "ours": 12.5,
@@ -24,7 +26,9 @@ PROMISE = {
     "runs": 3,
     "spread": {"kind": "min-max", "ours": [12, 13], "peer": [5, 5]},
 }
-SAYS_IT = f"import json\n\ndef main():\n    print('a table')\n    print(json.dumps({PROMISE!r}))\n\nmain()\n"
+SAYS_IT = (
+    f"import json\n\nSEED = 7\n\ndef main():\n    print('a table')\n    print(json.dumps({PROMISE!r}))\n\nmain()\n"
+)
 
 
 @pytest.fixture
@@ -47,8 +51,14 @@ def test_a_bench_is_a_module_with_a_main(root: Path) -> None:
 
 
 def test_the_benches_here_can_be_found() -> None:
-    folder = Path(__file__).parent.parent.parent / "bench"
-    assert not {"run", "report"} & discover(folder).keys()
+    assert not {"run", "report"} & discover(BENCHES).keys()
+
+
+@pytest.mark.parametrize("path", sorted(BENCHES.glob("*.py")), ids=lambda path: path.stem)
+def test_whatever_is_random_in_a_bench_is_made_from_its_seed(path: Path) -> None:
+    text = path.read_text()
+    assert not re.search(r"\brandom\.(random|uniform|choice|sample|shuffle)\(|default_rng\(\)|Random\(\)", text)
+    assert not re.search(r"default_rng\(|Random\(", text) or seed_of(path.stem, BENCHES) is not None
 
 
 def test_what_was_measured_is_stored_and_published(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,9 +67,17 @@ def test_what_was_measured_is_stored_and_published(root: Path, capsys: pytest.Ca
     assert "a table" in capsys.readouterr().out
     stored = json.loads((root / "bench" / "results" / "ticks.json").read_text())
     assert stored["promises"] == [PROMISE]
+    assert stored["seed"] == 7
     assert stored["machine"].keys() == {"date", "cpu", "cores", "kernel", "python", "load"}
     page = (root / "docs" / "performance.md").read_text()
-    assert "| ticks \\| a second | 12.5 1/s | 5 1/s (a clock) | 2.5 | ratio >= 2 | holds |" in page
+    row = (
+        "| ticks \\| a second | 12.5 1/s | 5 1/s (a clock) | 2.5 | ratio >= 2 | holds | 3: 12 to 13, the peer 5 to 5 |"
+    )
+    assert row in page.splitlines()
+    assert "s; seed 7\n" in page
+    for name in ("performance", "peers"):
+        assert f"](pictures/{name}.svg)" in page
+        ElementTree.parse(root / "docs" / "pictures" / f"{name}.svg")
     assert page.startswith("# How fast\n")
     assert page.endswith("The end.\n")
     assert "former" not in page
@@ -118,10 +136,11 @@ def test_a_bench_that_takes_too_long_is_ended_with_all_it_started(
 
 
 def test_what_could_not_be_measured_shows_why() -> None:
-    promise = PROMISE | {"ours": None, "peer": None, "ratio": None, "holds": None, "note": "fping is not installed"}
+    none = dict.fromkeys(("ours", "peer", "ratio", "holds", "spread"))
+    promise = PROMISE | none | {"runs": 0, "note": "fping is not installed"}
     where = {"date": "2026-01-01", "cpu": "c", "cores": 2, "kernel": "k", "python": "3", "load": 0.1}
     text = table([{"bench": "ticks", "machine": where, "promises": [promise], "seconds": 3.0}])
-    assert "| – | – (a clock) | – | ratio >= 2 | not measured: fping is not installed |" in text
+    assert "| – | – (a clock) | – | ratio >= 2 | not measured: fping is not installed | – |" in text
     assert "make bench BENCH=ticks" in text
 
 
@@ -143,3 +162,28 @@ def test_the_picture_shows_every_promise_that_was_measured_and_which_is_broken()
 
 def a_promise(name: str, *, ours: float | None, bound: str, holds: bool | None) -> dict[str, Any]:
     return {"promise": name, "ours": ours, "ratio": None, "bound": bound, "holds": holds}
+
+
+def test_the_other_picture_shows_how_many_times_better_than_the_peer_ours_is() -> None:
+    beside = {"peer": 1.0, "peer_name": "a clock that is rather long in its name", "spread": None}
+    promises = [
+        a_promise("fast", ours=3.0, bound="ratio >= 1.5", holds=True) | beside | {"ratio": 3.0},
+        a_promise("cheap", ours=0.01, bound="ratio <= 0.5", holds=True) | beside | {"ratio": 0.01},
+        a_promise("slow", ours=0.5, bound="ratio >= 1", holds=False) | beside | {"ratio": 0.8},
+        a_promise("alone", ours=1.0, bound="ours <= 2", holds=True),
+    ]
+    picture = ElementTree.fromstring(compare([{"bench": "some", "promises": promises}]))
+    texts = "".join(picture.itertext())
+    assert "3 × a clock that is rather …" in texts
+    assert "100 × a clock" in texts
+    assert "0.8 × a clock" in texts
+    assert "alone" not in texts
+    bars = [
+        (float(bar.attrib["x"]), float(bar.attrib["x"]) + float(bar.attrib["width"]), bar.attrib["class"])
+        for bar in picture.iter("{http://www.w3.org/2000/svg}rect")
+    ]
+    line_x = bars[0][0]
+    assert line_x == bars[1][0]
+    assert bars[0][1] < bars[1][1]
+    assert bars[2][0] < bars[2][1] == pytest.approx(line_x, abs=0.2)
+    assert bars[2][2] == "broken"
