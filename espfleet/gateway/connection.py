@@ -305,7 +305,9 @@ class Connection(asyncio.Protocol):
             self._parts = (frame.opcode, [])
         assert self._parts is not None
         opcode, parts = self._parts
-        parts.append(data)
+        # Parts that hold nothing may come for ever.
+        if data:
+            parts.append(data)
         if not frame.fin:
             return None
         self._parts = None
