@@ -29,6 +29,7 @@ from bench.peers.lamps import lamps
 from bench.reply_to_lamp import fleet, wait_for_port
 from espfleet.domain.groups import Group
 from espfleet.domain.tokens import new_token
+from espfleet.simulator.session import FULL_KEEPALIVE_EVERY
 from espfleet.store import registry
 from espfleet.store.client import open_store
 from espfleet.store.registry import Change
@@ -140,6 +141,7 @@ async def whole_fleet() -> AsyncIterator[Mapping[str, int]]:
         hellos = [whole.hello(number, token) for number, token in enumerate(tokens)]
         crowd = stack.enter_context(lamps(Path(folder), port, hellos))
         assert (await crowd.asked("connect 200"))["open"] == whole.LAMPS
+        crowd.tell(f"numbers {FULL_KEEPALIVE_EVERY}")
         crowd.tell("live 1000 120000")
         await asyncio.sleep(5)
         yield {role: one for role, one in whole.processes(pid, home).items() if role not in ("redis", "up")}

@@ -1,10 +1,13 @@
 """What a whole fleet costs: 10,000 lamps, 1,000 targets, everything on this machine, run as users run it.
 
-``up`` runs Redis, prober, leveler, gateway, steward and web, each a process. Each lamp sends a keepalive a second and
-is told a level twice a second; 999 addresses of loopback are probed by ICMP once a second, in 20 groups, and one on an
-emulated network (20 ± 2 ms) twice a second, with thresholds so close that nearly every reply makes another level, which
-is what the lamps show. CPU is that of all processes of the fleet. One lamp in 32 is looked at on the wire: both
-moments, of the reply and of the frame, are the kernel's stamps.
+``up`` runs Redis, prober, leveler, gateway, steward and web, each a process. Each lamp sends a keepalive a second,
+every tenth with numbers in it, and readings each ten seconds, as the firmware does, and is told a level twice a second;
+999 addresses of loopback are probed by ICMP once a second, in 20 groups, and one on an emulated network (20 ± 2 ms)
+twice a second, with thresholds so close that nearly every reply makes another level, which is what the lamps show. CPU
+is that of all processes of the fleet. One lamp in 32 is looked at on the wire: both moments, of the reply and of the
+frame, are the kernel's stamps.
+
+``python -m bench.whole_fleet 0`` runs it with bare keepalives only, ``… 5`` with twice as many numbers.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import selectors
 import socket
 import statistics
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import emulate, namespace
+from bench.capacity_page import NUMBERS
 from bench.gateway import allow_files, cpu_s
 from bench.peers.lamps import Lamps, lamps
 from bench.reply_to_lamp import delays_ms, fleet, open_sniffer, sniff
@@ -32,6 +37,7 @@ from espfleet.domain.groups import Group
 from espfleet.domain.rooms import Room
 from espfleet.domain.targets import Target
 from espfleet.domain.tokens import hash_token, new_token
+from espfleet.simulator.session import FULL_KEEPALIVE_EVERY
 from espfleet.store import registry
 from espfleet.store.client import open_store
 from espfleet.store.registry import Change
@@ -56,22 +62,23 @@ SO_ATTACH_FILTER = 26
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run took: share of a core by process, and how soon lamps were told, ms."""
+    """What one run took: share of a core by process, and how soon lamps were told, ms; and what lamps said."""
 
     shares: Mapping[str, float]
     delays_ms: list[float]
     lamps_busy: float
+    said: str
 
 
-def main() -> None:
-    """Measure and report."""
+def main(numbers_every: int = FULL_KEEPALIVE_EVERY) -> None:
+    """Measure and report; every so many-th keepalive has numbers in it, or with 0 none."""
     allow_files()
     lack = emulate.missing() or ("" if namespace.possible() else "needs root, to see replies on the wire")
     if lack:
         for promise, (unit, bound) in BOUNDS.items():
             not_measured(promise, bound=bound, unit=unit, reason=lack)
         return
-    runs = [one_run() for _ in range(RUNS)]
+    runs = [one_run(numbers_every) for _ in range(RUNS)]
     shares = {name: statistics.median(run.shares[name] for run in runs) for name in runs[0].shares}
     split = ", ".join(f"{name} {share:.1%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
     busy = max(run.lamps_busy for run in runs)
@@ -81,10 +88,11 @@ def main() -> None:
         TAIL: [statistics.quantiles(run.delays_ms, n=100)[98] for run in runs],
     }
     for promise, (unit, bound) in BOUNDS.items():
-        report(promise, figures[promise], unit=unit, bound=bound, note=f"{split}; the lamps' process: {busy:.0%}")
+        note = f"{split}; the lamps' process: {busy:.0%}; {runs[-1].said}"
+        report(promise, figures[promise], unit=unit, bound=bound, note=note)
 
 
-def one_run() -> Cost:
+def one_run(numbers_every: int) -> Cost:
     """Run a fleet and its lamps once."""
     tokens = [new_token() for _ in range(LAMPS)]
 
@@ -104,6 +112,7 @@ def one_run() -> Cost:
         with lamps(Path(folder), port, hellos) as crowd:
             opened = crowd.ask("connect 200")
             assert opened["open"] == LAMPS, opened
+            crowd.tell(f"numbers {numbers_every}")
             return measure(crowd, port, pid, home)
 
 
@@ -152,7 +161,15 @@ def measure(crowd: Lamps, port: int, pid: int, home: str) -> Cost:
     busy = (cpu_s(crowd.pid) - lamps_s) / passed_s
     living.join()
     assert answers[0]["open"] == LAMPS, answers
-    return Cost(shares=shares, delays_ms=delays_ms(replies, frames), lamps_busy=busy)
+    return Cost(shares=shares, delays_ms=delays_ms(replies, frames), lamps_busy=busy, said=in_words(answers[0]))
+
+
+def in_words(did: Mapping[str, float]) -> str:
+    """Return what lamps said that is not free: a bare keepalive costs a tenth of one with numbers."""
+    share = did["numbered"] / did["sent"]
+    if not share:
+        return "bare keepalives only"
+    return f"{share:.0%} of {did['sent']:,} keepalives with {NUMBERS}, and {did['readings']:,} messages of readings"
 
 
 def look(port: int, for_s: float) -> tuple[list[float], list[tuple[float, int, int]]]:
@@ -205,4 +222,4 @@ def processes(parent: int, home: str) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main()
+    main(*(int(word) for word in sys.argv[1:]))

@@ -45,8 +45,9 @@ HEARD = ((0, 0), (10, 100), (10, 300), (40, 25), (40, 75))
 LISTENERS = (0, 10, 30)
 #: What other gateways tell, 1/s: numbers that lamps reported, many together, and lamps that came, one by one.
 OTHERS = ((0, 0), (4_000, 0), (12_000, 0), (0, 300), (0, 900))
-REPORTS = (0, 300, 900)
-REPORTING = 300
+#: Keepalives with numbers in them, 1/s, of so many lamps: each tells some at most once a second, so none are joined.
+REPORTS = (0, 600, 2_000)
+REPORTING = 2_000
 MEASURED_S = 3.0
 SETTLE_S = 1.2
 UNWATCHED = tuple(f"group-{number}" for number in range(300))

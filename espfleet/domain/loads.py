@@ -40,7 +40,8 @@ class Load:
         shards: Shards of the fleet.
         busy_percent: How much of a core a process may take; the rest is for storms, and for machines that are slower.
         keepalives_per_s, levels_per_s: Of a lamp, and to a lamp.
-        reports_per_s: Keepalives of a lamp that have numbers in them; lamps send every tenth so.
+        reports_per_s: Messages of a lamp with numbers in them; the firmware sends every tenth keepalive so, and
+            readings each ten seconds.
     """
 
     lamps: int
@@ -54,7 +55,7 @@ class Load:
     busy_percent: float = 50.0
     keepalives_per_s: float = 1.0
     levels_per_s: float = 2.0
-    reports_per_s: float = 0.1
+    reports_per_s: float = 0.2
 
     def __post_init__(self) -> None:
         for name, (least, most) in LIMITS.items():
@@ -74,5 +75,5 @@ class Load:
 
     @property
     def reports(self) -> float:
-        """Keepalives with numbers in them, in a second."""
+        """Messages with numbers in them, in a second."""
         return self.lamps * self.reports_per_s

@@ -47,7 +47,7 @@ COSTS: Mapping[str, UnitCost] = _by_key(
     UnitCost("gateway_lamp", "a lamp that is there: the clock is looked at, Redis is told", "µs/s", 8.1),
     UnitCost("gateway_keepalive", "a keepalive taken by the gateway", "µs", 4.0),
     UnitCost("gateway_level", "a level sent to a lamp by the gateway", "µs", 7.2),
-    UnitCost("gateway_report", "a keepalive with numbers in it, read by the gateway and told to Redis", "µs", 76),
+    UnitCost("gateway_report", "a keepalive with numbers in it, read by the gateway and told to Redis", "µs", 38),
     UnitCost("gateway_come", "a lamp that comes: handshake, token, welcome, Redis told", "µs", 300),
     UnitCost("gateway_heard_message", "a message about levels, heard by a gateway", "µs", 116),
     UnitCost("gateway_heard_level", "each level in it, which none of its lamps watches", "µs", 3.2),
@@ -64,7 +64,7 @@ COSTS: Mapping[str, UnitCost] = _by_key(
     # Redis.
     UnitCost("redis_base", "Redis with a fleet that does nothing", "µs/s", 2_300),
     UnitCost("redis_lamp", "a lamp that is there: CPU of Redis", "µs/s", 4.6),
-    UnitCost("redis_report", "a keepalive with numbers in it: CPU of Redis", "µs", 31),
+    UnitCost("redis_report", "a keepalive with numbers in it: CPU of Redis", "µs", 17),
     UnitCost("redis_come", "a lamp that comes: CPU of Redis", "µs", 60),
     UnitCost("redis_message", "a message about levels: CPU of Redis", "µs", 67),
     UnitCost("redis_level", "each level in it: CPU of Redis", "µs", 2.7),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.capacity_page import BENCH, LOADS, ROOT, WHOLE_PROMISE, compared, figures, stored, take_over, write
-from bench.whole_fleet import CPU
+from bench.whole_fleet import CPU, in_words
 from espfleet.domain.capacity import MOST_DEVICES
 from espfleet.domain.unit_costs import COSTS
 
@@ -49,14 +49,30 @@ def test_a_million_lamps_are_several_fleets() -> None:
     assert f"| fleets | 1 | 1 | {1_000_000 // MOST_DEVICES} |" in figures(STORED, {})
 
 
+def whole_fleet_took(percent: float | None, note: str) -> str:
+    return " ".join(compared({"promises": [{"promise": WHOLE_PROMISE, "ours": percent, "note": note}]}))
+
+
 def test_what_is_reckoned_stands_beside_what_a_whole_fleet_took() -> None:
-    (line, _) = compared({"promises": [{"promise": WHOLE_PROMISE, "ours": 55.4}]})
-    assert "took 55 % of a core" in line
+    bare = whole_fleet_took(55.4, "gateway 29%; bare keepalives only")
+    full = whole_fleet_took(58.4, "gateway 32%; " + in_words({"sent": 1_000, "numbered": 100, "readings": 99}))
+    assert "with bare keepalives and 1,000 targets took 55 % of a core" in bare
+    assert "which told numbers as the firmware does and 1,000 targets took 58 % of a core" in full
+    assert reckoned(full) > reckoned(bare)
     assert compared({}) == []
+    assert whole_fleet_took(None, "") == ""
 
 
-def test_the_bench_of_a_whole_fleet_still_measures_what_is_compared() -> None:
+def reckoned(text: str) -> int:
+    return int(text.partition("(")[2].partition("; ")[2].split()[0])
+
+
+def test_the_bench_of_a_whole_fleet_still_measures_what_is_compared_and_says_what_lamps_told() -> None:
     assert WHOLE_PROMISE == CPU
+    assert in_words({"sent": 200_000, "numbered": 20_000, "readings": 19_990}) == (
+        "10% of 200,000 keepalives with numbers in them, and 19,990 messages of readings"
+    )
+    assert in_words({"sent": 200_000, "numbered": 0, "readings": 0}) == "bare keepalives only"
 
 
 @pytest.fixture
