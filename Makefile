@@ -1,8 +1,8 @@
 # Every target sets up what it needs by itself: see ./espcli. `make` alone says what there is.
 
 PYTHON := .venv/bin/python
-# Tests wait more than they compute: one worker more than there are cores.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
+# Tests wait more than they compute: two workers more than there are cores.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 2)
 # They start some hundred processes, each of which would compile the same again.
 export PYTHONDONTWRITEBYTECODE =
 # Tests of whatever meets in Redis.
@@ -37,6 +37,9 @@ arrangements: setup  ## Run the tests of the main job behind a Sentinel, then on
 
 chaos: setup  ## Break a whole fleet at random; DURATION_S=3600 LAMPS=300 SEED=7 ON=sentinel (or cluster)
 	@$(PYTHON) -m tests.chaos.run --duration-s $(or $(DURATION_S),300) --lamps $(or $(LAMPS),300) --on $(or $(ON),single) $(if $(SEED),--seed $(SEED))
+
+fuzz: setup  ## Search parsers for input that breaks them, with the package atheris; PARSER="protocol 1" SECONDS=600
+	@$(PYTHON) -m tests.attack.by_coverage $(if $(PARSER),"$(PARSER)",all) -max_total_time=$(or $(SECONDS),30)
 
 soak: setup  ## Run a whole fleet for HOURS=8 and draw what it uses into build/soak
 	@$(PYTHON) -m tests.chaos.soak --hours $(or $(HOURS),8) --lamps $(or $(LAMPS),300)

@@ -65,22 +65,42 @@ def _refuse_usual_redis(event: str, args: tuple[object, ...]) -> None:
 sys.addaudithook(_refuse_usual_redis)
 
 
-#: Files with a few long tests, the longest first: begun last, one of them would keep all other workers waiting.
+#: Files that take long, the longest first: begun last, one of them would keep all other workers waiting.
 LONG = (
-    "tests/chaos/",
-    "tests/whole/",
+    "tests/test_fresh_clone.py",
+    "tests/chaos/test_chaos.py",
+    "tests/whole/test_up.py",
+    "tests/web/test_browser_people.py",
+    "tests/web/test_browser.py",
+    "tests/whole/test_honesty.py",
+    "tests/web/test_fuzz.py",
     "tests/store/test_listening.py",
-    "tests/web/test_browser",
-    "tests/web/test_hub",
-    "tests/firmware/test_updates",
+    "tests/whole/test_sharing.py",
+    "tests/whole/test_outages.py",
+    "tests/firmware/test_updates.py",
     "tests/firmware/test_with_gateway.py",
+    "tests/workers/test_many_boards.py",
+    "tests/cable/test_provision.py",
+    "tests/web/test_hub.py",
     "tests/firmware/test_page.py",
-    "tests/test_setup.py",
+    "tests/gateway/test_rfc6455.py",
+    "tests/whole/test_firmware.py",
+    "tests/whole/",
+    "tests/gateway/test_outages.py",
+    "tests/simulator/test_swarm.py",
     "tests/machines/",
-    "tests/store/test_arrangements.py",
+    "tests/gateway/test_viewers.py",
+    "tests/test_setup.py",
     "tests/deploy/",
-    "tests/cable/",
     "tests/workers/",
+    "tests/firmware/test_endurance.py",
+    "tests/domain/test_levels.py",
+    "tests/store/test_arrangements.py",
+    "tests/gateway/",
+    "tests/web/",
+    "tests/attack/",
+    "tests/firmware/",
+    "tests/simulator/",
 )
 
 
