@@ -33,7 +33,7 @@ from espfleet.store.client import open_store
 from espfleet.store.embedded import embedded_server
 from espfleet.store.leases import Lease
 
-CAP_S = 600.0
+CAP_S = 780.0
 
 RUNS = 3
 LAMPS = 10_000
@@ -94,6 +94,7 @@ def find(folder: Path) -> tuple[dict[str, Callable[[], object]], dict[str, str]]
         f"mosquitto {servers.mosquitto_version()}": (servers.missing("mosquitto"), servers.mosquitto),
         "Node ws": (servers.missing("node", "npm"), lambda: servers.node_ws(folder)),
         "websockets, loop of await send": ("", servers.send_loop),
+        "uvicorn and FastAPI": ("", servers.fastapi),
     }
     return (
         {name: start for name, (lack, start) in wanted.items() if not lack},
@@ -219,19 +220,22 @@ async def send_levels(crowd: Lamps, server: Server, change: Change) -> tuple[flo
 def tell(costs: dict[str, list[Cost]], absent: dict[str, str]) -> None:
     """Report every promise."""
     busy = max(cost.busy for runs in costs.values() for cost in runs)
+    # A process that waits for most of the time is not what others wait for.
     note = f"the lamps' process was busy for {busy:.0%} of its core at most"
     bounds = {
         ("p99_ms", f"one level to {LAMPS:,} lamps: 99 of 100 have it", "ms"): {
             "mosquitto": "ratio <= 0.35", "Node": "ratio <= 0.9", "websockets": "ratio <= 0.55", "C": "ratio <= 1.1",
+            "uvicorn": "ratio <= 0.75",
         },
         ("us_per_push", f"CPU for a level sent to one of {LAMPS:,} lamps", "µs"): {
             "mosquitto": "ratio <= 0.4", "Node": "ratio <= 0.9", "C": "ratio <= 1.25",
+            "uvicorn": "ratio <= 0.8",
         },
         ("us_per_keepalive", f"CPU for a keepalive of one of {LAMPS:,} lamps, Redis told", "µs"): {
-            "websockets": "ratio <= 0.5",
+            "websockets": "ratio <= 0.5", "uvicorn": "ratio <= 0.5",
         },
         ("connects_per_s", "connections in a second of one core, tokens checked", "1/s"): {
-            "websockets": "ratio >= 1.3",
+            "websockets": "ratio >= 1.3", "uvicorn": "ratio >= 1.3",
         },
     }  # fmt: skip
     for (field, promise, unit), peers in bounds.items():

@@ -93,6 +93,13 @@ def send_loop() -> Iterator[Server]:
 
 
 @contextmanager
+def fastapi() -> Iterator[Server]:
+    """Run FastAPI under uvicorn."""
+    with _started([sys.executable, "-m", "bench.peers.fastapi_server"]) as (process, port):
+        yield from _served(Server(process.pid, port))
+
+
+@contextmanager
 def node_ws(folder: Path) -> Iterator[Server]:
     """Run Node's ``ws``, which npm installs into ``folder``."""
     for name in ("package.json", "node_ws.js"):
@@ -133,11 +140,6 @@ def mosquitto_version() -> str:
         return ""
     told = subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout
     return told.split()[2] if told else ""
-
-
-def node_version() -> str:
-    """Return which version of Node this machine has."""
-    return subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @contextmanager
