@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE =
 # Tests of whatever meets in Redis.
 ON_REDIS := tests/store tests/services tests/workers tests/gateway tests/simulator
 
-.PHONY: help setup run test check lint types bench arrangements chaos soak lock clean
+.PHONY: help setup run test check lint types bench arrangements chaos fuzz soak lock clean
 
 help:  ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  %s %-6s ", $$1, $$2; $$1 = $$2 = ""; print }'

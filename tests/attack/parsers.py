@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from espfleet.boards import client as boards
-from espfleet.domain import backups, messages, pictures, points, samples, summary
+from espfleet.domain import backups, jobs, messages, minutes, pictures, points, samples, summary
+from espfleet.domain.apriltags import check_tag
 from espfleet.domain.backups import Backup
 from espfleet.domain.devices import split_address
 from espfleet.domain.groups import new_group
@@ -26,11 +27,15 @@ from espfleet.gateway.dialects.boards import S3Board
 from espfleet.gateway.dialects.hub import HubCamera
 from espfleet.gateway.dialects.pinglamp import PingLamp
 from espfleet.gateway.dialects.v1 import V1
+from espfleet.gateway.handshakes import usual_handshake
 from espfleet.gateway.settings import GatewaySettings
 from espfleet.services.imports import read_pinglamp
 from espfleet.settings import names, read_settings
 from espfleet.simulator import speech
+from espfleet.simulator.swarm import script
 from espfleet.store.urls import parse_url
+from espfleet.web.listening import https_instead
+from tests.gateway.raw import request
 
 Parser = Callable[[bytes], object]
 GATEWAY = GatewaySettings(port=0)
@@ -59,6 +64,13 @@ def _pairs(data: bytes) -> dict[str, str | None]:
 
 def _board(data: bytes) -> object:
     return boards._info("192.0.2.7", boards._object("192.0.2.7", data))
+
+
+def _hour(data: bytes) -> object:
+    # It is the fleet's own; whoever reads it says which device's.
+    with contextlib.suppress(ValueError):
+        return minutes.unpack(7, data)
+    return None
 
 
 def _json(read: Callable[[dict[str, object]], object]) -> Parser:
@@ -137,6 +149,23 @@ PARSERS: dict[str, tuple[Parser, tuple[bytes, ...]]] = {
     "settings of PING_LAMP": (
         lambda data: read_pinglamp(_pairs(data)),
         (b"PING_TARGET_1_HOST=192.0.2.1\nPING_TARGET_1_INTERVAL_S=1\nAVG_ORANGE_THRESHOLD_MS=20",),
+    ),
+    "what a camera recognised": (_json(check_tag), _written({"tag_id": 5, "yaw": 1.5, "x_cm": 20.0, "name": "a"})),
+    "voltages of a board": (
+        _json(lambda values: boards._pins("192.0.2.7", values.get("gpio"))),
+        _written(BOARD, {"gpio": {"99": 2}}),
+    ),
+    "request for a socket": (usual_handshake, (request(), request(Origin="http://a", Authorization="Bearer x"))),
+    "plain words at a door of TLS": (
+        lambda data: https_instead(data, 8_000),
+        (b"GET / HTTP/1.1\r\nHost: a:1\r\n\r\n",),
+    ),
+    "an hour of readings": (_hour, (b"\0\0\x04\x01\x02" + b"\0\x01\x07" + bytes(8),)),
+    "beginning of a job": (_text(jobs.start_of), (b"06:30", b"23:59:59")),
+    "days of a job": (_text(jobs.days_of), (b"mon,wed", b"fri-mon", b"all")),
+    "script of a load test": (
+        _text(lambda text: script.read(text, 100)),
+        (b"at 0s arrive 10 over 5s\nat 20s die 5 # why\nat 30s loop from 20s",),
     ),
     "address of a device": (_text(split_address), (b"192.0.2.7:80", b"[2001:db8::1]:80")),
     "name": (_text(lambda text: check_name(text, "room")), (b"hall-1",)),
