@@ -88,6 +88,24 @@ def test_a_killed_lamp_shows_offline_within_four_seconds(chromium: Browser, flee
         expect(lamp.locator(".state")).to_have_text("live")
 
 
+def test_a_room_whose_lamps_are_all_dark_does_not_glow(chromium: Browser, url: str) -> None:
+    tell("POST", f"{url}api/rooms", {"name": "cellar", "group": "demo-home"})
+    try:
+        with opened(chromium, url) as (page, _):
+            lit = "room => Number(getComputedStyle(room).getPropertyValue('--lit'))"
+            room = page.locator("[data-room=cellar]")
+            expect(room.locator(".pill")).to_have_text(re.compile("green"))
+            room.scroll_into_view_if_needed()
+            page.wait_for_function(f"() => ({lit})(document.querySelector('[data-room=cellar]')) > 0.2")
+            tell("POST", f"{url}api/devices", {"name": "mole", "id": "3c71bff93788", "room": "cellar"})
+            expect(page.locator("[data-device=mole] .state")).to_contain_text("offline")
+            expect(room.locator(".pill")).to_have_text(re.compile("green"))
+            page.wait_for_function(f"() => ({lit})(document.querySelector('[data-room=cellar]')) < 0.01")
+    finally:
+        requests.delete(f"{url}api/devices/mole", timeout=10)
+        requests.delete(f"{url}api/rooms/cellar", timeout=10).raise_for_status()
+
+
 def test_a_lamp_is_registered_by_form(chromium: Browser, url: str) -> None:
     with opened(chromium, f"{url}#/add") as (page, seen):
         form = page.get_by_role("region", name="Register a device")

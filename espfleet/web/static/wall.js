@@ -27,7 +27,7 @@ export function wallPage() {
     if (homeless.length) rooms.push({ name: "", group: null, brightness: 100 });
     inside.set("", homeless);
     const shown = rooms.filter((room) => wanted(room, inside.get(room.name)));
-    cards = new Map(shown.map((room) => [room.name, roomCard(room, inside.get(room.name).filter(wantedLamp))]));
+    cards = new Map(shown.map((room) => [room.name, roomCard(room, inside.get(room.name).filter(wantedLamp), { all: inside.get(room.name) })]));
     grid.replaceChildren(...[...cards.values()].map((card) => card.element));
     if (!shown.length) grid.append(empty());
     if (page.isConnected) forget();
@@ -82,8 +82,8 @@ function empty() {
       : h("p.quiet", {}, "A room holds the lamps of a place and watches a group of targets. ", h("a", { href: "#/add" }, "Make the first one.")));
 }
 
-// plain: for a screen that nobody touches, without links.
-export function roomCard(room, devices, { plain = false } = {}) {
+// plain: for a screen that nobody touches, without links; all: the devices of the room, also those that are not shown.
+export function roomCard(room, devices, { plain = false, all = devices } = {}) {
   const number = h("span.number");
   const word = h("span");
   const why = h("p.why");
@@ -95,7 +95,11 @@ export function roomCard(room, devices, { plain = false } = {}) {
       h("div", {}, h("h2", {}, !room.name ? "In no room" : plain ? room.name : h("a", { href: `#/room/${room.name}` }, room.name)), word),
       h("div.level", {}, number), why),
     devices.length ? list : h("p.none", {}, "No lamp here"));
-  light(element, () => (room.group ? groupSituation(room.group) : null), () => room.brightness);
+  // Where every lamp is dark, so is the room, whatever its level.
+  const glowing = all.filter((device) => device.lamp);
+  const isDark = () => glowing.length > 0 && glowing.every((device) => (fleet.devices.get(device.id) ?? device).presence === "offline");
+  let dark = isDark();
+  light(element, () => (room.group && !dark ? groupSituation(room.group) : null), () => room.brightness);
 
   let old = false;
   function level() {
@@ -111,8 +115,12 @@ export function roomCard(room, devices, { plain = false } = {}) {
   level();
   return {
     element, group: room.group, level,
-    presence(id) { for (const one of lamps) if (one.id === id) one.refresh(); },
+    presence(id) {
+      for (const one of lamps) if (one.id === id) one.refresh();
+      dark = isDark();
+    },
     words() {
+      dark = isDark();
       for (const one of lamps) one.refresh();
       if (silent() !== old) level();
     },
@@ -133,7 +141,7 @@ function lamp(device, room, plain) {
   function refresh() {
     const now = fleet.devices.get(device.id) ?? device;
     const shows = deviceWord(now);
-    const text = !now.lamp || now.presence === "offline" ? presenceWord(now) : now.presence === "late" ? "late" : shows === "level" ? "live" : shows;
+    const text = !now.lamp && silent() ? "stale" : !now.lamp || now.presence === "offline" ? presenceWord(now) : now.presence === "late" ? "late" : shows === "level" ? "live" : shows;
     if (state.textContent !== text) {
       state.textContent = text;
       element.title = `${device.name}: ${text}${now.lamp ? "" : "; it has no light"}`;
