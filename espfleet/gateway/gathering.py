@@ -69,25 +69,37 @@ class Gathering:
         """
         self._wake.clear()
         waiting, self._waiting = self._waiting, {}
-        failure: StoreError | None = None
         try:
-            for some in readings.partitioned(self._store, waiting, AT_ONCE):
-                try:
-                    await readings.put_all(self._store, some)
-                except StoreUnavailableError as exc:
-                    # It may be one server of several that is away.
-                    failure = exc
-                    continue
-                except StoreError as exc:
-                    failure = exc
-                    self._refused += len(some)
-                self._take(some, waiting)
+            # One server of several may be away, and a busy loop is long in coming back with an answer.
+            outcomes = await asyncio.gather(
+                *(self._tell(part, waiting) for part in readings.partitioned(self._store, waiting)),
+                return_exceptions=True,
+            )
         finally:
             for device_id, report in waiting.items():
                 newer = self._waiting.get(device_id)
                 self._waiting[device_id] = report if newer is None else _joined(report, newer)
-        if failure is not None:
-            raise failure
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    async def _tell(self, reports: Mapping[str, Report], waiting: dict[str, Report]) -> None:
+        """Tell what devices of one partition reported, and take what Redis knows then out of what waits."""
+        refused: StoreError | None = None
+        for some in readings.some(reports, AT_ONCE):
+            try:
+                await readings.put_all(self._store, some)
+            except StoreUnavailableError:
+                raise
+            except StoreError as exc:
+                refused = exc
+                self._refused += len(some)
+            for device_id, report in some.items():
+                del waiting[device_id]
+                older = self._news.get(device_id)
+                self._news[device_id] = report if older is None else _joined(older, report)
+        if refused is not None:
+            raise refused
 
     async def run_telling(self) -> None:
         """Tell readings to those who listen, until cancelled; while Redis is away nobody hears them."""
@@ -98,13 +110,6 @@ class Gathering:
                 await readings.tell(self._store, news)
             except StoreError as exc:
                 logger.debug("readings of %d devices are told to nobody: %s", len(news), exc)
-
-    def _take(self, told: Mapping[str, Report], waiting: dict[str, Report]) -> None:
-        """Take what Redis knows out of what waits; those who listen are to hear of it."""
-        for device_id, report in told.items():
-            del waiting[device_id]
-            older = self._news.get(device_id)
-            self._news[device_id] = report if older is None else _joined(older, report)
 
 
 def _joined(older: Report, newer: Report) -> Report:

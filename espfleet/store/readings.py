@@ -52,13 +52,19 @@ async def put_all(store: Store, reports: Mapping[str, Report]) -> None:
         await store.run("put_readings", touched, words)
 
 
-def partitioned(store: Store, reports: Mapping[str, Report], at_once: int) -> Iterator[dict[str, Report]]:
-    """Return reports in parts that can be stored by themselves: of one partition, and at most so many devices."""
+def some(reports: Mapping[str, Report], at_once: int) -> Iterator[dict[str, Report]]:
+    """Return reports in parts of at most so many devices."""
+    waiting = iter(reports.items())
+    while part := dict(islice(waiting, at_once)):
+        yield part
+
+
+def partitioned(store: Store, reports: Mapping[str, Report]) -> list[dict[str, Report]]:
+    """Return reports by the partition of their devices: those of one can be stored together."""
     by_part: dict[int, dict[str, Report]] = {}
     for device_id, one in reports.items():
         by_part.setdefault(shard_of(device_id, store.shards), {})[device_id] = one
-    for some in by_part.values():
-        yield from _some(some, at_once)
+    return list(by_part.values())
 
 
 async def report(store: Store, device_id: str, values: Mapping[str, float], at_ms: int) -> None:
@@ -70,16 +76,10 @@ async def report(store: Store, device_id: str, values: Mapping[str, float], at_m
 async def tell(store: Store, reports: Mapping[str, Report]) -> None:
     """Tell whoever listens what devices reported, by hardware id; those of many in one message."""
     messages = []
-    for some in _some(reports, TOLD_AT_ONCE):
-        told = {device_id: (one.at_ms, dict(one.values)) for device_id, one in some.items()}
+    for part in some(reports, TOLD_AT_ONCE):
+        told = {device_id: (one.at_ms, dict(one.values)) for device_id, one in part.items()}
         messages.append(("SPUBLISH", store.keys.readings_channel(), json.dumps(told, separators=(",", ":"))))
     await store.do_all(messages)
-
-
-def _some(reports: Mapping[str, Report], at_once: int) -> Iterator[dict[str, Report]]:
-    waiting = iter(reports.items())
-    while some := dict(islice(waiting, at_once)):
-        yield some
 
 
 def parse_told(text: bytes) -> dict[str, Report]:
