@@ -15,6 +15,7 @@ from typing import Any
 
 from redis import Redis
 
+from espfleet.certificates.folder import Folder
 from espfleet.store.binaries import find_server
 from tests.conftest import TEST_FOLDER
 
@@ -23,19 +24,35 @@ READY_WITHIN_S = 30.0
 
 
 class Server:
-    """A server of one test: on a unix socket, or on a port of 127.0.0.1; in a new folder, or with the data of one."""
+    """A server of one test: on a unix socket, or on a port of 127.0.0.1; in a new folder, or with the data of one.
+
+    With certificates it speaks nothing but TLS on its port, to clients and to other servers.
+    """
 
     def __init__(
-        self, *options: str, program: str | None = None, port: int | None = None, folder: Path | None = None
+        self,
+        *options: str,
+        program: str | None = None,
+        port: int | None = None,
+        folder: Path | None = None,
+        tls: Folder | None = None,
     ) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="s", dir=TEST_FOLDER))
         self.port = port
         self.socket_path = self.folder / "redis.sock"
         self.url = f"unix://{self.socket_path}" if port is None else f"redis://127.0.0.1:{port}"
-        where = ["--unixsocket", str(self.socket_path)] if port is None else ["--bind", "127.0.0.1"]
-        self._command = [program or find_server(), *options, "--port", str(port or 0), *where]
+        self._has_socket = port is None or tls is not None
+        where = ["--unixsocket", str(self.socket_path)] if self._has_socket else []
+        where += ["--bind", "127.0.0.1"] if port is not None else []
+        where += ["--port", "0", "--tls-port", str(port), *_files_of(tls)] if tls else ["--port", str(port or 0)]
+        # The name of a file comes first, if there is one.
+        self._command = [program or find_server(), *options, *where]
         self._command += ["--dir", str(self.folder), "--logfile", str(self.folder / "log"), "--save", ""]
         self.start()
+
+    def client(self) -> Redis:
+        """Return a client of this server, past TLS."""
+        return Redis(unix_socket_path=str(self.socket_path)) if self._has_socket else Redis(port=self.port or 0)
 
     def start(self) -> None:
         self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -53,21 +70,34 @@ class Server:
         self.process.wait()
 
     def _answers(self) -> bool:
-        link = socket.socket(socket.AF_UNIX if self.port is None else socket.AF_INET)
+        link = socket.socket(socket.AF_UNIX if self._has_socket else socket.AF_INET)
         with contextlib.suppress(OSError), link:
             link.settimeout(1.0)
-            link.connect(str(self.socket_path) if self.port is None else ("127.0.0.1", self.port))
+            link.connect(str(self.socket_path) if self._has_socket else ("127.0.0.1", self.port))
             link.sendall(b"PING\r\n")
             return link.recv(100).startswith((b"+PONG", b"-NOAUTH", b"-DENIED"))
         return False
 
 
+def _files_of(tls: Folder | None) -> list[str]:
+    if tls is None:
+        return []
+    server = str(tls.server)
+    options = {"tls-cert-file": server, "tls-key-file": server, "tls-ca-cert-file": str(tls.bundle)}
+    options |= {"tls-auth-clients": "no", "tls-replication": "yes", "tls-cluster": "yes"}
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
 @contextlib.contextmanager
 def serving(
-    *options: str, program: str | None = None, port: int | None = None, folder: Path | None = None
+    *options: str,
+    program: str | None = None,
+    port: int | None = None,
+    folder: Path | None = None,
+    tls: Folder | None = None,
 ) -> Iterator[Server]:
     """Start a server; end it and remove its files afterwards."""
-    server = Server(*options, program=program, port=port, folder=folder)
+    server = Server(*options, program=program, port=port, folder=folder, tls=tls)
     try:
         yield server
     finally:
@@ -96,25 +126,31 @@ def clustered(primaries: int, replicas: int = 0) -> Iterator[str]:
         yield clients_of(servers)
 
 
-def clients_of(servers: Sequence[Server]) -> str:
+def clients_of(servers: Sequence[Server], tls: Folder | None = None) -> str:
     """Return the URL of a Cluster for its clients."""
-    return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    return f"rediss+cluster://{hosts}?ssl_ca_certs={tls.bundle}" if tls else f"redis+cluster://{hosts}"
 
 
 @contextlib.contextmanager
-def cluster_of(primaries: int, replicas: int = 0, program: str | None = None) -> Iterator[list[Server]]:
+def cluster_of(
+    primaries: int, replicas: int = 0, program: str | None = None, tls: Folder | None = None
+) -> Iterator[list[Server]]:
     """Run a Cluster, each primary with an equal share of the slots; yield its servers, the primaries first.
 
     Args:
         primaries: How many servers share the slots.
         replicas: How many more there are, given to the primaries in turn.
         program: What the servers run, if not the embedded server's program.
+        tls: Their certificates, if they are to speak nothing but TLS.
     """
     count = primaries + replicas
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no")
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(serving(*options, program=program, port=port)) for port in free_ports(count)]
-        clients = [stack.enter_context(contextlib.closing(Redis(port=server.port))) for server in servers]
+        servers = [
+            stack.enter_context(serving(*options, program=program, port=port, tls=tls)) for port in free_ports(count)
+        ]
+        clients = [stack.enter_context(contextlib.closing(server.client())) for server in servers]
         for number, client in enumerate(clients):
             if number < primaries:
                 # Before the first word with another: what is heard of slots is believed.
@@ -141,23 +177,31 @@ def _is_ready(client: Redis, count: int) -> bool:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[tuple[str, Server]]:
-    """Run a server with a replica, and a Sentinel that watches over them; yield the Sentinel's URL, and the server."""
+def watched(program: str | None = None, tls: Folder | None = None) -> Iterator[tuple[str, Server]]:
+    """Run a server with a replica, and a Sentinel that watches over them; yield the Sentinel's URL, and the server.
+
+    Args:
+        program: What they run, if not the embedded server's program.
+        tls: Their certificates, if they are to speak nothing but TLS.
+    """
     first_port, second_port, sentinel_port = free_ports(3)
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(serving(port=first_port))
+        first = stack.enter_context(serving(program=program, port=first_port, tls=tls))
         replica_of = ("--replicaof", "127.0.0.1", str(first_port))
-        second = stack.enter_context(serving(*replica_of, port=second_port))
+        second = stack.enter_context(serving(*replica_of, program=program, port=second_port, tls=tls))
         settings = second.folder / "sentinel.conf"
         settings.write_text(
             f"sentinel monitor fleet 127.0.0.1 {first_port} 1\n"
             "sentinel down-after-milliseconds fleet 400\nsentinel failover-timeout fleet 2000\n"
         )
-        stack.enter_context(serving(str(settings), "--sentinel", port=sentinel_port))
-        with contextlib.closing(Redis(port=sentinel_port)) as asked:
+        sentinel = stack.enter_context(
+            serving(str(settings), "--sentinel", program=program, port=sentinel_port, tls=tls)
+        )
+        with contextlib.closing(sentinel.client()) as asked:
             # It learns of replicas by asking the server every now and then.
             _wait(lambda: any(map(_is_up, asked.execute_command("SENTINEL REPLICAS", "fleet"))))
-        yield f"redis+sentinel://127.0.0.1:{sentinel_port}/fleet/0", first
+        where = f"+sentinel://127.0.0.1:{sentinel_port}/fleet/0"
+        yield f"rediss{where}?ssl_ca_certs={tls.bundle}" if tls else f"redis{where}", first
 
 
 def _is_up(replica: dict[bytes, bytes]) -> bool:

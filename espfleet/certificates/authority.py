@@ -91,7 +91,10 @@ def new_server(authority: Authority, names: Sequence[str], now: datetime.datetim
         _builder(_name("espfleet server"), key.public_key(), issuer.subject, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        # Servers of a Redis Cluster show theirs to one another, and each wants to see that of a client.
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
         .add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False)
         .add_extension(_identifier_of(authority.key.public_key()), critical=False)
         .sign(authority.key, hashes.SHA256())

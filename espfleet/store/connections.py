@@ -50,8 +50,8 @@ def connect(location: Location, name: str, *, retries: int, connect_within_s: fl
     }
     if location.shape is Shape.SINGLE:
         return Redis.from_pool(_pool(location, options | {"db": location.db}))
-    if location.tls:
-        options |= {"ssl": True, **location.tls_options}
+    tls: dict[str, Any] = {"ssl": True, **location.tls_options} if location.tls else {}
+    options |= tls
     if location.shape is Shape.CLUSTER:
         nodes = [ClusterNode(host, port) for host, port in location.hosts]
         return RedisCluster(startup_nodes=nodes, **options)
@@ -61,7 +61,7 @@ def connect(location: Location, name: str, *, retries: int, connect_within_s: fl
         "retry": Retry(NoBackoff(), 0),
     }
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        list(location.hosts), sentinel_kwargs={**location.sentinel_login, **limits}
+        list(location.hosts), sentinel_kwargs={**location.sentinel_login, **limits, **tls}
     )
     client: Redis = sentinel.master_for(location.service, db=location.db, **options)
     return client
