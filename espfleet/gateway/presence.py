@@ -85,7 +85,9 @@ class Attendance:
             # Whoever comes in the same moment is told about in the same call.
             await asyncio.sleep(GATHER_S)
             try:
-                await self.flush()
+                # Thousands who come at once must not let the time of those run out who are there, and have theirs too.
+                until_s = max(told_s + every_s, hub.clock() + every_s / 2)
+                await self.flush(partial(_is_past, hub.clock, until_s))
                 if hub.clock() - told_s >= every_s:
                     since_s, told_s = told_s, hub.clock()
                     await self._refresh(hub, since_s, told_s)
@@ -95,8 +97,8 @@ class Attendance:
             else:
                 self._note_back(hub)
 
-    async def flush(self) -> None:
-        """Tell Redis who came and went.
+    async def flush(self, is_enough: Callable[[], bool] = lambda: False) -> None:
+        """Tell Redis who came and went, all of them or until it is enough.
 
         Raises:
             StoreError: If it cannot be told; what is left is kept.
@@ -110,6 +112,10 @@ class Attendance:
                 for device_id, notes in some.items():
                     if notes:
                         self._notes[device_id] = deque((*notes, *self._notes.get(device_id, ())), maxlen=KEPT)
+            if is_enough():
+                if self._notes:
+                    self._wake.set()
+                return
 
     async def _tell(self, notes: Mapping[str, deque[Note]]) -> None:
         """Tell what happened to some devices, of each in order; what was told is removed."""
@@ -132,16 +138,21 @@ class Attendance:
             notes.popleft()
 
     async def _refresh(self, hub: Hub, since_s: float, now_s: float) -> None:
-        """Keep those alive that were heard."""
+        """Keep those alive that were heard; Redis does not know yet who is still to be told of."""
         watchdog_ms = self._settings.watchdog_ms
         left_ms = {
             session.device.id: max(watchdog_ms - int((now_s - session.heard_s) * 1_000), 1)
             for session in hub.heard_since(since_s)
+            if not self._is_new(session.device.id)
         }
         for device_id in await presence.refresh(self._store, self._settings.name, left_ms):
             session = hub.sessions.get(device_id)
             if session is not None:
                 self.came(session)
+
+    def _is_new(self, device_id: str) -> bool:
+        notes = self._notes.get(device_id)
+        return notes is not None and isinstance(notes[0], presence.Session)
 
     def _note(self, session: Session, note: Note) -> None:
         self._notes.setdefault(session.device.id, deque(maxlen=KEPT)).append(note)
@@ -162,3 +173,7 @@ class Attendance:
 
     def _session_id(self, session: Session) -> str:
         return f"{self._settings.name}/{session.since_ms}/{session.number}"
+
+
+def _is_past(clock: Callable[[], float], until_s: float) -> bool:
+    return clock() >= until_s
