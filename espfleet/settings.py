@@ -272,7 +272,7 @@ def sources(environ: Mapping[str, str], home: Path) -> list[Source]:
     found = []
     for item in fields(Settings):
         name, value = item.metadata["name"], values.get(item.name, item.default)
-        text = "" if value is None else str(value)
+        text = "" if value is None else ("off", "on")[value] if isinstance(value, bool) else str(value)
         found.append(
             Source(
                 name,

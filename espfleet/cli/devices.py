@@ -146,6 +146,10 @@ def _sentence(done: Registered, handed_over: bool) -> str:
     if handed_over:
         what += " It has got its token and connects by itself."
     elif done.token and device.dialect is not Dialect.PINGLAMP:
+        if device.dialect is Dialect.V1 and not device.glows:
+            what += "\nA board that only answers HTTP needs no token; if it connects to the gateway, it needs this one."
+        elif device.dialect is Dialect.V1 and device.address:
+            what += f"\nEnter its token at http://{device.address}/ui."
         what += f"\nIts token, shown this once: {done.token}"
     return what
 

@@ -6,12 +6,13 @@ Exit codes: 0 done; 1 refused or failed, with one sentence on stderr; 2 wrong us
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import io
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from espfleet.cli import output
 from espfleet.domain.names import nearest, shown
@@ -22,6 +23,11 @@ WRONG_USAGE = 2
 STOPPED = 130
 #: Commands that name one thing; what can be done with it are their own commands.
 NOUNS = frozenset({"device", "room", "group", "target", "token"})
+#: How Fire begins to say what is wrong, and how we do.
+WRONG_USAGES = {
+    "The function received no value for the required argument:": "something is missing: {}",
+    "Could not consume arg:": "'{}' is not understood here",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -67,12 +73,14 @@ def _fire(words: list[str]) -> None:
     # shows up in help texts as a group, so the guess itself is replaced.
     fire.parser.DefaultParseValue = str
     fire.inspectutils._InfoBackup = _about
+    if not isinstance(fire.core._DisplayError, functools.partial):
+        fire.core._DisplayError = functools.partial(_say_wrong_usage, fire.core._DisplayError)
     if words and not words[0].startswith("-") and not hasattr(Cli, words[0]):
         close = nearest(words[0], [name for name in dir(Cli) if not name.startswith("_")])
         hint = f"did you mean {' or '.join(close)}?" if close else "'./espcli --help' lists them"
         print(f"espfleet: there is no command {shown(words[0])}; {hint}", file=sys.stderr)
         raise SystemExit(WRONG_USAGE)
-    words = words or ["--help"]
+    words = {(): ["--help"], ("--version",): ["version"]}.get(tuple(words), words)
     if not {"-h", "--help"} & set(words):
         fire.Fire(Cli(), command=words, name="espcli")
         return
@@ -86,6 +94,21 @@ def _fire(words: list[str]) -> None:
             told = "\n".join(line for line in written.getvalue().splitlines() if not line.startswith("INFO: ")).strip()
             if told:
                 print(told)
+
+
+def _say_wrong_usage(show_help: Callable[[Any], None], trace: Any) -> None:
+    """Say in a sentence what Fire did not understand, and what could be said instead."""
+    from fire import helptext
+
+    element = trace.elements[-1]
+    if {"-h", "--help"} & set(element.args):
+        show_help(trace)
+        return
+    told = element.ErrorAsStr()
+    for begin, sentence in WRONG_USAGES.items():
+        if told.startswith(begin):
+            told = sentence.format(told.removeprefix(begin).strip())
+    print(f"espfleet: {told}\n{helptext.UsageText(trace.GetResult(), trace=trace)}", file=sys.stderr)
 
 
 def _about(component: object) -> dict[str, str | None]:

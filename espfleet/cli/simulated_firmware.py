@@ -81,7 +81,10 @@ def _introduce(lamps: Sequence[FirmwareLamp], room: str) -> None:
     for lamp in lamps:
         where = f"is in room {room}" if room else f"waits: ./espcli register {lamp.address} NAME"
         _say(lamp.spec, f"http://{lamp.address}/ui, {where}")
-    print(f"{len(lamps)} lamps run the lamp's program; Ctrl-C stops them.", file=sys.stderr)
+    print(
+        f"{len(lamps)} {'lamp runs' if len(lamps) == 1 else 'lamps run'} the lamp's program; Ctrl-C stops them.",
+        file=sys.stderr,
+    )
 
 
 def _say(spec: LampSpec, line: str) -> None:

@@ -93,7 +93,7 @@ def check_number(value: object, field: str, low: float, high: float, unit: str =
         number = math.nan
     if low <= number <= high:
         return number
-    span = f"{low:g} to {high:g}{' ' + unit if unit else ''}"
+    span = f"{low:.12g} to {high:.12g}{' ' + unit if unit else ''}"
     raise InvalidError(f"{field} must be a number from {span}, not {shown(value)}", field=field)
 
 

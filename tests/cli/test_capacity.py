@@ -34,7 +34,7 @@ def test_options_become_the_load(type_: Type) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("--lamps many --targets 5", "lamps must be a number from 0 to 1e+07, not 'many'"),
+        ("--lamps many --targets 5", "lamps must be a number from 0 to 10000000, not 'many'"),
         ("--lamps 1.5 --targets 5", "lamps must be a whole number, not '1.5'"),
         ("--lamps 1 --targets 5 --busy 99", "busy must be a number from 5 to 90, not '99'"),
         ("--lamps 1 --targets 5 --interval 0", "interval must be a number from 0.01 to 3600, not '0'"),

@@ -116,6 +116,7 @@ def test_settings_are_listed(type_: Type) -> None:
     listed = {row["name"]: row for row in type_("settings").json}
     assert listed["REDIS_URL"]["source"] == "environment"
     assert listed["SERVER_PORT"]["value"] == "5678"
+    assert listed["TLS"]["value"] == "off"
 
 
 def test_help_lists_everything_without_redis_and_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +164,24 @@ def test_the_help_of_a_noun_lists_its_verbs_without_redis(
         assert told.code == 0
         assert not told.err
         assert all(f"     {verb}\n" in told.out for verb in verbs)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("register", "192.0.2.7"), "espfleet: something is missing: name\nUsage: espcli register"),
+        (("device",), "espfleet: something is missing: name\nUsage: espcli device NAME"),
+        (("room", "hall", "wach"), "espfleet: 'wach' is not understood here\nUsage: espcli room hall"),
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_what_could_be_said(type_: Type, words: tuple[str, ...], sentence: str) -> None:
+    told = type_(*words)
+    assert told.code == 2
+    assert told.err.startswith(sentence)
+
+
+def test_the_version_is_told_to_whoever_asks_as_elsewhere(type_: Type) -> None:
+    assert type_("--version").json == type_("version").json
 
 
 def test_help_imports_nothing_heavy() -> None:
