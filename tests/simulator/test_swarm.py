@@ -15,6 +15,7 @@ import pytest
 from espfleet.domain.devices import Device, Presence, Reason
 from espfleet.domain.names import SIMULATED
 from espfleet.domain.tokens import hash_token
+from espfleet.gateway.channels import Channel
 from espfleet.gateway.server import Limits
 from espfleet.services import device_tokens, simulated
 from espfleet.simulator.swarm import wires
@@ -106,6 +107,35 @@ async def test_a_crowd_arrives_shows_its_level_and_says_goodbye(fleet: Fleet, st
         assert swarm.glows() == {Glow.DARK: CROWD}
         await all_told(swarm, fleet, CROWD, Presence.OFFLINE, Reason.CLOSED)
         assert told == [("at 0s arrive all over 500ms", CROWD)]
+
+
+async def test_a_level_is_made_once_for_a_crowd_and_no_lamp_has_a_task_or_a_timer_of_its_own(
+    fleet: Fleet, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bytes] = []
+    show = Channel.show
+
+    def note(channel: Channel, frame: bytes) -> None:
+        made.append(frame)
+        show(channel, frame)
+
+    monkeypatch.setattr(Channel, "show", note)
+    gateway = await start(period_ms=60_000, lease_ms=120_000)
+    async with swarming(fleet, gateway.url) as swarm:
+
+        def at_work() -> int:
+            """Return how many tasks there are, and timers that have not been taken back."""
+            timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+            return len(asyncio.all_tasks()) + sum(not timer.cancelled() for timer in timers)
+
+        before = at_work()
+        async with playing(swarm, fleet, "at 0s arrive all"):
+            await wait_until(lambda: swarm.connected() == CROWD, 20)
+            await wait_until(lambda: at_work() < before + CROWD / 10, 20)
+            made.clear()
+            await fleet.publish(95)
+            await wait_until(lambda: swarm.glows() == {Glow.RED: CROWD}, 20)
+            assert len([frame for frame in made if b'"level":95' in frame.replace(b" ", b"")]) == 1
 
 
 async def test_lamps_without_power_are_missed_and_come_back(fleet: Fleet, start: Start) -> None:
