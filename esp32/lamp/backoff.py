@@ -8,6 +8,8 @@ from micropython import const
 
 _FIRST_MS = const(500)
 _MOST_MS = const(30_000)
+# After what only a person can mend: this to twice this.
+_LONG_MS = const(30_000)
 # Of what the gateway may ask for.
 _LONGEST_MS = const(600_000)
 
@@ -30,7 +32,7 @@ class Backoff:
 
     def __init__(self, random) -> None:
         self._random = random
-        self._waited_ms = 0
+        self._waited_ms = self._unreadable_ms = 0
 
     def reset(self) -> None:
         """Begin again with short waits."""
@@ -46,8 +48,11 @@ class Backoff:
         if retry_after_ms is not None:
             # Already spread over the fleet by the gateway.
             return min(retry_after_ms, _LONGEST_MS)
+        # Perhaps a message was only broken on its way: sooner, and twice as long each time in a row.
+        self._unreadable_ms = min(2 * self._unreadable_ms or 1_000, _LONG_MS) if code == 4003 else 0
         if code in REFUSALS:
-            return 30_000 + self._random(30_001)
+            least_ms = self._unreadable_ms or _LONG_MS
+            return least_ms + self._random(least_ms + 1)
         if code == _REPLACED:
             return 5_000 + self._random(5_001)
         wait_ms = self._random(min(_MOST_MS, _FIRST_MS + self._waited_ms) + 1)

@@ -12,8 +12,11 @@ FIRST_MS = 500
 MOST_MS = 30_000
 #: Of what the gateway may ask for.
 LONGEST_MS = 600_000
-#: The gateway will say the same until a person does something; a lamp asks again all the same.
-_LONG_MS = (30_000, 60_000)
+#: The gateway will say the same until a person does something; a lamp asks all the same, after this to twice this.
+_LONG_MS = 30_000
+#: What the gateway cannot read may only have been broken on its way: a lamp asks again sooner, and waits twice as long
+#: each time in a row.
+_UNREADABLE_MS = 1_000
 #: A second lamp with the same id is alive; two that fought over it would take turns for ever.
 _REPLACED_MS = (5_000, 10_000)
 _REFUSALS: Mapping[int, str] = {
@@ -64,11 +67,12 @@ class Backoff:
     become rare while it stays away, and once it is back a lamp comes after as long again at most.
     """
 
-    __slots__ = ("_random", "_waited_ms")
+    __slots__ = ("_random", "_unreadable_ms", "_waited_ms")
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self._waited_ms = 0
+        self._unreadable_ms = 0
 
     def reset(self) -> None:
         """Begin again with short waits: the gateway has welcomed the lamp."""
@@ -79,8 +83,11 @@ class Backoff:
         if ending.retry_after_ms is not None:
             # Already spread over the fleet by the gateway.
             return min(ending.retry_after_ms, LONGEST_MS)
+        unreadable = ending.code == CloseCode.PROTOCOL
+        self._unreadable_ms = min(2 * self._unreadable_ms or _UNREADABLE_MS, _LONG_MS) if unreadable else 0
         if ending.refused:
-            return self._random.randint(*_LONG_MS)
+            least_ms = self._unreadable_ms or _LONG_MS
+            return self._random.randint(least_ms, 2 * least_ms)
         if ending.code == CloseCode.REPLACED:
             return self._random.randint(*_REPLACED_MS)
         wait_ms = self._random.randint(0, min(MOST_MS, FIRST_MS + self._waited_ms))

@@ -37,15 +37,21 @@ def test_a_lamp_that_drew_short_waits_so_far_does_not_draw_long_ones_at_once() -
 def test_it_waits_as_a_simulated_lamp_does_that_has_the_same_luck(seed: int) -> None:
     ours, theirs = random.Random(seed), random.Random(seed)
     lamp, simulated = backoff.Backoff(lambda below: ours.randint(0, below - 1)), Backoff(theirs)
-    ending = closed(None, "")
-    assert [lamp.next_ms(None, None) for _ in range(30)] == [simulated.next_ms(ending) for _ in range(30)]
+    codes = [*[None] * 10, *[CloseCode.PROTOCOL] * 8, None, CloseCode.PROTOCOL, CloseCode.TOKEN, *[None] * 10]
+    assert [lamp.next_ms(code, None) for code in codes] == [simulated.next_ms(closed(code, "")) for code in codes]
 
 
 def test_a_whole_fleet_does_not_come_back_at_once() -> None:
     assert backoff.Backoff(lowest).next_ms(None, None) == 0
 
 
-@pytest.mark.parametrize("code", [CloseCode.TOKEN, CloseCode.PROTOCOL, CloseCode.UNREGISTERED])
+def test_a_lamp_that_was_not_understood_asks_again_soon_and_then_more_seldom() -> None:
+    lamp = backoff.Backoff(highest)
+    waits = [lamp.next_ms(CloseCode.PROTOCOL, None) for _ in range(7)]
+    assert waits == [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]
+
+
+@pytest.mark.parametrize("code", [CloseCode.TOKEN, CloseCode.UNREGISTERED])
 def test_a_refused_lamp_asks_again_all_the_same_but_seldom(code: int) -> None:
     assert backoff.Backoff(lowest).next_ms(code, None) == 30_000
     assert backoff.Backoff(highest).next_ms(code, None) == 60_000

@@ -69,7 +69,16 @@ def test_a_restarting_gateway_says_when_to_come_back(asked_ms: int, wait_ms: int
     assert waits(ending, 5, tries=2) == [wait_ms, wait_ms]
 
 
-@pytest.mark.parametrize("code", [CloseCode.TOKEN, CloseCode.PROTOCOL, CloseCode.UNREGISTERED])
+def test_one_broken_message_does_not_keep_a_lamp_away_for_long() -> None:
+    unreadable, backoff = closed(CloseCode.PROTOCOL, "the message is not JSON"), Backoff(Random(4))
+    assert unreadable.refused
+    for least_ms in (1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000):
+        assert least_ms <= backoff.next_ms(unreadable) <= 2 * least_ms
+    backoff.next_ms(BROKEN)
+    assert backoff.next_ms(unreadable) <= 2_000
+
+
+@pytest.mark.parametrize("code", [CloseCode.TOKEN, CloseCode.UNREGISTERED])
 def test_what_only_a_person_can_change_is_asked_for_rarely_and_for_ever(code: CloseCode) -> None:
     ending = closed(code, "no")
     assert ending.refused
