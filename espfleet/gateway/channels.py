@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from array import array
 from collections import deque
 from contextlib import suppress
 from itertools import repeat
+from socket import socket
 from typing import Protocol
+
+from espfleet.gateway.accepting import NOWHERE
 
 #: Frames written in one turn of the loop: about 5 ms, so that keepalives and newcomers are not kept waiting.
 SLICE = 512
 #: Fewer empty seats than this are left alone.
 EMPTY_SEATS = 64
 
-_write = os.write
+_send = socket.send
 
 
 class Screen(Protocol):
     """Where frames are shown; only the newest one need arrive.
 
     Attributes:
-        file: Where frames may be written at once, or -1 where they go another way; tell ``Channel.turned`` of changes.
+        socket: Where frames may be sent at once, or ``NOWHERE``; tell ``Channel.turned`` of changes.
     """
 
-    file: int
+    socket: socket
 
     def show(self, frame: bytes) -> None:
         """Send a frame, instead of one that still waits."""
 
     def finish(self, rest: bytes) -> None:
-        """Send what the file did not take of a frame."""
+        """Send what the socket did not take of a frame."""
 
 
 class Member(Protocol):
@@ -81,7 +82,7 @@ class Channel:
         # Side by side: where many are served, each object that need not be looked at counts.
         self._seats: list[Member | None] = []
         self._screens: list[Screen | None] = []
-        self._files = array("i")
+        self._sockets: list[socket] = []
         self._empty = 0
         self._frame = b""
         self._next = 0
@@ -101,7 +102,7 @@ class Channel:
         member.seat = len(self._seats)
         self._seats.append(member)
         self._screens.append(member.connection)
-        self._files.append(member.connection.file)
+        self._sockets.append(member.connection.socket)
         if self._left:
             # The seats still to be served are counted, and this one comes before those at the front.
             self._left += 1
@@ -109,14 +110,14 @@ class Channel:
     def leave(self, member: Member) -> None:
         """Remove a member."""
         self._seats[member.seat] = self._screens[member.seat] = None
-        self._files[member.seat] = -1
+        self._sockets[member.seat] = NOWHERE
         self._empty += 1
         if not self._left and self._empty > max(EMPTY_SEATS, len(self)):
             self._close_ranks()
 
     def turned(self, member: Member) -> None:
         """Take note that frames for a member go another way now."""
-        self._files[member.seat] = member.connection.file
+        self._sockets[member.seat] = member.connection.socket
 
     def show(self, frame: bytes) -> None:
         """Send a frame to every member, instead of one that is still going out."""
@@ -136,14 +137,14 @@ class Channel:
 
     def _serve(self, start: int, end: int) -> None:
         """Show the frame to the seats from ``start`` to before ``end``."""
-        frame, screens, files = self._frame, self._screens, self._files
+        frame, screens, sockets = self._frame, self._screens, self._sockets
         at = start
         while at < end:
             sent: list[int] = []
-            if files[at] >= 0:
+            if sockets[at] is not NOWHERE:
                 # In one go, without a step of the interpreter for each, up to the first that takes nothing.
                 with suppress(OSError):
-                    sent.extend(map(_write, files[at:end], repeat(frame)))
+                    sent.extend(map(_send, sockets[at:end], repeat(frame)))
             if sent.count(len(frame)) < len(sent):
                 for screen, size in zip(screens[at:end], sent, strict=False):
                     if size < len(frame) and screen is not None:
@@ -159,7 +160,7 @@ class Channel:
     def _close_ranks(self) -> None:
         self._seats = [member for member in self._seats if member is not None]
         self._screens = [screen for screen in self._screens if screen is not None]
-        self._files = array("i", (screen.file for screen in self._screens if screen is not None))
+        self._sockets = [screen.socket for screen in self._screens if screen is not None]
         for seat, member in enumerate(self._seats):
             if member is not None:
                 member.seat = seat

@@ -23,6 +23,7 @@ from websockets.streams import StreamReader
 from espfleet.domain.closing import CloseCode
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import TEXT_BYTES, ProtocolError
+from espfleet.gateway.accepting import NOWHERE, SocketOf, no_socket
 from espfleet.gateway.frames import PING, after_keepalive, close_frame, is_keepalive, whole_text
 from espfleet.gateway.handshakes import handshake_of, usual_handshake
 from espfleet.gateway.peers import Peer, Reception, Refusal
@@ -48,33 +49,37 @@ class Connection(asyncio.Protocol):
         taken: Messages that came since the reception set it to 0.
         taken_bytes: Bytes of those that were no usual keepalives.
         blocked_s: Since when the client takes nothing, on the reception's clock; 0 while it does.
-        file: Where frames may be written at once: nothing waits in the transport, and it is plain and open; else -1.
+        socket: Where frames may be sent at once: nothing waits in the transport, and it is plain and open; else
+            ``NOWHERE``.
     """
 
     __slots__ = (
         "_ended",
+        "_own_socket",
         "_parts",
         "_rare",
         "_reception",
         "_requested",
+        "_socket_of",
         "_transport",
         "_waiting",
         "blocked_s",
-        "file",
         "host",
         "peer",
+        "socket",
         "taken",
         "taken_bytes",
     )
 
-    def __init__(self, reception: Reception) -> None:
+    def __init__(self, reception: Reception, socket_of: SocketOf = no_socket) -> None:
         self._reception = reception
+        self._socket_of = socket_of
         self._rare: ServerProtocol | None = None
         self._parts: tuple[Opcode, list[bytes]] | None = None
         self._waiting: bytes | None = None
         self._requested = 0
         self._ended = False
-        self.file = -1
+        self.socket = NOWHERE
         self.peer: Peer | None = None
         self.taken = 0
         self.taken_bytes = 0
@@ -88,7 +93,7 @@ class Connection(asyncio.Protocol):
         # Whatever does not go to the kernel at once counts as blocked: only the newest level is to wait. (TLS
         # transports take a limit of 0 to mean that they are always blocked.)
         self._transport.set_write_buffer_limits(high=0 if self._transport.can_write_eof() else 1, low=0)
-        self.file = self._open_file()
+        self.socket = self._own_socket = self._socket_of(self._transport)
         peername = transport.get_extra_info("peername")
         # One text for all that come from the same place.
         self.host = intern(str(peername[0]).removeprefix("::ffff:") if peername else "")
@@ -168,7 +173,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client takes nothing for now."""
         self.blocked_s = self._reception.clock()
-        self.file = -1
+        self.socket = NOWHERE
         self._reception.blocked(self)
         if self.peer is not None:
             self.peer.turned()
@@ -176,7 +181,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client takes again: it gets the newest level, not those it missed."""
         self.blocked_s = 0.0
-        self.file = -1 if self._ended else self._open_file()
+        self.socket = NOWHERE if self._ended else self._own_socket
         self._reception.flows(self)
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -216,7 +221,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(frame)
 
     def finish(self, rest: bytes) -> None:
-        """Write what the file did not take of a frame."""
+        """Write what the socket did not take of a frame."""
         self._transport.write(rest)
 
     def ping(self) -> None:
@@ -357,20 +362,12 @@ class Connection(asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
-        self.file = -1
+        self.socket = NOWHERE
         self._waiting = self._parts = None
         self._drop_rare()
         peer, self.peer = self.peer, None
         if peer is not None:
             peer.lost(why)
-
-    def _open_file(self) -> int:
-        """Return the file of a plain transport of asyncio's own loop, through which nothing goes but what it writes."""
-        socket = self._transport.get_extra_info("socket")
-        if socket is None or not self._transport.can_write_eof():
-            return -1
-        file: int = socket.fileno()
-        return file if isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop) else -1
 
     def _drop_rare(self) -> None:
         rare, self._rare = self._rare, None

@@ -7,10 +7,12 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from ssl import SSLContext
 from typing import Protocol
 
 from espfleet.errors import StartError
+from espfleet.gateway.accepting import Listener, SocketOf, no_socket
 from espfleet.gateway.settings import GatewaySettings
 from espfleet.tls_door import ACCEPTS_A_TURN, Cut, MayCome, TlsDoor, upgrade_required
 
@@ -34,13 +36,13 @@ class Server(Protocol):
 
 
 async def listen(
-    settings: GatewaySettings, factory: Callable[[], asyncio.Protocol], may_come: MayCome, cut: Cut
+    settings: GatewaySettings, factory: Callable[[SocketOf], asyncio.Protocol], may_come: MayCome, cut: Cut
 ) -> list[Server]:
     """Listen on every address that the host stands for.
 
     Args:
         settings: Where.
-        factory: Makes the protocol of a connection.
+        factory: Makes the protocol of a connection, with a function that finds the socket of its transport.
         may_come: Tells whether a client may begin a TLS handshake, by its address.
         cut: Called for each client whose TLS handshake is cut for others.
 
@@ -52,10 +54,12 @@ async def listen(
     try:
         for listener in await _sockets(settings):
             if settings.tls is not None:
-                servers.append(_tls_door(listener, factory, settings, settings.tls, may_come, cut))
+                servers.append(_tls_door(listener, partial(factory, no_socket), settings, settings.tls, may_come, cut))
                 listener.listen(BACKLOG)
                 continue
-            servers.append(await loop.create_server(factory, sock=listener, backlog=ACCEPTS_A_TURN))
+            servers.append(
+                await loop.create_server(partial(factory, listener.socket_of), sock=listener, backlog=ACCEPTS_A_TURN)
+            )
             # asyncio takes as many connections in one turn as its backlog is long; the kernel may hold more.
             listener.listen(BACKLOG)
     except BaseException:
@@ -93,7 +97,7 @@ def _tls_door(
     )
 
 
-async def _sockets(settings: GatewaySettings) -> list[socket.socket]:
+async def _sockets(settings: GatewaySettings) -> list[Listener]:
     host, port = settings.host, settings.port
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
@@ -101,10 +105,10 @@ async def _sockets(settings: GatewaySettings) -> list[socket.socket]:
         )
     except OSError:
         raise StartError(f"the gateway cannot listen on {host!r}: no such address or host; set SERVER_HOST") from None
-    listeners: list[socket.socket] = []
+    listeners: list[Listener] = []
     failure: OSError | None = None
     for family, kind, protocol, _, address in dict.fromkeys(found):
-        listener = socket.socket(family, kind, protocol)
+        listener = Listener(family, kind, protocol)
         try:
             _prepare(listener, settings.share_port)
             # With port 0 the first socket chooses, and the others follow.

@@ -145,7 +145,7 @@ class Gateway:
         """Listen as soon as there is something to tell, and say each second that this gateway lives."""
         await self._follower.ready.wait()
         admission = self._admission
-        self._servers = await listen(self._settings, lambda: Connection(admission), admission.may_come, admission.cut)
+        self._servers = await listen(self._settings, partial(Connection, admission), admission.may_come, admission.cut)
         try:
             port = port_of(self._servers)
             logger.info("the gateway listens on %s, port %d", self._settings.host, port)

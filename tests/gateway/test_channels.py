@@ -10,13 +10,14 @@ from contextlib import suppress
 
 import pytest
 
+from espfleet.gateway.accepting import NOWHERE
 from espfleet.gateway.channels import EMPTY_SEATS, SLICE, Channel, Fanout
 
 
 class Lamp:
     """A member that remembers what it was shown."""
 
-    file = -1
+    socket = NOWHERE
 
     def __init__(self) -> None:
         self.seat = -1
@@ -34,7 +35,7 @@ class Lamp:
 
 
 class WiredLamp(Lamp):
-    """A member with a file; what is written there it reads when it is asked, frame by frame."""
+    """A member with a socket; what is sent there it reads when it is asked, frame by frame."""
 
     def __init__(self, kind: int = socket.SOCK_SEQPACKET) -> None:
         super().__init__()
@@ -43,21 +44,21 @@ class WiredLamp(Lamp):
             self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
         self._ours.setblocking(False)
         self.theirs.setblocking(False)
-        self.file = self._ours.fileno()
+        self.socket = self._ours
 
     def fill(self) -> None:
-        """Let its file take nothing more."""
+        """Let its socket take nothing more."""
         with suppress(BlockingIOError):
             while True:
                 self._ours.send(bytes(512))
 
     def block(self, channel: Channel) -> None:
-        """Let frames go another way, or again to the file."""
-        self.file = -1 if self.file >= 0 else self._ours.fileno()
+        """Let frames go another way, or again to the socket."""
+        self.socket = self._ours if self.socket is NOWHERE else NOWHERE
         channel.turned(self)
 
     def read(self) -> None:
-        """Take in what was written."""
+        """Take in what was sent."""
         with suppress(BlockingIOError):
             while True:
                 self.shown.append(self.theirs.recv(1_000_000))
@@ -169,7 +170,7 @@ async def test_empty_seats_are_cleared_away(channel: Channel) -> None:
 MakeWired = Callable[..., WiredLamp]
 
 
-async def test_frames_go_straight_to_the_files_of_those_who_have_one(channel: Channel, wired: MakeWired) -> None:
+async def test_frames_go_straight_to_the_sockets_of_those_who_have_one(channel: Channel, wired: MakeWired) -> None:
     members = [wired() if number % 3 else Lamp() for number in range(60)]
     for lamp in members:
         channel.join(lamp)
@@ -217,7 +218,7 @@ async def test_who_took_a_part_of_a_frame_is_given_the_rest(channel: Channel, wi
         assert lamp.shown == [frame]
 
 
-async def test_frames_go_another_way_while_the_file_may_not_be_used(channel: Channel, wired: MakeWired) -> None:
+async def test_frames_go_another_way_while_the_socket_may_not_be_used(channel: Channel, wired: MakeWired) -> None:
     lamp = wired()
     channel.join(lamp)
     lamp.block(channel)
@@ -230,7 +231,7 @@ async def test_frames_go_another_way_while_the_file_may_not_be_used(channel: Cha
     assert lamp.shown == [b"a", b"b"]
 
 
-async def test_a_member_that_left_gets_nothing_even_through_its_file(channel: Channel, wired: MakeWired) -> None:
+async def test_a_member_that_left_gets_nothing_even_through_its_socket(channel: Channel, wired: MakeWired) -> None:
     members = [wired() for _ in range(3)]
     for lamp in members:
         channel.join(lamp)

@@ -10,6 +10,7 @@ import pytest
 
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import KEEPALIVE, TEXT_BYTES
+from espfleet.gateway.accepting import NOWHERE
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.frames import KEEPALIVE_TEXTS, close_frame, is_keepalive, text_frame, whole_text
 from espfleet.gateway.handshakes import Handshake
@@ -354,7 +355,7 @@ async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
     loop = asyncio.get_running_loop()
-    connection = Connection(desk)
+    connection = Connection(desk, lambda _transport: ours)
     await loop.connect_accepted_socket(lambda: connection, ours)
     reader, writer = await asyncio.open_connection(sock=theirs)
     try:
@@ -365,7 +366,9 @@ async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(
             connection.show(data)
             if number == 5:
                 assert connection.blocked_s, "a client that reads nothing must block in the end"
-                assert connection.file == -1, "what is written past the transport would come in the middle of a frame"
+                assert connection.socket is NOWHERE, (
+                    "what is sent past the transport would come in the middle of a frame"
+                )
                 assert desk.stuck == {connection}
             if number == 20:
                 # What was begun and the newest that waited then have to come before what is shown next.
@@ -384,7 +387,7 @@ async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(
         assert len(numbers) < len(sent), "frames that had to wait were not left out"
         assert b"<sent>" in whole
         assert not desk.stuck
-        assert connection.file == ours.fileno()
+        assert connection.socket is ours
         connection.show(b"<after>")
         assert await asyncio.wait_for(reader.readexactly(7), 20) == b"<after>"
     finally:
@@ -392,15 +395,15 @@ async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(
         await writer.wait_closed()
 
 
-async def test_a_connection_that_ended_writes_to_no_file(desk: Desk) -> None:
+async def test_a_connection_that_ended_sends_to_no_socket(desk: Desk) -> None:
     ours, theirs = socket.socketpair()
-    connection = Connection(desk)
+    connection = Connection(desk, lambda _transport: ours)
     await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
     with theirs:
-        assert connection.file == ours.fileno()
+        assert connection.socket is ours
         connection.abort()
         await wait_until(lambda: "left" in desk.got)
-        assert connection.file == -1
+        assert connection.socket is NOWHERE
 
 
 async def test_a_client_that_has_just_gone_when_it_is_closed_ends_only_itself(desk: Desk) -> None:
