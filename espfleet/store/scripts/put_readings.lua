@@ -74,42 +74,48 @@ local function keep(key, at_ms, names, values)
   end
 end
 
-local at = 3
+-- The minute of "ms value"; of the devices of one call it is mostly the same few.
+local minutes = {}
+
+local function minute_of(text)
+  local ms = string.match(text, '^%S+')
+  local minute = minutes[ms]
+  if not minute then
+    minute = math.floor(tonumber(ms) / 60000)
+    minutes[ms] = minute
+  end
+  return minute
+end
+
+local at, put = 3, {}
 for report = 1, #KEYS, 2 do
   local key, at_text, count = KEYS[report], ARGV[at], tonumber(ARGV[at + 1])
-  local at_ms = tonumber(at_text)
-  local minute = math.floor(at_ms / 60000)
+  local minute, begin = minute_of(at_text), at_text .. ' '
   local before = redis.call('HMGET', key, unpack(ARGV, at + 2, at + 1 + count))
-  local put, names, values = {}, {}, {}
-  local room, last_text, last_minute
+  local words, room, names, values = 0, nil, nil, nil
   for i = 1, count do
     local name, value, last = ARGV[at + 1 + i], ARGV[at + 1 + count + i], before[i]
     if not last then
       room = (room or most_names - redis.call('HLEN', key)) - 1
     end
     if last or room >= 0 then
-      put[#put + 1] = name
-      put[#put + 1] = at_text .. ' ' .. value
-      if last then
-        local text = string.match(last, '^%S+')
-        if text ~= last_text then
-          last_text, last_minute = text, math.floor(tonumber(text) / 60000)
-        end
-      end
-      if not last or last_minute ~= minute then
-        names[#names + 1] = name
-        values[#values + 1] = value
+      put[words + 1], put[words + 2] = name, begin .. value
+      words = words + 2
+      if not last or minute_of(last) ~= minute then
+        names, values = names or {}, values or {}
+        names[#names + 1], values[#values + 1] = name, value
       end
     else
       left_out = left_out + 1
     end
   end
-  if #put > 0 then
-    redis.call('HSET', key, unpack(put))
-    redis.call('PEXPIRE', key, lifetime_ms)
+  if words > 0 then
+    redis.call('HSET', key, unpack(put, 1, words))
   end
-  if #names > 0 then
-    keep(KEYS[report + 1], at_ms, names, values)
+  if names then
+    -- Often enough: it lives a day, and each of its names has such a minute as long as it is told.
+    redis.call('PEXPIRE', key, lifetime_ms)
+    keep(KEYS[report + 1], tonumber(at_text), names, values)
   end
   at = at + 2 + 2 * count
 end
