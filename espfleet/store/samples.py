@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ GROUP = "levels"
 LEAST_KEPT = 1_000
 LAYOUT_TTL_MS = 2 * 3_600_000
 _READ_AT_ONCE = 1_000
+#: On a Cluster the first server that has something ends a wait; what comes from others within this time comes with it,
+#: for a writer writes for all of them in one moment.
+TOGETHER_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,8 @@ class ShardReader:
         self._behind = True
         #: Entries that have had their effect, which is said with the next read.
         self._done: list[str] = []
+        #: On a Cluster, a wait for new entries that goes on between two reads.
+        self._wait: asyncio.Task[dict[int, list[StreamEntry]]] | None = None
 
     @property
     def waits(self) -> bool:
@@ -162,6 +168,15 @@ class ShardReader:
     def done(self, entries: Sequence[StreamEntry]) -> None:
         """Note that entries have had their effect; ``acknowledge`` says so."""
         self._done += [entry.entry_id for entry in entries]
+
+    async def stop(self) -> None:
+        """End a wait that is under way, before the shard is given up or the reader is; nothing is lost by it."""
+        waiting, self._wait = self._wait, None
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            # What it may have brought is read again.
+            self._doubt()
 
     async def claim_all(self) -> list[StreamEntry]:
         """Make what other consumers have read and not acknowledged this one's; for the new owner of the shard."""
@@ -272,32 +287,70 @@ async def read_shards(
 ) -> dict[int, list[StreamEntry]]:
     """Read several shards at once, as ``ShardReader.read`` does; wait only when none has anything.
 
+    On a Cluster the waits of shards that had nothing go on, for the next read; ``ShardReader.stop`` ends them.
+
     Returns:
         Entries by shard, up to ``count`` each; shards without are absent.
     """
     found: dict[int, list[StreamEntry]] = {}
-    for reader in readers:
-        entries = await reader._read_own(count) or (await reader._read_behind(count) if reader._behind else [])
-        if entries:
-            found[reader.shard] = entries
-    if found or not readers:
-        return found
-    if store.on_cluster:
-        # One command cannot read streams of different servers.
-        await asyncio.gather(*(_wait_for_new(store, [reader], block_ms, count, found) for reader in readers))
-    else:
-        await _wait_for_new(store, readers, block_ms, count, found)
+    end_s = None
+    try:
+        while readers:
+            await _look_up(readers, count, found)
+            if found:
+                break
+            if not store.on_cluster:
+                found |= await _wait_for_new(store, readers, block_ms, count)
+                break
+            # One command cannot read streams of different servers.
+            end_s = end_s or time.monotonic() + block_ms / 1_000
+            await _wait_side_by_side(store, readers, block_ms, count, found)
+            if found or time.monotonic() >= end_s:
+                break
+    except BaseException:
+        for reader in readers:
+            await reader.stop()
+            if reader.shard in found:
+                # Nobody gets it now: it is read again.
+                reader._doubt()
+        raise
     return found
 
 
-async def _wait_for_new(
+async def _look_up(readers: Sequence[ShardReader], count: int, found: dict[int, list[StreamEntry]]) -> None:
+    """Put into ``found`` what readers were given before, or are behind with."""
+    for reader in readers:
+        if reader._wait is None:
+            entries = await reader._read_own(count) or (await reader._read_behind(count) if reader._behind else [])
+            if entries:
+                found[reader.shard] = entries
+
+
+async def _wait_side_by_side(
     store: Store,
     readers: Sequence[ShardReader],
     block_ms: int,
     count: int,
     found: dict[int, list[StreamEntry]],
 ) -> None:
-    """Put new entries into ``found``."""
+    """Put new entries into ``found`` as soon as one shard has some or its wait is over; leave the others alone."""
+    for reader in readers:
+        if reader._wait is None:
+            reader._wait = asyncio.create_task(_wait_for_new(store, [reader], block_ms, count))
+    waits = [reader._wait for reader in readers if reader._wait is not None]
+    # Each ends by itself, for its server counts ``block_ms``.
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(waits, timeout=TOGETHER_S)
+    for reader in readers:
+        if reader._wait is not None and reader._wait.done():
+            found |= reader._wait.result()
+            reader._wait = None
+
+
+async def _wait_for_new(
+    store: Store, readers: Sequence[ShardReader], block_ms: int, count: int
+) -> dict[int, list[StreamEntry]]:
+    """Return new entries, none if none come."""
     streams = [reader._stream for reader in readers]
     try:
         reply = await store.wait(
@@ -307,12 +360,12 @@ async def _wait_for_new(
     except GroupGoneError:
         for reader in readers:
             await reader._regroup()
-        return
+        return {}
     except BaseException:
         for reader in readers:
             reader._doubt()
         raise
-    found |= taken(readers, reply, count)
+    return taken(readers, reply, count)
 
 
 def acknowledge(readers: Sequence[ShardReader]) -> list[Command]:

@@ -65,6 +65,8 @@ class Leveler:
             # Redis may be the reason why we stop; leases and heartbeat then end by themselves.
             with contextlib.suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(1.0):
+                    for shard in self._shards.values():
+                        await shard.reader.stop()
                     for lease in self._leases.values():
                         await lease.release()
                     await self._membership.leave()
@@ -102,7 +104,7 @@ class Leveler:
     async def _after_outage(self) -> None:
         """Begin anew: Redis may have lost what it knew, and samples may have come meanwhile."""
         for number in list(self._shards):
-            self._forget(number)
+            await self._forget(number)
 
     async def _work(self) -> None:
         """Read what is new in the shards that are mine, publish what it changes, acknowledge."""
@@ -125,7 +127,7 @@ class Leveler:
         for number in sorted(lost):
             logger.warning("%s", LeaseLostError(f"shard {number}"))
             self._leases.pop(number, None)
-            self._forget(number)
+            await self._forget(number)
 
     async def _take(self, shard: Shard, turn: Turn) -> Outcome:
         """Take in what is new in a shard, and return what comes of it."""
@@ -138,18 +140,19 @@ class Leveler:
 
     async def _follow_leases(self) -> None:
         """Open shards that were won, and forget those that were lost."""
-        # Only here, where no read is under way: what came by it after the release would be lost to the next owner.
+        # Only here, where no read is under way once it is forgotten: what came by one after the release would be lost
+        # to the next owner.
         while self._leaving:
             number = self._leaving.pop()
-            self._forget(number)
+            await self._forget(number)
             if (given_up := self._leases.pop(number, None)) is not None:
                 await given_up.release()
         for number in set(self._shards) - set(self._leases):
             logger.info("shard %d is no longer mine", number)
-            self._forget(number)
+            await self._forget(number)
         for number, shard in list(self._shards.items()):
-            if self._leases[number].fence != shard.fence:
-                self._forget(number)
+            if (lease := self._leases.get(number)) is None or lease.fence != shard.fence:
+                await self._forget(number)
         opening = sorted(set(self._leases) - set(self._shards))
         if opening:
             await self._follow_registry(await registry.version(self._store))
@@ -164,10 +167,11 @@ class Leveler:
             for shard in self._shards.values():
                 await shard.configure(self._registry)
 
-    def _forget(self, number: int) -> None:
+    async def _forget(self, number: int) -> None:
         """Drop a shard, but not the count of what its stream lost."""
         shard = self._shards.pop(number, None)
         if shard is not None:
+            await shard.reader.stop()
             self._gaps += shard.reader.gaps
 
     async def _open(self, number: int, lease: Lease) -> Shard:

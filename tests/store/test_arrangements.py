@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from espfleet.store.embedded import embedded_server
 from espfleet.store.feed import CommandSent, EventSent, Feed, LevelsChanged, RegistryChanged, Resync, Topic
 from espfleet.store.leases import Lease
 from espfleet.store.registry import Change
-from espfleet.store.samples import Entry, ShardReader, read_shards
+from espfleet.store.samples import Entry, ShardReader, StreamEntry, read_shards
 from espfleet.store.turns import Outcome
 from tests.conftest import check_lifetimes, emptied_store, wait_until
 from tests.servers import Server, clustered, free_ports, serving, watched
@@ -94,6 +95,8 @@ async def test_a_cluster_carries_samples_and_levels(cluster: Store) -> None:
         reader.done(found[reader.shard])
     await samples.append(cluster, entries[:8], 1_000)
     turn = await turns.read(cluster, readers, 300, 100)
+    for reader in readers:
+        await reader.stop()
     assert turn.entries
     assert turn.registry_version == await registry.version(cluster)
     # One was claimed by somebody else; of each shard at most what has just been written is not acknowledged.
@@ -110,6 +113,103 @@ async def test_a_cluster_carries_samples_and_levels(cluster: Store) -> None:
     assert await levels.get_snapshot(cluster, 5) == b"\0"
     snapshot = await levels.read_levels(cluster)
     assert (len(snapshot.levels), snapshot.fresh_shards) == (8, set(range(8)))
+
+
+@pytest.fixture
+async def readers(cluster: Store) -> AsyncIterator[list[ShardReader]]:
+    """Readers of all shards that have got all there was, on a Cluster; their waits end with the test."""
+    await samples.init_consumers(cluster)
+    made = [ShardReader(cluster, shard, "leveler-1") for shard in range(cluster.shards)]
+    assert await read_shards(cluster, made, 10, 10) == {}
+    for reader in made:
+        await reader.stop()
+    yield made
+    for reader in made:
+        await reader.stop()
+
+
+async def write(store: Store, shard: int, *seqs: int) -> None:
+    await samples.append(store, [Entry(shard, "prober-1", seq, "0f", b"") for seq in seqs], 1_000)
+
+
+def seqs(found: dict[int, list[StreamEntry]]) -> dict[int, list[int]]:
+    return {shard: [entry.seq for entry in entries] for shard, entries in found.items()}
+
+
+async def test_on_a_cluster_nobody_waits_for_a_shard_that_has_nothing(
+    cluster: Store, readers: list[ShardReader]
+) -> None:
+    began_s = time.monotonic()
+    for seq in range(10):
+        reading = asyncio.create_task(read_shards(cluster, readers, 2_000, 10))
+        await write(cluster, seq % 3, seq)
+        assert seqs(await reading) == {seq % 3: [seq]}
+    # Each would take 2 s, for five shards have nothing.
+    assert time.monotonic() - began_s < 10.0
+
+
+async def test_on_a_cluster_what_comes_between_two_reads_comes_with_the_next(
+    cluster: Store, readers: list[ShardReader]
+) -> None:
+    await write(cluster, 1, 1)
+    assert seqs(await read_shards(cluster, readers, 2_000, 10)) == {1: [1]}
+    await write(cluster, 5, *range(20))
+    found: list[int] = []
+    while len(found) < 20:
+        some = seqs(await read_shards(cluster, readers, 2_000, 10))
+        assert some.keys() == {5}
+        assert len(some[5]) <= 10
+        found += some[5]
+    assert found == list(range(20))
+
+
+async def test_on_a_cluster_a_read_that_is_cancelled_loses_nothing(cluster: Store, readers: list[ShardReader]) -> None:
+    got: list[int] = []
+
+    async def take(found: dict[int, list[StreamEntry]]) -> None:
+        for shard, entries in found.items():
+            got.extend(entry.seq for entry in entries)
+            await readers[shard].ack([entry.entry_id for entry in entries])
+
+    for number in range(24):
+        reading = asyncio.create_task(read_shards(cluster, readers, 500, 10))
+        await asyncio.sleep(0.002 * (number % 4))
+        await write(cluster, number % 8, number)
+        reading.cancel()
+        [answer] = await asyncio.gather(reading, return_exceptions=True)
+        if isinstance(answer, dict):
+            await take(answer)
+    while found := await read_shards(cluster, readers, 100, 10):
+        await take(found)
+    assert sorted(got) == list(range(24))
+
+
+async def test_on_a_cluster_a_shard_is_given_up_with_all_that_came(cluster: Store, readers: list[ShardReader]) -> None:
+    reading = asyncio.create_task(read_shards(cluster, readers, 2_000, 10))
+    await wait_until(lambda: readers[5]._wait is not None)
+    await write(cluster, 1, 1)
+    assert seqs(await reading) == {1: [1]}
+    # Its wait is under way, and takes this, which nobody asks for any more.
+    await write(cluster, 5, 2)
+    await wait_until(lambda: pending(cluster, 5))
+    await readers[5].stop()
+    await write(cluster, 5, 3)
+    heir = ShardReader(cluster, 5, "leveler-2")
+    assert [entry.seq for entry in await heir.claim_all()] == [2]
+    assert [entry.seq for entry in await heir.read(2_000, 10)] == [3]
+
+
+async def test_on_a_cluster_a_stream_that_vanishes_while_it_is_waited_for_is_read_when_it_is_back(
+    cluster: Store, readers: list[ShardReader]
+) -> None:
+    await write(cluster, 1, 1)
+    assert seqs(await read_shards(cluster, readers, 2_000, 10)) == {1: [1]}
+    await cluster.do("DEL", cluster.keys.samples(5))
+    await write(cluster, 5, 2)
+    found: dict[int, list[int]] = {}
+    while not found:
+        found = seqs(await read_shards(cluster, readers, 200, 10))
+    assert found == {5: [2]}
 
 
 async def test_a_cluster_keeps_locks_of_devices_one_at_a_time_and_in_order(cluster: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -24,9 +25,11 @@ def numbers(entries: list[StreamEntry]) -> list[int]:
 
 
 @pytest.fixture
-async def reader(store: Store) -> ShardReader:
+async def reader(store: Store) -> AsyncIterator[ShardReader]:
     await samples.init_consumers(store)
-    return ShardReader(store, 3, "leveler-1")
+    made = ShardReader(store, 3, "leveler-1")
+    yield made
+    await made.stop()
 
 
 async def pending(store: Store) -> int:
@@ -61,9 +64,18 @@ async def test_several_shards_are_read_at_once(store: Store) -> None:
     assert await read_shards(store, readers, 10, 10) == {}
     await write(store, 1, shard=1)
     await write(store, 2, 3, shard=5)
-    found = await read_shards(store, readers, 1_000, 10)
-    assert {shard: numbers(entries) for shard, entries in found.items()} == {1: [1], 5: [2, 3]}
+    found: dict[int, list[int]] = {1: [], 5: []}
+    reads = 0
+    while sum(map(len, found.values())) < 3:
+        for shard, entries in (await read_shards(store, readers, 1_000, 10)).items():
+            found[shard] += numbers(entries)
+        reads += 1
+    assert found == {1: [1], 5: [2, 3]}
+    # On a Cluster nobody waits for another server.
+    assert reads == 1 or store.on_cluster
     assert await read_shards(store, [], 10, 10) == {}
+    for reader in readers:
+        await reader.stop()
 
 
 async def test_a_stream_is_cut(store: Store) -> None:
