@@ -88,9 +88,18 @@ class EventSent:
 
 @dataclass(frozen=True, slots=True)
 class ReadingsSent:
-    """Devices reported numbers, by hardware id."""
+    """Devices reported numbers: those of a whole fleet, which are read only where somebody wants to know."""
 
-    reports: Mapping[str, Report]
+    text: bytes
+
+    @property
+    def reports(self) -> Mapping[str, Report]:
+        """What was reported, by hardware id; nothing if it cannot be read."""
+        try:
+            return readings.parse_told(self.text)
+        except (ValueError, TypeError, AttributeError) as exc:
+            logger.warning("readings that were told mean nothing: %r", exc)
+            return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +184,7 @@ def _channels(store: Store, topics: set[Topic]) -> dict[str, Callable[[bytes], S
     if Topic.EVENTS in topics:
         readers[keys.events_channel()] = _events
     if Topic.READINGS in topics:
-        readers[keys.readings_channel()] = lambda data: [ReadingsSent(readings.parse_told(data))]
+        readers[keys.readings_channel()] = lambda data: [ReadingsSent(data)]
     if Topic.TAGS in topics:
         readers[keys.tags_channel()] = lambda data: [TagSent(tags.parse(data))]
     return readers

@@ -33,6 +33,8 @@ TICK_S = 0.08
 READINGS_S = 1.0
 #: Each reader hears something at least this often; a browser that hears nothing for three beats shows its lamps stale.
 BEAT_S = 1.0
+#: So long after the last look the numbers of all devices are still taken in, for readers that come back.
+RESUME_S = 60.0
 #: The owner of a shard beats once a second.
 SILENCE_S = 3.0
 #: Messages kept for those who come back: so many, and together so long.
@@ -71,6 +73,7 @@ class Live:
         self._heard_s: dict[int, float] = {}
         self._news = asyncio.Event()
         self._readers: set[asyncio.Event] = set()
+        self._looked_s = -RESUME_S
         self._stale = True
         self._closed = False
 
@@ -82,6 +85,7 @@ class Live:
     @property
     def position(self) -> str:
         """The id of the latest message: whoever reads the fleet now can follow on from there."""
+        self._looked_s = time.monotonic()
         return f"{self.epoch}-{self._newest}"
 
     async def run(self) -> None:
@@ -108,7 +112,8 @@ class Live:
                     self._changed()
                     self.tell("registry", {"version": message.version})
                 elif isinstance(message, ReadingsSent):
-                    self._report(message.reports)
+                    if self._readers or time.monotonic() - self._looked_s < RESUME_S:
+                        self._report(message.reports)
                 elif isinstance(message, EventSent):
                     event = message.event
                     self.tell(
@@ -230,6 +235,7 @@ class Live:
                 await waiting.wait()
         finally:
             self._readers.discard(waiting)
+            self._looked_s = time.monotonic()
 
     def _position(self, last_id: str) -> tuple[int, bool]:
         epoch, _, number = last_id.partition("-")

@@ -64,7 +64,9 @@ async def test_changes_of_the_registry_are_told(store: Store, feed: Feed) -> Non
 
 async def test_readings_of_many_devices_are_told_together(store: Store, feed: Feed) -> None:
     await readings.report(store, "3c71bff93720", {"f": 70.5}, 1_000)
-    assert await anext(feed) == ReadingsSent({"3c71bff93720": Report({"f": 70.5}, 1_000)})
+    told = await anext(feed)
+    assert isinstance(told, ReadingsSent)
+    assert told.reports == {"3c71bff93720": Report({"f": 70.5}, 1_000)}
     await readings.tell(store, {f"{number:012x}": Report({"a": number}, 1) for number in range(TOLD_AT_ONCE + 1)})
     sizes = []
     for _ in range(2):
@@ -72,6 +74,17 @@ async def test_readings_of_many_devices_are_told_together(store: Store, feed: Fe
         assert isinstance(told, ReadingsSent)
         sizes.append(len(told.reports))
     assert sizes == [TOLD_AT_ONCE, 1]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "nonsense", '{"a": 1}', '{"a": [1]}'])
+async def test_readings_that_mean_nothing_are_none(
+    store: Store, feed: Feed, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.do("SPUBLISH", store.keys.readings_channel(), text)
+    told = await anext(feed)
+    assert isinstance(told, ReadingsSent)
+    assert told.reports == {}
+    assert "mean nothing" in caplog.text
 
 
 async def test_commands_and_events_are_told(store: Store, feed: Feed) -> None:

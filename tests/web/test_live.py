@@ -181,6 +181,33 @@ async def test_readings_are_told_together_and_of_each_device_the_newest(store: S
     await reader
 
 
+async def test_numbers_are_taken_in_only_while_somebody_looks_and_for_a_while_after(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "READINGS_S", 0.05)
+    live = Live(store, lambda: NOW_MS)
+    taken: list[str] = []
+    monkeypatch.setattr(live, "_report", lambda reports: taken.extend(reports))
+    async with running(live):
+
+        async def heard_of(device_id: str, mark: str) -> bool:
+            await readings.report(store, device_id, {"a": 1}, NOW_MS)
+            await events.add(store, mark, {})
+            # Messages come in order.
+            return any(mark.encode() in message for _, message in live._kept)
+
+        await wait_until(lambda: heard_of("00000000000a", "nobody"))
+        assert taken == []
+        # Whoever reads the fleet will follow on from here.
+        assert live.position
+        await wait_until(lambda: heard_of("00000000000b", "somebody"))
+        await wait_until(lambda: taken)
+        assert set(taken) == {"00000000000b"}
+        monkeypatch.setattr(live_module, "RESUME_S", 0.0)
+        await wait_until(lambda: heard_of("00000000000c", "nobody again"))
+        assert set(taken) == {"00000000000b"}
+
+
 async def test_a_reader_whose_token_ends_is_sent_away(store: Store, web: Web) -> None:
     await tokens.add(store, name="laptop", role="admin", now_ms=1)
     token = await tokens.add(store, name="tv", role="viewer", now_ms=1)
