@@ -17,7 +17,17 @@ _TOKEN = re.compile(r"[!-~]+")
 
 
 #: Where machines in clouds ask for their own settings and passwords.
-_CLOUDS = (ipaddress.ip_address("169.254.169.254"), ipaddress.ip_address("fd00:ec2::254"))
+_CLOUDS = frozenset(
+    int(ipaddress.ip_address(text))
+    for text in (
+        "169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "168.63.129.16", "192.0.0.192",
+        "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254",
+    )
+)  # fmt: skip
+#: IPv6 addresses that end in an IPv4 one, to which a router, or this machine, may lead.
+_TRANSLATED = tuple(ipaddress.ip_network(text) for text in ("::/96", "::ffff:0:0/96", "64:ff9b::/96"))
+#: What a network interface may be called.
+_SCOPE = re.compile(r"[A-Za-z0-9._-]{1,15}")
 
 
 class Kind(StrEnum):
@@ -234,8 +244,19 @@ def check_board_token(token: object) -> str:
 
 def _may_be_a_device(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether a device can have this address; clouds answer at some with secrets of the machine that asks."""
-    ip = getattr(ip, "ipv4_mapped", None) or ip
-    return not (ip.is_multicast or ip.is_unspecified or (ip.version == 4 and ip.is_reserved) or ip in _CLOUDS)
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.scope_id is not None and not _SCOPE.fullmatch(ip.scope_id):
+            return False
+        # Addresses of different interfaces are not equal, also where they are the same.
+        ip = ipaddress.IPv6Address(int(ip))
+        if ip.is_loopback:
+            return True
+        inner = ip.sixtofour
+        if any(ip in network for network in _TRANSLATED):
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return _may_be_a_device(inner)
+    return not (ip.is_multicast or ip.is_unspecified or (ip.version == 4 and ip.is_reserved) or int(ip) in _CLOUDS)
 
 
 def check_device_address(address: object) -> str:

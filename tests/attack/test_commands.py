@@ -138,7 +138,11 @@ def test_a_name_cannot_reach_another_server(redis_url: str) -> None:
         "2130706433", "0x7f000001", "0177.0.0.1", "127.0.0.1@192.0.2.1", "127.0.0.1#x", "127.0.0.1/admin",
         "127.0.0.1:80/x", "127.0.0.1:0", "127.0.0.1:70000", "127.0.0.1:+80", "127.0.0.1 ", "http://127.0.0.1",
         "file:///etc/passwd", "unix:///x", "[::1", "::1]:80", "127.0.0.1\r\nHost: x", "\uff11\uff12\uff17.0.0.1",
-        "fe80::1%eth0/x",
+        "fe80::1%eth0/x", "fe80::1%a b", "fe80::1%a@b", "fe80::1%a\r\nb", "fd00:ec2::254%eth0", "[fd00:ec2::254%1]:80",
+        "::ffff:169.254.169.254%1", "::169.254.169.254", "64:ff9b::169.254.169.254", "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::1", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd20:ce::254",
+        "0:0:0:0:0:ffff:a9fe:a9fe",
+        "::ffff:0.0.0.0", "::ffff:255.255.255.255", "64:ff9b::224.0.0.1", "::ffff:a9fe:a9fe",
     ],
 )  # fmt: skip
 def test_register_asks_only_what_can_be_a_device(address: str) -> None:
@@ -146,7 +150,21 @@ def test_register_asks_only_what_can_be_a_device(address: str) -> None:
         split_address(address)
 
 
-@pytest.mark.parametrize("address", ["192.168.1.7", "10.0.0.7:8080", "127.0.0.1:8123", "[2001:db8::7]:80", "fd12::7"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "192.168.1.7",
+        "10.0.0.7:8080",
+        "127.0.0.1:8123",
+        "[2001:db8::7]:80",
+        "fd12::7",
+        "::1",
+        "[::1]:8080",
+        "fe80::1%eth0",
+        "::ffff:192.168.1.7",
+        "169.254.7.7",
+    ],
+)
 def test_register_asks_devices_of_private_networks(address: str) -> None:
     assert split_address(address)
 
