@@ -43,10 +43,12 @@ async def put_all(store: Store, reports: Mapping[str, Report]) -> None:
     """Store what devices of one partition reported, by hardware id; readings of other names stay."""
     touched: list[str] = []
     words: list[str | int | float] = [TTL_MS, MAX_NAMES]
+    part = shard_of(next(iter(reports), ""), store.shards)
+    # Of a thousand devices all but the end is the same.
+    latest, minutes = store.keys.readings(part, ""), store.keys.minutes(part, "")
     for device_id, (values, at_ms) in reports.items():
         if values:
-            part = shard_of(device_id, store.shards)
-            touched += store.keys.readings(part, device_id), store.keys.minutes(part, device_id)
+            touched += latest + device_id, minutes + device_id
             words += at_ms, len(values), *values, *values.values()
     if touched:
         await store.run("put_readings", touched, words)
