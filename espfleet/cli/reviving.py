@@ -23,3 +23,6 @@ async def keep_server(given: Settings) -> None:
             await asyncio.to_thread(revive, given.data)
         except StoreError as exc:
             logger.error("%s", exc)
+        except OSError as exc:
+            # No file is left to ask with: that says nothing of the server, and is no reason to end.
+            logger.error("whether the embedded server lives cannot be asked: %s", exc.strerror)

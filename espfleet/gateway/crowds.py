@@ -8,7 +8,7 @@ from sys import intern
 from typing import TYPE_CHECKING
 
 from espfleet.domain.attempts import source_of
-from espfleet.domain.places import TOLD, Places, wait_s
+from espfleet.domain.places import Places, wait_s
 from espfleet.gateway.settings import Limits
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Crowd:
     def may_come(self, host: str) -> bool:
         """Tell whether a client with this address may take a place at all: beyond this it is not worth a word."""
         source = source_of(host)
-        fits = self._places.fit(source, TOLD) and self._guest_places.fit(source, TOLD)
+        told = self._limits.told
+        fits = self._places.fit(source, told) and self._guest_places.fit(source, told)
         if not fits:
             self._refused += 1
         return fits

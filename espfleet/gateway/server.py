@@ -8,7 +8,9 @@ import gc
 import logging
 import math
 import resource
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from espfleet.domain.registry import Registry
@@ -46,6 +48,10 @@ TICKS_A_WATCHDOG = 12
 #: How long clients may take to leave, and Redis to be told of it, when the gateway stops.
 LEAVE_S = 1.0
 TELL_S = 0.5
+#: Open files that no client has: about 100 to Redis while it is slow, and those of the process itself.
+OTHER_FILES = 128
+#: Where files are few, so many clients more than may stay are told when to return.
+TOLD_LEAST = 32
 #: Between two slices of lamps that are handed over.
 SLICE_S = 0.02
 
@@ -62,9 +68,27 @@ async def run_gateway(store: Store, settings: GatewaySettings, started: Callable
         StartError: If the gateway cannot listen.
         StoreError: If the fleet was set up anew with another number of shards.
     """
-    _allow_files()
+    limits = within_files(settings.limits, _allow_files())
+    if limits is not settings.limits:
+        logger.info(
+            "the gateway takes %d connections instead of %d, for its process may have no more open files "
+            "(ulimit -Hn, or LimitNOFILE= of systemd)",
+            limits.connections,
+            settings.limits.connections,
+        )
     with _long_lived_objects():
-        await Gateway(store, settings).run(started)
+        await Gateway(store, replace(settings, limits=limits)).run(started)
+
+
+def within_files(limits: Limits, most: int) -> Limits:
+    """Return limits under which a process with so many open files never runs out of them.
+
+    Without a file it could neither ask Redis nor tell a client when to return.
+    """
+    told = min(limits.told, TOLD_LEAST)
+    if limits.connections + limits.told <= most - OTHER_FILES:
+        return limits
+    return replace(limits, connections=max(1, min(limits.connections, most - OTHER_FILES - told)), told=told)
 
 
 class Gateway:
@@ -209,11 +233,12 @@ class Gateway:
         return self._hub.board.of(group, self._hub.registry, self._hub.now_ms())
 
 
-def _allow_files() -> None:
-    """Let this process have as many connections as it may."""
+def _allow_files() -> int:
+    """Let this process have as many open files as it may; return how many these are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 @contextlib.contextmanager

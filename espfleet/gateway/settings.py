@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ssl import SSLContext
 
 from espfleet.domain.messages import HELLO_MS, KEEPALIVE_MS, LEASE_PERIODS, PERIOD_MS, WATCHDOG_MS
+from espfleet.domain.places import TOLD
 from espfleet.errors import InvalidError
 
 DEFAULT_PORT = 5678
@@ -21,6 +22,7 @@ class Limits:
 
     Attributes:
         connections: Open connections, of lamps and viewers together.
+        told: So many more than may be open are told when to return; beyond that, clients are cut unheard.
         connections_per_source: Those of them from one address, or one /64 network of IPv6.
         viewers: Open connections of viewers.
         guests: Connections that have not said yet who they are.
@@ -39,6 +41,7 @@ class Limits:
     """
 
     connections: int = 50_000
+    told: int = TOLD
     connections_per_source: int = 20_000
     viewers: int = 500
     guests: int = 16_384

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import socket
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +17,11 @@ import pytest
 from espfleet.cli import simulated_swarm
 from espfleet.cli.swarm_children import Children
 from espfleet.domain.registry import Registry
+from espfleet.gateway.server import OTHER_FILES, TOLD_LEAST
 from espfleet.store import registry
 from espfleet.store.client import open_store
 from tests.cli.conftest import Type
+from tests.conftest import wait_until
 
 SCRIPT = "at 0s arrive 5 over 100ms\nat 100ms move 2 to room lab\nat 1200ms end  # enough\n"
 
@@ -121,6 +126,34 @@ def test_a_process_that_may_not_run_its_lamps_says_why(
     assert "30 connections need 78 open files, and a process may have 60" in answer.err
     assert len(answer.err.splitlines()) == 1
     assert stored(redis_url).devices == {}
+
+
+def test_a_gateway_with_few_open_files_serves_as_many_as_it_can_and_tells_others_when_to_return(
+    type_: Type, script: Path, redis_url: str
+) -> None:
+    limit = f"ulimit -n {OTHER_FILES + TOLD_LEAST + 40}; exec {sys.executable} -P -m espfleet run gateway"
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    async def listens() -> bool:
+        with socket.socket() as knock:
+            return knock.connect_ex(("127.0.0.1", int(os.environ["SERVER_PORT"]))) == 0
+
+    with (
+        (script.parent / "log").open("wb") as log,
+        subprocess.Popen(["sh", "-c", limit], cwd=script.parent, env=environ, stderr=log) as gateway,
+    ):
+        try:
+            asyncio.run(wait_until(listens, 60))
+            script.write_text("at 0s arrive 40 over 1s\nat 4s arrive 20\nat 8s end\n")
+            answer = type_("simulate", "--lamps", "60", "--script", str(script))
+            assert gateway.poll() is None
+        finally:
+            gateway.terminate()
+    end = json.loads(answer.out.splitlines()[-1])
+    assert (end["connected"], end["failed"]) == (40, 0), end
+    assert end["refused"] >= 20
+    assert end["endings"]["the gateway answered HTTP 503"] == end["refused"]
+    assert "takes 40 connections instead of 50000" in (script.parent / "log").read_text()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import struct
+import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import fields, replace
@@ -24,7 +25,7 @@ from espfleet.domain.places import FULL_S, SPREAD_S
 from espfleet.domain.tokens import new_token
 from espfleet.gateway import crowds
 from espfleet.gateway.crowds import Crowd
-from espfleet.gateway.server import Limits
+from espfleet.gateway.server import Limits, within_files
 from espfleet.services import devices
 from espfleet.settings import read_settings
 from tests.conftest import wait_until
@@ -94,9 +95,8 @@ async def test_who_says_nothing_leaves_room_for_those_who_say_who_they_are(
         await lamp.until(level=66)
 
 
-async def test_far_too_many_are_cut_without_a_word(fleet: Fleet, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crowds, "TOLD", 1)
-    gateway = await start(replace(FEW, connections_per_source=1))
+async def test_far_too_many_are_cut_without_a_word(fleet: Fleet, start: Start) -> None:
+    gateway = await start(replace(FEW, connections_per_source=1, told=1))
     async with AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(raw(gateway.port))
@@ -310,8 +310,25 @@ async def test_binary_from_a_lamp_ends_it(fleet: Fleet, gateway: Gateway) -> Non
 # Settings
 
 
+@pytest.mark.parametrize(
+    ("connections", "most", "taken", "told"),
+    [
+        (50_000, sys.maxsize, 50_000, 256),
+        (50_000, 65_536, 50_000, 256),
+        (50_000, 20_000, 19_840, 32),
+        (100, 300, 100, 32),
+        (50_000, 64, 1, 32),
+    ],
+)
+def test_where_open_files_are_few_a_gateway_takes_fewer_connections(
+    connections: int, most: int, taken: int, told: int
+) -> None:
+    limits = within_files(Limits(connections=connections), most)
+    assert limits == Limits(connections=taken, told=told)
+
+
 def test_each_cap_can_be_set(tmp_path: Path) -> None:
-    kept = {"hello_ms", "ping_ms", "linger_ms"}
+    kept = {"hello_ms", "ping_ms", "linger_ms", "told"}
     names = {one.name for one in fields(Limits)} - kept
     values = {f"GATEWAY_{name.upper()}": str(70_000 + number) for number, name in enumerate(sorted(names))}
     limits = limits_of(read_settings(values, tmp_path))
