@@ -14,6 +14,7 @@ from espfleet.store.binaries import find_server
 
 ROOT = Path(__file__).parents[2]
 NET = "10.213.77"
+REDIS_PORT = 6400
 END_WITHIN_S = 10.0
 
 
@@ -28,14 +29,16 @@ class Host:
     Attributes:
         name: Name of its network namespace.
         address: Its IP address.
+        log: What its programs say.
+        folder: Where they run; it is the same for all machines.
     """
 
     def __init__(self, name: str, number: int, stack: ExitStack, folder: Path) -> None:
         self.name = name
         self.address = f"{NET}.{number}"
         self.log = folder / f"{number}.log"
+        self.folder = folder
         self._cable = f"ef{os.getpid() % 100_000}-{number}"
-        self._folder = folder
         self._stack = stack
 
     def plug_in(self, bridge: str) -> None:
@@ -58,7 +61,7 @@ class Host:
         log = self._stack.enter_context(self.log.open("ab"))
         process = subprocess.Popen(
             ["ip", "netns", "exec", self.name, *command],
-            cwd=self._folder,
+            cwd=self.folder,
             env={"PATH": os.environ["PATH"], "TMPDIR": os.environ["TMPDIR"], "PYTHONPATH": str(ROOT), **environ},
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
@@ -80,14 +83,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 class Machines:
-    """Some machines, the first with Redis.
+    """Some machines.
 
     Attributes:
         hosts: The machines, by what they are for.
-        url: Of the Redis.
+        url: Of the Redis they use.
     """
 
-    def __init__(self, bridge: str, hosts: dict[str, Host], url: str) -> None:
+    def __init__(self, bridge: str, hosts: dict[str, Host], url: str = "") -> None:
         self.hosts = hosts
         self.url = url
         self._bridge = bridge
@@ -102,24 +105,35 @@ class Machines:
 
 
 @contextlib.contextmanager
-def machines(folder: Path, *names: str) -> Iterator[Machines]:
-    """Make machines of these names, and one more with Redis; this process is none of them."""
+def bare_machines(folder: Path, *names: str) -> Iterator[Machines]:
+    """Make machines of these names, on which nothing runs; this process is none of them."""
     bridge = f"efm{os.getpid()}"
     with ExitStack() as stack:
         ip("netns", "add", bridge)
         stack.callback(ip, "netns", "del", bridge)
         ip("-n", bridge, "link", "add", "br0", "type", "bridge")
         ip("-n", bridge, "link", "set", "br0", "up")
-        hosts = {
-            name: Host(f"{bridge}-{number}", number, stack, folder)
-            for number, name in enumerate(("redis", *names), start=1)
-        }
+        hosts = {name: Host(f"{bridge}-{number}", number, stack, folder) for number, name in enumerate(names, start=1)}
         for host in hosts.values():
             host.plug_in(bridge)
-        redis = hosts["redis"]
-        socket = folder / "redis.sock"
-        redis.run(
-            find_server(), "--bind", redis.address, "--port", "6400", "--protected-mode", "no", "--unixsocket",
-            str(socket), "--dir", str(folder), "--save", "",
-        )  # fmt: skip
-        yield Machines(bridge, hosts, f"redis://{redis.address}:6400")
+        yield Machines(bridge, hosts)
+
+
+@contextlib.contextmanager
+def machines(folder: Path, *names: str) -> Iterator[Machines]:
+    """Make machines of these names, and one more with Redis."""
+    with bare_machines(folder, "redis", *names) as made:
+        redis = made.hosts["redis"]
+        serve_redis(redis, folder / "redis.sock")
+        made.url = f"redis://{redis.address}:{REDIS_PORT}"
+        yield made
+
+
+def serve_redis(host: Host, socket: Path, *options: str) -> None:
+    """Run a Redis on a machine, which this process reaches by a file."""
+    folder = socket.with_suffix("")
+    folder.mkdir()
+    host.run(
+        find_server(), *options, "--bind", host.address, "--port", str(REDIS_PORT), "--protected-mode", "no",
+        "--unixsocket", str(socket), "--dir", str(folder), "--save", "",
+    )  # fmt: skip

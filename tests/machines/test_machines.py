@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,6 +14,7 @@ from espfleet.store import levels, presence, workers
 from espfleet.store.client import Store, open_store
 from tests.conftest import wait_until
 from tests.machines.hosts import Machines, machines
+from tests.machines.lamps import Lamp
 
 pytestmark = [
     pytest.mark.root,
@@ -26,41 +25,20 @@ pytestmark = [
 
 PORT = "5700"
 TARGETS = 4
-#: What a lamp does, with nothing but the library: say hello, print what comes, say that it lives.
-LAMP = """
-import json, sys, time
-from websockets.sync.client import connect
-url, hello = sys.argv[1:]
-while True:
-    try:
-        with connect(url, proxy=None, open_timeout=2, close_timeout=1, ping_interval=1, ping_timeout=2) as socket:
-            socket.send(hello)
-            told_s = 0
-            while True:
-                message = json.loads(socket.recv(timeout=3))
-                print(json.dumps(message), flush=True)
-                if time.monotonic() - told_s > 0.5:
-                    told_s = time.monotonic()
-                    socket.send('{"type":"keepalive"}')
-    except Exception as exc:
-        print(json.dumps({"type": "gone", "why": repr(exc)}), flush=True)
-        time.sleep(0.3)
-"""
 
 
 class Lab:
     """A fleet on machines, with one lamp that watches one target."""
 
-    def __init__(self, machines: Machines, store: Store, device: Device) -> None:
+    def __init__(self, machines: Machines, store: Store, device: Device, lamp: Lamp) -> None:
+        self._lamp = lamp
         self.machines = machines
         self.store = store
         self.device = device
 
     def told(self) -> dict[str, object]:
         """Return the last thing that the lamp was told."""
-        lines = self.machines.hosts["lamp"].log.read_text().splitlines()
-        message: dict[str, object] = json.loads(lines[-1]) if lines else {}
-        return message
+        return self._lamp.told()
 
     def shows_a_level(self) -> bool:
         return self.told().get("state") == "ok"
@@ -104,10 +82,8 @@ async def built(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
                 made.hosts[name].worker("leveler", made.url)
             host = made.hosts["gateway"]
             host.worker("gateway", made.url, SERVER_HOST=host.address, SERVER_PORT=PORT)
-            hello = {"type": "hello", "protocol": 1, "id": device.id, "token": token}
-            url = f"ws://{host.address}:{PORT}/lamp"
-            made.hosts["lamp"].run(sys.executable, "-c", LAMP, url, json.dumps(hello))
-            yield Lab(made, store, device)
+            lamp = Lamp(made.hosts["lamp"], f"ws://{host.address}:{PORT}/lamp", device.id, token)
+            yield Lab(made, store, device, lamp)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
