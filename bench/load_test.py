@@ -27,6 +27,7 @@ from bench.reply_to_lamp import ROOT, wait_for_port
 from bench.report import report
 from bench.stage import Stage, gateway, stage
 from espfleet.domain.devices import Presence
+from espfleet.gateway.server import Limits, within_files
 from espfleet.store import presence, registry
 from tests.ports import free_port
 
@@ -35,8 +36,6 @@ CAP_S = 420.0
 SEED = 1
 RUNS = 2
 WANTED = 20_000
-#: What gateway and simulator need besides their lamps, of all open files that one may have.
-OTHER_FILES = 100
 ARRIVE_S, REST_S, MOVE_S, DIE_S, END_S = 30, 45, 60, 65, 80
 MOVED, DEAD = 500, 1_000
 CHANGE_S = 2.0
@@ -71,7 +70,8 @@ class Came:
 
 def main() -> None:
     """Measure and report."""
-    lamps = min(WANTED, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - OTHER_FILES)
+    limits = Limits(connections=WANTED)
+    lamps = within_files(limits, resource.getrlimit(resource.RLIMIT_NOFILE)[1]).connections
     runs = [asyncio.run(one_run(lamps)) for _ in range(RUNS)]
     kib, mib = (statistics.median(getattr(run, name) for run in runs) for name in ("lamp_kib", "simulator_mib"))
     note = f"{lamps:,} lamps; each takes {kib:.1f} KiB in the gateway, the simulator {mib:.0f} MiB for all"
