@@ -39,9 +39,10 @@ def test_a_bench_that_measures_a_promise_exists(name: str) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_promise_names_a_test(row: str) -> None:
-    promise, *_, tests = row.strip("| ").split(" | ")
+def test_a_promise_names_its_figure_and_a_test(row: str) -> None:
+    promise, figure, tests = row.strip("| ").split(" | ")
     assert promise
+    assert figure
     assert re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`(, `tests/[\w/]+\.py::test_\w+`)*(, `bench/\w+\.py`)*", tests), (
         tests
     )

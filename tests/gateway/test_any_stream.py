@@ -164,7 +164,9 @@ ODD = st.builds(
     rsv=st.sampled_from([0, 0, 1, 2, 4]),
     mask=st.sampled_from([b"\0\0\0\0", b"\1\2\3\4", None]),
 )
-STREAMS = st.lists(USUAL | USUAL | ODD | st.binary(max_size=4), max_size=8).map(b"".join)
+#: Masked, and not saying so.
+UNTOLD = USUAL.map(lambda data: bytes((data[0], data[1] & 0x7F)) + data[2:])
+STREAMS = st.lists(USUAL | USUAL | ODD | UNTOLD | st.binary(max_size=4), max_size=8).map(b"".join)
 
 
 @given(STREAMS, st.lists(st.integers(0, 400), max_size=6))

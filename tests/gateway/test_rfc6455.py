@@ -123,6 +123,7 @@ async def test_5_3_every_mask_is_understood(lamp: Raw, mask: bytes) -> None:
     ("what", "data", "code"),
     [
         ("unmasked", frame(TEXT, KEEPALIVE, mask=None), 1002),
+        ("masked without saying so", b"\x81\x13" + frame(TEXT, KEEPALIVE)[2:], 1002),
         ("unmasked ping", frame(PING, mask=None), 1002),
         ("reserved bit 1", frame(TEXT, KEEPALIVE, rsv=4), 1002),
         ("reserved bit 2", frame(TEXT, KEEPALIVE, rsv=2), 1002),
