@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.connection import HiredisRespSerializer
+from redis.maint_notifications import MaintNotificationsConfig
 
 from espfleet.store.urls import Location, Shape
 
@@ -47,6 +48,9 @@ def connect(location: Location, name: str, *, retries: int, connect_within_s: fl
         "socket_timeout": answer_within_s,
         "socket_connect_timeout": connect_within_s,
         "retry": Retry(backoff, retries),
+        # With these, which only Redis Enterprise sends, redis-py does not look whether a connection has been closed
+        # meanwhile: after an outage each one would fail once.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     if location.shape is Shape.SINGLE:
         return Redis.from_pool(_pool(location, options | {"db": location.db}))

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from random import Random
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -15,6 +18,7 @@ from espfleet.store import client, levels, samples, workers
 from espfleet.store.client import Store, open_store
 from espfleet.store.leases import Lease
 from espfleet.store.samples import Entry, ShardReader
+from tests.chaos.proxy import FaultProxy
 from tests.conftest import wait_until
 from tests.store.conftest import Embedded
 
@@ -150,3 +154,26 @@ async def test_a_leveler_gets_back_to_work_after_a_flush(fleet: Store) -> None:
     assert await levels.publish(fleet, 3, again.fence, [level], 1_000) > before
     assert not await workers.beat(fleet, "leveler", "leveler-1", {})
     assert (await fleet.settle())["shards"] == fleet.shards
+
+
+async def test_connections_that_were_cut_meanwhile_fail_nobody_once_the_way_is_free(embedded: Embedded) -> None:
+    proxy = FaultProxy([Path(unquote(urlsplit(embedded.url).path))], Random(1))
+    await proxy.start()
+    url = f"redis://127.0.0.1:{proxy.port}/0"
+    try:
+        async with open_store(url, name="test", retries=0) as fleet:
+
+            async def eight_at_once() -> None:
+                await asyncio.gather(*(Lease.take(fleet, f"s{number}", "test", 3_000) for number in range(8)))
+                await asyncio.gather(*(fleet.do("GET", fleet.keys.owner(f"s{number}")) for number in range(8)))
+
+            await eight_at_once()
+            assert proxy.connections > 8
+            await proxy.cut()
+            with pytest.raises(StoreUnavailableError):
+                await fleet.time_ms()
+            proxy.heal()
+            await wait_until(lambda: proxy.connections == 0)
+            await eight_at_once()
+    finally:
+        await proxy.stop()
