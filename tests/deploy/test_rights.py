@@ -47,8 +47,7 @@ class Server:
             text = text.replace(f"SHA256-OF-{user.upper()}", digest)
         assert "SHA256-OF-P" not in text
         # Only these tests have one who may do everything, to ask what was refused.
-        lines = [line for line in text.splitlines() if line.startswith("user ")]
-        (folder / "users.acl").write_text("\n".join([*lines, f"user root on >{self.passwords['root']} ~* &* +@all\n"]))
+        (folder / "users.acl").write_text(f"{text}user root on >{self.passwords['root']} ~* &* +@all\n")
         words = [find_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
         self._popen(stack, [*words, "--aclfile", str(folder / "users.acl")], dict(os.environ))
         self.root = self.client("root")
