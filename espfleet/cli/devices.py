@@ -169,17 +169,29 @@ class DeviceCommands(PinCommands):
         return output.rendered(to_json(view), lambda: _page(view, at_ms))
 
     def rename(self, new_name: str) -> None:
-        """Give the device another name."""
+        """Give the device another name.
+
+        Args:
+            new_name: Its new name, such as porch; no other device may have it.
+        """
         device = with_store(functools.partial(service.rename, name=self._name, new_name=new_name))
         output.say(f"{self._name} is called {device.name} now.", {"name": device.name, "id": device.id})
 
     def move(self, room: str) -> None:
-        """Put the device into a room."""
+        """Put the device into a room.
+
+        Args:
+            room: Name of the room, which must be there.
+        """
         device = with_store(functools.partial(service.move, name=self._name, room=room))
         output.say(f"{device.name} is in room {device.room} now.", {"name": device.name, "room": device.room})
 
     def show(self, group: str = "") -> None:
-        """Let the device show a group of its own choice; without a group, its room's again."""
+        """Let the device show a group of its own choice; without a group, its room's again.
+
+        Args:
+            group: Name of the group.
+        """
         device = with_store(functools.partial(service.show_group, name=self._name, group=group or None))
         output.say(
             f"{device.name} shows {f'group {device.group}' if device.group else 'what its room watches'} now.",
@@ -187,7 +199,11 @@ class DeviceCommands(PinCommands):
         )
 
     def brightness(self, percent: str = "") -> None:
-        """Set the device's own brightness, 0 to 100; without a number, its room's again."""
+        """Set the device's own brightness, 0 to 100; without a number, its room's again.
+
+        Args:
+            percent: Brightness in percent, 0 to 100.
+        """
         device = with_store(functools.partial(service.set_brightness, name=self._name, percent=percent or None))
         what = "its room's brightness" if device.brightness is None else f"{device.brightness} percent"
         output.say(f"{device.name} has {what} now.", {"name": device.name, "brightness": device.brightness})

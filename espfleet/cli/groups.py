@@ -142,12 +142,20 @@ class GroupCommands:
         output.say(f"Group {group.name} is there, with {len(group.targets)} targets.", group.to_dict())
 
     def include(self, *targets: str) -> None:
-        """Let the group judge more targets."""
+        """Let the group judge more targets.
+
+        Args:
+            targets: Their names.
+        """
         group = with_store(functools.partial(service.include, name=self._name, targets=targets))
         output.say(f"Group {group.name} judges {', '.join(group.targets) or 'no target'} now.", group.to_dict())
 
     def exclude(self, *targets: str) -> None:
-        """Take targets out of the group; they are still measured."""
+        """Take targets out of the group; they are still measured.
+
+        Args:
+            targets: Their names.
+        """
         group = with_store(functools.partial(service.exclude, name=self._name, targets=targets))
         output.say(f"Group {group.name} judges {', '.join(group.targets) or 'no target'} now.", group.to_dict())
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from espfleet.cli import output
+from espfleet.cli.strict import strictly
 from espfleet.domain.names import nearest, shown
 from espfleet.errors import FleetError
 
@@ -40,9 +41,8 @@ def run(words: list[str]) -> int:
     """Run one command and return its exit code."""
     output.use_json("--json" in words)
     words = [word for word in words if word != "--json"]
-    refused = next((word for word in words if word == "--" or word.startswith("_")), None)
+    refused = next((word for before, word in zip(["", *words], words, strict=False) if _leads_out(before, word)), None)
     if refused is not None:
-        # Behind these Fire has ways out of the commands: a Python prompt, and the inner side of every object.
         print(f"espfleet: {shown(refused)} is not used here; write a file of such a name as ./NAME", file=sys.stderr)
         return WRONG_USAGE
     try:
@@ -62,6 +62,14 @@ def run(words: list[str]) -> int:
     return 0
 
 
+def _leads_out(before: str, word: str) -> bool:
+    """Whether Fire has a way out of the commands behind a word: a Python prompt, or the inner side of any object.
+
+    Behind ``-`` it goes on with what a command returned, which is meant for ``update`` of a board alone.
+    """
+    return word == "--" or word.startswith("_") or (word == "-" and before != "update")
+
+
 def _fire(words: list[str]) -> None:
     # Fire would open a pager for help on a terminal.
     os.environ.setdefault("PAGER", "cat")
@@ -75,6 +83,7 @@ def _fire(words: list[str]) -> None:
     fire.inspectutils._InfoBackup = _about
     if not isinstance(fire.core._DisplayError, functools.partial):
         fire.core._DisplayError = functools.partial(_say_wrong_usage, fire.core._DisplayError)
+        fire.core._MakeParseFn = functools.partial(strictly, fire.core._MakeParseFn)
     if words and not words[0].startswith("-") and not hasattr(Cli, words[0]):
         close = nearest(words[0], [name for name in dir(Cli) if not name.startswith("_")])
         hint = f"did you mean {' or '.join(close)}?" if close else "'./espcli --help' lists them"
@@ -86,14 +95,10 @@ def _fire(words: list[str]) -> None:
         return
     if words[0] in NOUNS and words[1:] in (["-h"], ["--help"]):
         words.insert(1, "NAME")
-    # Fire writes help to stderr, below a line on how it was asked for.
-    with contextlib.redirect_stderr(io.StringIO()) as written:
-        try:
-            fire.Fire(Cli(), command=words, name="espcli")
-        finally:
-            told = "\n".join(line for line in written.getvalue().splitlines() if not line.startswith("INFO: ")).strip()
-            if told:
-                print(told)
+    # Fire writes help to stderr, below a line on how it was asked for. Behind other words it counts as wrong usage.
+    with contextlib.redirect_stderr(io.StringIO()) as written, contextlib.suppress(SystemExit):
+        fire.Fire(Cli(), command=words, name="espcli")
+    print("\n".join(line for line in written.getvalue().splitlines() if not line.startswith("INFO: ")).strip())
 
 
 def _say_wrong_usage(show_help: Callable[[Any], None], trace: Any) -> None:

@@ -81,12 +81,20 @@ class RoomCommands:
         output.say(f"Room {room.name} is there; {shows}.", room.to_dict())
 
     def watch(self, group: str) -> None:
-        """Let the lamps of the room show a group."""
+        """Let the lamps of the room show a group.
+
+        Args:
+            group: Name of the group.
+        """
         room = with_store(functools.partial(service.watch_group, name=self._name, group=group))
         output.say(f"The lamps of room {room.name} show group {room.group} now.", room.to_dict())
 
     def brightness(self, percent: str) -> None:
-        """Set the brightness of the room's lamps, 0 to 100 percent."""
+        """Set the brightness of the room's lamps, 0 to 100 percent.
+
+        Args:
+            percent: Brightness in percent, 0 to 100.
+        """
         room = with_store(functools.partial(service.set_brightness, name=self._name, percent=percent))
         output.say(f"Room {room.name} has {room.brightness} percent now.", room.to_dict())
 

@@ -117,7 +117,13 @@ class TargetCommands:
         )
 
     def set(self, address: str = "", interval_ms: str = "", timeout_ms: str = "") -> None:
-        """Change how the target is measured; what is not given stays."""
+        """Change how the target is measured; what is not given stays.
+
+        Args:
+            address: As for 'add'.
+            interval_ms: Time between two probes, ms, 10 or more.
+            timeout_ms: How long to wait for an answer, ms.
+        """
         target = with_store(
             functools.partial(
                 service.edit,

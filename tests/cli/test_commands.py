@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from espfleet.cli.alone import AloneTree
+from espfleet.cli.boards import RequestCommands
+from espfleet.cli.certs import CertsCommands
+from espfleet.cli.devices import DeviceCommands
+from espfleet.cli.groups import GroupCommands
+from espfleet.cli.jobs import JobCommands
+from espfleet.cli.rooms import RoomCommands
+from espfleet.cli.root import Cli, ImportCommands
+from espfleet.cli.simulated_tree import SimulatedTree
+from espfleet.cli.targets import TargetCommands
+from espfleet.cli.tokens import TokenCommands
+from espfleet.cli.tree import StreamTree
 from tests.cli.conftest import Type
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +137,7 @@ def test_help_lists_everything_without_redis_and_quickly(monkeypatch: pytest.Mon
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     times = []
     for _ in range(3):
-        began = time.monotonic()
+        began = resource.getrusage(resource.RUSAGE_CHILDREN)
         told = subprocess.run(
             [sys.executable, "-P", "-m", "espfleet", "--help"],
             capture_output=True,
@@ -132,14 +146,15 @@ def test_help_lists_everything_without_redis_and_quickly(monkeypatch: pytest.Mon
             check=True,
             env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "REDIS_URL": "redis://127.0.0.1:1/0"},
         )
-        times.append(time.monotonic() - began)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime)
     from espfleet.cli.root import Cli
 
     commands = [name for name in dir(Cli) if not name.startswith("_")]
     assert len(commands) > 20
     assert all(f"     {name}\n" in told.stdout for name in commands)
     assert not told.stderr
-    # It imports neither numpy nor redis: those alone take longer than all of this may.
+    # Seconds of CPU. It imports neither numpy nor redis: those alone take longer than all of this may.
     assert min(times) < 1.0
 
 
@@ -172,12 +187,47 @@ def test_the_help_of_a_noun_lists_its_verbs_without_redis(
         (("register", "192.0.2.7"), "espfleet: something is missing: name\nUsage: espcli register"),
         (("device",), "espfleet: something is missing: name\nUsage: espcli device NAME"),
         (("room", "hall", "wach"), "espfleet: 'wach' is not understood here\nUsage: espcli room hall"),
+        (("capacity", "--lamps"), "espfleet: --lamps needs a value\nUsage: espcli capacity"),
+        (("register", "192.0.2.7", "porch", "--room", "--new_token"), "espfleet: --room needs a value\n"),
+        (("register", "192.0.2.7", "porch", "-r"), "espfleet: --room needs a value\n"),
+        (("register", "192.0.2.7", "porch", "--noroom"), "espfleet: --room needs a value\n"),
+        (("events", "5", "6"), "espfleet: --each takes no value such as '6'\nUsage: espcli events"),
+        (("up", "extra"), "espfleet: --demo takes no value such as 'extra'\n"),
+        (("devices", "--trace"), "espfleet: '--trace' is not understood here\n"),
+        (("devices", "-", "clear"), "espfleet: '-' is not used here"),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_what_could_be_said(type_: Type, words: tuple[str, ...], sentence: str) -> None:
     told = type_(*words)
     assert told.code == 2
     assert told.err.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("rest", "code"), [(["more"], 2), (["--force"], 2), (["--help"], 0), (["-", "upper"], 2), (["--", "--trace"], 2)]
+)
+def test_nothing_is_done_until_all_that_was_typed_is_understood(type_: Type, rest: list[str], code: int) -> None:
+    type_("register", "192.0.2.7", "porch", "--id", "3c71bff93720")
+    assert type_("unregister", "porch", *rest).code == code
+    assert type_("ids").json == {"porch": "3c71bff93720"}
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        *(Cli, AloneTree, SimulatedTree, StreamTree, ImportCommands, DeviceCommands, JobCommands, RequestCommands),
+        *(RoomCommands, GroupCommands, TargetCommands, TokenCommands, CertsCommands),
+    ],
+)
+def test_every_command_says_what_it_does_and_what_each_argument_is(tree: type) -> None:
+    for name, command in inspect.getmembers(tree, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        told = inspect.getdoc(command) or ""
+        assert re.match(r"[A-Z].*\.", told), f"{tree.__name__}.{name}"
+        for argument in inspect.signature(command).parameters:
+            described = re.search(rf"^\s+{argument}: .*\S", told, re.MULTILINE)
+            assert argument in ("self", "_") or described, f"{tree.__name__}.{name}: {argument}"
 
 
 def test_the_version_is_told_to_whoever_asks_as_elsewhere(type_: Type) -> None:
