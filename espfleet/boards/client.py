@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
@@ -224,7 +225,7 @@ def provision(address: str, token: str, gateway_url: str, timeout_s: float = TIM
 
 def is_number(value: object) -> TypeGuard[float]:
     """Return whether a board may have measured that."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _number(address: str, values: Mapping[str, Any], name: str) -> float:

@@ -151,7 +151,7 @@ PARSERS: dict[str, tuple[Parser, tuple[bytes, ...]]] = {
         (b"PING_TARGET_1_HOST=192.0.2.1\nPING_TARGET_1_INTERVAL_S=1\nAVG_ORANGE_THRESHOLD_MS=20",),
     ),
     "what a camera recognised": (_json(check_tag), _written({"tag_id": 5, "yaw": 1.5, "x_cm": 20.0, "name": "a"})),
-    "voltages of a board": (
+    "pins of a board": (
         _json(lambda values: boards._pins("192.0.2.7", values.get("gpio"))),
         _written(BOARD, {"gpio": {"99": 2}}),
     ),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.attack.by_coverage import NEVER_MEANT
 from tests.attack.parsers import PARSERS, survives
 
 ODD: st.SearchStrategy[object] = st.sampled_from(
@@ -73,3 +74,15 @@ def test_a_parser_survives_what_usually_breaks_parsers(name: str) -> None:
         survives(name, bomb)
     for example in PARSERS[name][1]:
         survives(name, example)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, examples) in PARSERS.items() if examples[0][:1] == b"{"])
+def test_no_value_of_an_object_breaks_a_parser(name: str) -> None:
+    for example in PARSERS[name][1]:
+        values = json.loads(example)
+        for key, value in values.items():
+            inside = value if isinstance(value, dict) else {}
+            for odd in NEVER_MEANT:
+                survives(name, json.dumps({**values, key: odd}).encode())
+                for inner in inside:
+                    survives(name, json.dumps({**values, key: {**inside, inner: odd}}).encode())

@@ -240,7 +240,10 @@ def test_the_token_goes_into_a_header_and_forms_are_those_of_espnet() -> None:
     assert requests[0].endswith(b"\r\n\r\npin=22%2C23&value=1")
 
 
-@pytest.mark.parametrize("answer", [{"temp": "warm", "humidity": 1}, {"temp": True, "humidity": 1}, {"humidity": 1}])
+@pytest.mark.parametrize(
+    "answer",
+    [{"temp": "warm", "humidity": 1}, {"temp": True, "humidity": 1}, {"temp": 10**400, "humidity": 1}, {"humidity": 1}],
+)
 def test_a_measurement_that_is_no_number_is_refused(answer: dict[str, Any]) -> None:
     body = json.dumps({"id": "3c71bff93720", **answer}).encode()
     with serving(http(body)) as (address, _), pytest.raises(BoardAnswerError, match="answers a temp of"):
