@@ -18,7 +18,7 @@ from espfleet.errors import BoardError, InvalidError
 from espfleet.services import devices, groups, jobs, rooms, simulated, targets, tokens
 from espfleet.store import events, registry, workers
 from espfleet.store.client import Store, open_store
-from tests.boards.test_client import serving
+from tests.boards.test_client import GOOD, serving
 from tests.cli.conftest import Type, home, type_
 
 __all__ = ["Type", "home", "type_"]
@@ -191,6 +191,19 @@ def test_register_follows_no_device_elsewhere(to: str) -> None:
         identify(redirect(to))
     assert "example.com" not in str(refused.value)
     assert "root:" not in str(refused.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_device_that_sends_to_a_board_is_none_and_the_board_is_not_asked(status: int) -> None:
+    body = json.dumps(GOOD)
+    board = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+    def elsewhere(link: socket.socket, _request: bytes) -> None:
+        link.sendall(board)
+
+    with serving(elsewhere) as (address, asked), pytest.raises(BoardError, match="sends elsewhere"):
+        identify(redirect(f"http://{address}/").replace(b"302", str(status).encode()))
+    assert asked == []
 
 
 def test_an_answer_that_is_no_board_is_not_told_on() -> None:
