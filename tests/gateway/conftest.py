@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -42,6 +43,8 @@ class Fleet:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.beating = set(range(store.shards))
+        #: When each shard has beaten last, monotonic seconds.
+        self.beaten_s: dict[int, float] = {}
         self._leases: dict[int, Lease] = {}
 
     async def change(self, *changes: Change) -> Registry:
@@ -87,8 +90,10 @@ class Fleet:
     async def beat(self) -> None:
         """Keep the shards fresh until cancelled."""
         while True:
-            for shard in self.beating:
+            # A test may take one out at any time.
+            for shard in tuple(self.beating):
                 lease = await self._lease(shard)
+                self.beaten_s[shard] = time.monotonic()
                 await levels.publish(self.store, shard, lease.fence, [], 1)
             await asyncio.sleep(0.3)
 

@@ -67,12 +67,13 @@ async def test_a_job_sets_its_pin_and_again_after_a_reset(store: Store, simulate
     board = simulated[0]
     await register(store, board, "porch")
     await jobs.add(store, lit(board.id))
-    async with keeping(store):
+    async with keeping(store) as keeper:
         await wait_until(lambda: board.electronics.pins[22])
         board.electronics.reset()
-        began = time.monotonic()
+        before = keeper.visits
         await wait_until(lambda: board.electronics.pins[22])
-        assert time.monotonic() - began < INTERVAL_S + 0.5
+        # One visit may have been under way, and had looked before; the next one sets the pin.
+        assert keeper.visits <= before + 2
     assert board.electronics.switched == 2
     [view] = await jobs.views(store, device="porch")
     assert view.wish is not None
@@ -170,10 +171,10 @@ async def test_boards_that_hang_delay_nobody(store: Store, simulated: list[Simul
         await register(store, simulated[0], "porch")
         async with keeping(store) as keeper:
             await wait_until(lambda: keeper.failures >= 20, timeout_s=15)
-            before = keeper.visits
-            began = time.monotonic()
+            before, failed = keeper.visits, keeper.failures
             await wait_until(lambda: keeper.visits >= before + 4)
-            assert time.monotonic() - began < 4 * INTERVAL_S + 1.0
+            # Behind those that hang, each of these visits would have waited for nearly all of them.
+            assert keeper.failures < failed + 2 * len(hanging)
     state = await boards.get(store, hanging[0].id)
     assert state is not None
     assert "did not answer within 3 s" in state.error
