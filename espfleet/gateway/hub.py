@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
 from espfleet.domain.closing import CloseCode, restart_reason
@@ -53,8 +53,8 @@ class Journal(Protocol):
     def went(self, session: Session, reason: Reason) -> None:
         """A session has ended."""
 
-    def read(self, session: Session, readings: Readings) -> None:
-        """A device sent readings."""
+    def read(self, session: Session, values: Mapping[str, float], at_ms: int | None = None) -> None:
+        """A device sent readings; without a clock it does not say of when."""
 
     def happened(self, session: Session, event: LampEvent) -> None:
         """A device sent an event."""
@@ -206,9 +206,9 @@ class Hub:
         if isinstance(message, Keepalive):
             values = message.values()
             if values:
-                self._journal.read(session, Readings(values=values))
+                self._journal.read(session, values)
         elif isinstance(message, Readings):
-            self._journal.read(session, message)
+            self._journal.read(session, message.values, message.at_ms)
         elif isinstance(message, LampEvent):
             self._journal.happened(session, message)
         elif isinstance(message, Result):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from espfleet.domain import apriltags
 from espfleet.domain.devices import Reason
-from espfleet.domain.messages import Fetch, LampEvent, Readings, Result
+from espfleet.domain.messages import Fetch, LampEvent, Result
 from espfleet.gateway.commands import Commands
 from espfleet.gateway.gathering import Gathering
 from espfleet.gateway.pictures import Pictures
@@ -57,10 +57,9 @@ class FleetJournal:
         """A session has ended."""
         self._attendance.went(session, reason)
 
-    def read(self, session: Session, readings: Readings) -> None:
-        """A device sent readings."""
-        at_ms = self._now_ms() if readings.at_ms is None else readings.at_ms
-        self._gathering.read(session.device.id, readings.values, at_ms)
+    def read(self, session: Session, values: Mapping[str, float], at_ms: int | None = None) -> None:
+        """A device sent readings; without a clock they are of now."""
+        self._gathering.read(session.device.id, values, self._now_ms() if at_ms is None else at_ms)
 
     def happened(self, session: Session, event: LampEvent) -> None:
         """A device sent an event, or a camera tells what it recognised.
