@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from random import Random
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -250,7 +251,10 @@ class Session:
 def refused(response: Response) -> Ending:
     """Return how an attempt ended that was answered with something else than an upgrade."""
     asked = response.headers.get("Retry-After", "")
+    is_tls = response.status_code == HTTPStatus.UPGRADE_REQUIRED
     return Ending(
-        why=f"the gateway answered HTTP {response.status_code}",
+        why="the gateway speaks TLS only: its address begins with wss://"
+        if is_tls
+        else f"the gateway answered HTTP {response.status_code}",
         retry_after_ms=1000 * int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 7 else None,
     )

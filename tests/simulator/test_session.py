@@ -3,12 +3,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Response
 
 from espfleet.domain.closing import CloseCode, restart_reason
 from espfleet.domain.light import Link, Word
 from espfleet.domain.states import State
 from espfleet.errors import InvalidError
-from espfleet.simulator.session import lamp_url, monotonic_ms
+from espfleet.simulator.backoff import Ending
+from espfleet.simulator.session import lamp_url, monotonic_ms, refused
 from espfleet.simulator.specs import LampSpec, hardware_id, new_lamps
 from tests.conftest import wait_until
 from tests.simulator.conftest import FakeGateway, post, running
@@ -248,3 +251,10 @@ def test_lamps_connect_at_their_path(given: str, url: str) -> None:
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(InvalidError, match="is not the URL of a gateway"):
         lamp_url(url)
+
+
+def test_a_lamp_that_has_the_address_of_before_tls_says_which_one_it_wants() -> None:
+    assert refused(Response(426, "Upgrade Required", Headers())).why.endswith("its address begins with wss://")
+    assert refused(Response(503, "", Headers({"Retry-After": "7"}))) == Ending(
+        why="the gateway answered HTTP 503", retry_after_ms=7_000
+    )
