@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from bench.costs.gateways import FULL, a_fleet
 from bench.costs.meters import info
@@ -92,7 +93,7 @@ async def measure() -> Rounds:
         gateway = Gateway(store, GatewaySettings(port=0))
         lamps = [lamp_of(gateway, number) for number in range(LAMPS)]
         for number in range(ROUNDS):
-            gateway._hub.now_ms = lambda at_ms=BEGIN_MS + number * EVERY_MS: at_ms
+            gateway._hub.now_ms = partial(int, BEGIN_MS + number * EVERY_MS)
             for name, frame in frames.items():
                 async with rounds.part(name):
                     for lamp in lamps:
