@@ -17,21 +17,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.gateway import allow_files, cpu_s, memory_kib, set_up
+from bench.gateway import allow_files, cpu_s, memory_kib
 from bench.peers import servers
 from bench.peers.lamps import Lamps, lamps
 from bench.peers.servers import Server
 from bench.report import not_measured, report
-from espfleet.domain.shards import shard_of
-from espfleet.domain.states import GroupLevel, State
-from espfleet.store import levels
-from espfleet.store.client import open_store
-from espfleet.store.embedded import embedded_server
-from espfleet.store.leases import Lease
+from bench.stage import stage
 
 CAP_S = 780.0
 
@@ -50,6 +45,7 @@ CONCURRENCY = 200
 OURS = "ours"
 
 Change = Callable[[int], Awaitable[int]]
+Start = Callable[[], AbstractContextManager[Server]]
 
 
 @dataclass(frozen=True)
@@ -87,9 +83,9 @@ def main() -> None:
     tell(costs, absent)
 
 
-def find(folder: Path) -> tuple[dict[str, Callable[[], object]], dict[str, str]]:
+def find(folder: Path) -> tuple[dict[str, Start], dict[str, str]]:
     """Return the peers that can run here, and what the others lack."""
-    wanted: dict[str, tuple[str, Callable[[], object]]] = {
+    wanted: dict[str, tuple[str, Start]] = {
         "C floor": (servers.missing("gcc"), lambda: servers.floor(folder)),
         f"mosquitto {servers.mosquitto_version()}": (servers.missing("mosquitto"), servers.mosquitto),
         "Node ws": (servers.missing("node", "npm"), lambda: servers.node_ws(folder)),
@@ -104,32 +100,15 @@ def find(folder: Path) -> tuple[dict[str, Callable[[], object]], dict[str, str]]
 
 async def measure_ours(folder: Path) -> Cost:
     """Measure the gateway."""
-    with tempfile.TemporaryDirectory(prefix="ef") as data, embedded_server(Path(data)) as url:
-        async with open_store(url, name="bench") as store:
-            hellos = await set_up(store, LAMPS)
-            shard = shard_of("wan", store.shards)
-            lease = await Lease.take(store, f"s{shard}", "bench", 600_000)
-            assert lease is not None
+    async with stage(LAMPS) as ready:
 
-            async def change(number: int) -> int:
-                level = GroupLevel(group="wan", level=number % 101, state=State.OK, at_ms=1)
-                return await levels.publish(store, shard, lease.fence, [level], 1)
+        async def change(number: int) -> int:
+            return await ready.publish(number % 101)
 
-            async def beat() -> None:
-                while True:
-                    await levels.publish(store, shard, lease.fence, [], 1)
-                    await asyncio.sleep(0.5)
-
-            await change(0)
-            beating = asyncio.create_task(beat())
-            try:
-                with our_gateway(url) as server:
-                    cost = await measure(folder, server, hellos, change)
-                with our_gateway(url, WATCHDOG_MS) as server:
-                    return replace(cost, us_per_keepalive=await measure_keepalives(folder, server, hellos))
-            finally:
-                beating.cancel()
-                await asyncio.wait([beating], timeout=1)
+        with our_gateway(ready.url) as server:
+            cost = await measure(folder, server, ready.hellos, change)
+        with our_gateway(ready.url, WATCHDOG_MS) as server:
+            return replace(cost, us_per_keepalive=await measure_keepalives(folder, server, ready.hellos))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -21,20 +22,18 @@ from typing import Any
 
 from bench import namespace
 from bench.emulate import all_hosts, emulated_network, missing
-from bench.gateway import allow_files, cpu_s, set_up
+from bench.gateway import allow_files, cpu_s
 from bench.peers import servers
 from bench.peers.lamps import lamps
 from bench.prober import first_core
 from bench.reply_to_lamp import ROOT, wait_for_port
 from bench.report import not_measured, report
+from bench.stage import stage
 from espfleet.domain.groups import Group
-from espfleet.domain.shards import shard_of
-from espfleet.domain.states import GroupLevel, State
 from espfleet.domain.targets import Target
-from espfleet.store import levels, registry, workers
+from espfleet.store import registry, workers
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server
-from espfleet.store.leases import Lease
 from espfleet.store.registry import Change
 from tests.ports import free_port
 
@@ -134,41 +133,33 @@ async def known(store: Store, count: int) -> None:
 
 async def serve(count: int) -> float:
     """Return the share of a core that a gateway takes with so many lamps."""
-    with (
-        tempfile.TemporaryDirectory(prefix="ef") as data,
-        tempfile.TemporaryDirectory(prefix="ef") as folder,
-        embedded_server(Path(data)) as url,
-    ):
-        async with open_store(url, name="bench") as store:
-            hellos = await set_up(store, count)
-            shard = shard_of("wan", store.shards)
-            lease = await Lease.take(store, f"s{shard}", "bench", 600_000)
-            assert lease is not None
+    # Levels come often enough to be fresh.
+    async with stage(count, beat_s=MEASURED_S) as ready:
 
-            async def change() -> None:
-                number = 0
-                while True:
-                    number += 1
-                    level = GroupLevel(group="wan", level=number % 40, state=State.OK, at_ms=1)
-                    await levels.publish(store, shard, lease.fence, [level], 1)
-                    await asyncio.sleep(1 / LEVELS_PER_S)
+        async def change() -> None:
+            for number in itertools.count(1):
+                await ready.publish(number % 40)
+                await asyncio.sleep(1 / LEVELS_PER_S)
 
-            changing = asyncio.create_task(change())
-            port = free_port()
-            try:
-                with worker("gateway", url, SERVER_PORT=str(port)) as process:
-                    await asyncio.to_thread(wait_for_port, port)
-                    with lamps(Path(folder), port, hellos) as crowd:
-                        opened = await crowd.asked("connect 100")
-                        assert opened["open"] == count, opened
-                        living = asyncio.create_task(crowd.asked(f"live 1000 {round((MEASURED_S + 3) * 1_000)}"))
-                        await asyncio.sleep(2)
-                        share = await asyncio.to_thread(share_of, process.pid)
-                        assert (await living)["open"] == count, "lamps were lost"
-                        return share
-            finally:
-                changing.cancel()
-                await asyncio.wait([changing], timeout=1)
+        changing = asyncio.create_task(change())
+        port = free_port()
+        try:
+            with (
+                tempfile.TemporaryDirectory(prefix="ef") as folder,
+                worker("gateway", ready.url, SERVER_PORT=str(port)) as process,
+            ):
+                await asyncio.to_thread(wait_for_port, port)
+                with lamps(Path(folder), port, ready.hellos) as crowd:
+                    opened = await crowd.asked("connect 100")
+                    assert opened["open"] == count, opened
+                    living = asyncio.create_task(crowd.asked(f"live 1000 {round((MEASURED_S + 3) * 1_000)}"))
+                    await asyncio.sleep(2)
+                    share = await asyncio.to_thread(share_of, process.pid)
+                    assert (await living)["open"] == count, "lamps were lost"
+                    return share
+        finally:
+            changing.cancel()
+            await asyncio.wait([changing], timeout=1)
 
 
 @contextlib.contextmanager

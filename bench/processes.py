@@ -20,16 +20,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.gateway import allow_files, set_up
+from bench.gateway import allow_files
 from bench.peers import servers
 from bench.peers.lamps import lamps
 from bench.report import not_measured, report
-from espfleet.domain.shards import shard_of
-from espfleet.domain.states import GroupLevel, State
-from espfleet.store import levels, workers
-from espfleet.store.client import Store, open_store
-from espfleet.store.embedded import embedded_server
-from espfleet.store.leases import Lease
+from bench.stage import stage
+from espfleet.store import workers
+from espfleet.store.client import Store
 from tests.ports import free_port
 
 CAP_S = 240.0
@@ -37,6 +34,8 @@ CAP_S = 240.0
 RUNS = 3
 LAMPS = 10_000
 CHANGES = 12
+#: Seldom, for the gateways are to rest.
+BEAT_S = 1.0
 REST_S = 0.03
 LOOK_S = 0.0005
 PROMISE = "levels written to 10,000 lamps in a second: two gateway processes against one"
@@ -59,49 +58,28 @@ def main() -> None:
 
 async def one_run(count: int) -> float:
     """Return how long so many gateways take to write a level to all lamps, s, in the median change."""
-    with ExitStack() as stack:
-        data, folder = (Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ef"))) for _ in range(2))
-        url = stack.enter_context(embedded_server(data))
-        async with open_store(url, name="bench") as store:
-            hellos = await set_up(store, LAMPS)
-            shard = shard_of("wan", store.shards)
-            lease = await Lease.take(store, f"s{shard}", "bench", 600_000)
-            assert lease is not None
-
-            async def change(number: int) -> None:
-                level = GroupLevel(group="wan", level=number % 101, state=State.OK, at_ms=1)
-                await levels.publish(store, shard, lease.fence, [level], 1)
-
-            await change(0)
-            beating = asyncio.create_task(beat(store, shard, lease))
+    async with stage(LAMPS, BEAT_S) as ready:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ef")))
             port = free_port()
-            pids = [start(stack, url, port, core) for core in range(count)]
-            crowd = stack.enter_context(lamps(folder, port, hellos))
+            pids = [start(stack, ready.url, port, core) for core in range(count)]
+            crowd = stack.enter_context(lamps(folder, port, ready.hellos))
             opened = await crowd.asked("connect 200")
             assert opened["open"] == LAMPS, opened
             # It notices what is left of the connections only when it is asked.
             await crowd.asked("spare 2000")
-            assert await seated(store) == LAMPS
+            assert await seated(ready.store) == LAMPS
             taken = []
             for number in range(1, CHANGES + 1):
                 os.kill(crowd.pid, signal.SIGSTOP)
                 try:
                     begun_s = time.perf_counter()
-                    await change(number)
+                    await ready.publish(number % 101)
                     taken.append(at_rest_s(pids) - begun_s)
                 finally:
                     os.kill(crowd.pid, signal.SIGCONT)
                 await crowd.asked("spare 400")
-            beating.cancel()
-            await asyncio.wait([beating])
             return statistics.median(taken)
-
-
-async def beat(store: Store, shard: int, lease: Lease) -> None:
-    """Keep the level fresh."""
-    while True:
-        await levels.publish(store, shard, lease.fence, [], 1)
-        await asyncio.sleep(1)
 
 
 def start(stack: ExitStack, url: str, port: int, core: int) -> int:

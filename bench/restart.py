@@ -9,27 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.gateway import allow_files, set_up
+from bench.gateway import allow_files
 from bench.peers import servers
 from bench.peers.lamps import lamps
-from bench.reply_to_lamp import ROOT, wait_for_port
+from bench.reply_to_lamp import wait_for_port
 from bench.report import not_measured, report
-from espfleet.domain.shards import shard_of
-from espfleet.domain.states import GroupLevel, State
-from espfleet.store import levels
-from espfleet.store.client import open_store
-from espfleet.store.embedded import embedded_server
-from espfleet.store.leases import Lease
+from bench.stage import Stage, gateway, stage
 from tests.ports import free_port
 
 CAP_S = 240.0
@@ -68,61 +59,28 @@ def main() -> None:
 
 async def one_run() -> Mapping[str, float]:
     """Kill the gateway once, and return how it went."""
-    with (
-        tempfile.TemporaryDirectory(prefix="ef") as data,
-        tempfile.TemporaryDirectory(prefix="ef") as folder,
-        embedded_server(Path(data)) as url,
-    ):
-        async with open_store(url, name="bench") as store:
-            hellos = await set_up(store, LAMPS)
-            shard = shard_of("wan", store.shards)
-            lease = await Lease.take(store, f"s{shard}", "bench", 600_000)
-            assert lease is not None
-            level = GroupLevel(group="wan", level=20, state=State.OK, at_ms=1)
-            await levels.publish(store, shard, lease.fence, [level], 1)
-
-            async def beat() -> None:
-                while True:
-                    await levels.publish(store, shard, lease.fence, [], 1)
-                    await asyncio.sleep(0.5)
-
-            beating = asyncio.create_task(beat())
-            try:
-                return await asyncio.to_thread(kill_once, url, Path(folder), hellos)
-            finally:
-                beating.cancel()
-                await asyncio.wait([beating], timeout=1)
+    async with stage(LAMPS) as ready:
+        return await asyncio.to_thread(kill_once, ready)
 
 
-def kill_once(url: str, folder: Path, hellos: list[str]) -> Mapping[str, float]:
+def kill_once(ready: Stage) -> Mapping[str, float]:
     """Connect all lamps, kill the gateway, start it again, and wait for them."""
     port = free_port()
-    environ = {**os.environ, "REDIS_URL": url, "SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-P", "-m", "espfleet", "run", "gateway"]
-
-    def start() -> subprocess.Popen[bytes]:
-        quiet = subprocess.DEVNULL
-        return subprocess.Popen(command, cwd=folder, env=environ, stdin=quiet, stdout=quiet, stderr=quiet)
-
-    gateway = start()
-    try:
+    with tempfile.TemporaryDirectory(prefix="ef") as folder, gateway(ready.url, port) as doomed:
         wait_for_port(port)
-        with lamps(folder, port, hellos) as crowd:
+        with lamps(Path(folder), port, ready.hellos) as crowd:
             opened = crowd.ask("connect 200")
-            assert opened["open"] == len(hellos), opened
+            assert opened["open"] == LAMPS, opened
             crowd.ask("live 1000 3000")
             crowd.tell(f"storm {LATEST_MS}")
             time.sleep(0.5)
             killed_s = time.monotonic()
-            gateway.send_signal(signal.SIGKILL)
-            gateway.wait()
-            gateway = start()
-            told = crowd.answer()
-            assert told["fresh"] == len(hellos), json.dumps(told)
+            doomed.kill()
+            doomed.wait()
+            with gateway(ready.url, port):
+                told = crowd.answer()
+            assert told["fresh"] == LAMPS, json.dumps(told)
             return {**told, "p95_s": told["p95_at_s"] - killed_s, "all_s": told["all_at_s"] - killed_s}
-    finally:
-        gateway.kill()
-        gateway.wait()
 
 
 if __name__ == "__main__":

@@ -45,16 +45,16 @@ class Stage:
         shown = GroupLevel(group=GROUP, level=level, state=State.OK, at_ms=1)
         return await levels.publish(self.store, self._shard, self._lease.fence, [shown], 1)
 
-    async def beat(self) -> None:
+    async def beat(self, every_s: float) -> None:
         """Keep the level fresh until cancelled."""
         while True:
             await levels.publish(self.store, self._shard, self._lease.fence, [], 1)
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(every_s)
 
 
 @asynccontextmanager
-async def stage(lamps: int) -> AsyncIterator[Stage]:
-    """Set up so many lamps, and keep their level fresh."""
+async def stage(lamps: int, beat_s: float = BEAT_S) -> AsyncIterator[Stage]:
+    """Set up so many lamps, and tell each ``beat_s`` that their level is fresh."""
     with tempfile.TemporaryDirectory(prefix="ef") as data, embedded_server(Path(data)) as url:
         async with open_store(url, name="bench") as store:
             hellos = await set_up(store, lamps)
@@ -62,7 +62,7 @@ async def stage(lamps: int) -> AsyncIterator[Stage]:
             assert lease is not None
             ready = Stage(url, store, hellos, lease)
             await ready.publish(20)
-            beating = asyncio.create_task(ready.beat())
+            beating = asyncio.create_task(ready.beat(beat_s))
             try:
                 yield ready
             finally:
@@ -71,9 +71,9 @@ async def stage(lamps: int) -> AsyncIterator[Stage]:
 
 
 @contextmanager
-def gateway(url: str, port: int, options: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+def gateway(url: str, port: int, options: Sequence[str] = (), **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a gateway as its supervisor would."""
-    environ = {**os.environ, "REDIS_URL": url, "SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
+    environ = {**os.environ, "REDIS_URL": url, "SERVER_PORT": str(port), "PYTHONPATH": str(ROOT), **settings}
     command = [sys.executable, "-P", "-m", "espfleet", "run", "gateway", *options]
     quiet = subprocess.DEVNULL
     with (

@@ -7,21 +7,17 @@ with full handshakes and say hello.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from bench.gateway import allow_files, masked, memory_kib, set_up
+from bench.gateway import allow_files, masked, memory_kib
 from bench.peers.servers import REQUEST
-from bench.reply_to_lamp import ROOT, wait_for_port
+from bench.reply_to_lamp import wait_for_port
 from bench.report import report
-from espfleet.store.client import open_store
-from espfleet.store.embedded import embedded_server
+from bench.stage import Stage, gateway, stage
 from tests.ports import free_port
 
 LAMPS = 1_000
@@ -37,45 +33,29 @@ def main() -> None:
 
 async def one_run() -> float:
     """Return the memory that a lamp took in one gateway, KiB."""
-    with (
-        tempfile.TemporaryDirectory(prefix="ef") as home,
-        tempfile.TemporaryDirectory(prefix="ef") as data,
-        embedded_server(Path(data)) as url,
-    ):
-        async with open_store(url, name="bench") as store:
-            hellos = await set_up(store, LAMPS)
-        return await asyncio.to_thread(weigh, url, Path(home), hellos)
+    async with stage(LAMPS) as ready:
+        return await asyncio.to_thread(weigh, ready)
 
 
-def weigh(url: str, home: Path, hellos: list[str]) -> float:
+def weigh(ready: Stage) -> float:
     """Start a gateway, connect all lamps, and return what each took, KiB."""
     port = free_port()
-    environ = {
-        **os.environ,
-        "ESPFLEET_HOME": str(home),
-        "REDIS_URL": url,
-        "SERVER_PORT": str(port),
-        "TLS": "on",
-        "PYTHONPATH": str(ROOT),
-    }
-    quiet = subprocess.DEVNULL
-    command = [sys.executable, "-P", "-m", "espfleet", "run", "gateway"]
     context = ssl.create_default_context()
-    with subprocess.Popen(command, cwd=home, env=environ, stdin=quiet, stdout=quiet, stderr=quiet) as gateway:
-        try:
-            wait_for_port(port)
-            (authority,) = (home / ".espfleet").rglob("ca.pem")
-            context.load_verify_locations(authority)
-            time.sleep(1)
-            before_kib = memory_kib(gateway.pid)
-            lamps = [open_lamp(context, port, hello) for hello in hellos]
-            time.sleep(2)
-            kib = (memory_kib(gateway.pid) - before_kib) / len(lamps)
-            for lamp in lamps:
-                lamp.close()
-            return kib
-        finally:
-            gateway.kill()
+    with (
+        tempfile.TemporaryDirectory(prefix="ef") as home,
+        gateway(ready.url, port, ESPFLEET_HOME=home, TLS="on") as process,
+    ):
+        wait_for_port(port)
+        (authority,) = (Path(home) / ".espfleet").rglob("ca.pem")
+        context.load_verify_locations(authority)
+        time.sleep(1)
+        before_kib = memory_kib(process.pid)
+        lamps = [open_lamp(context, port, hello) for hello in ready.hellos]
+        time.sleep(2)
+        kib = (memory_kib(process.pid) - before_kib) / len(lamps)
+        for lamp in lamps:
+            lamp.close()
+        return kib
 
 
 def open_lamp(context: ssl.SSLContext, port: int, hello: str) -> ssl.SSLSocket:
