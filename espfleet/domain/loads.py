@@ -64,9 +64,14 @@ class Load:
                 raise InvalidError(f"{name} must be {least:g} to {most:g}, not {value:g}", field=name)
 
     @property
+    def all_groups(self) -> int:
+        """How many groups there are."""
+        return self.groups or max(1, self.targets // A_GROUP)
+
+    @property
     def changes(self) -> float:
         """Levels that change in a second, of all groups."""
-        return (self.groups or max(1, self.targets // A_GROUP)) * self.changes_per_s
+        return self.all_groups * self.changes_per_s
 
     @property
     def samples(self) -> float:
