@@ -24,9 +24,12 @@ from bench.costs import targets, viewers
 from bench.costs.gateways import Publisher, a_fleet, a_gateway, started
 from bench.gateway import allow_files, set_up
 from bench.growth import known, worker
+from bench.load_test import next_row, simulator
 from bench.peers import servers
 from bench.peers.lamps import lamps
 from bench.reply_to_lamp import fleet, wait_for_port
+from bench.stage import gateway as one_gateway
+from bench.stage import stage
 from espfleet.domain.groups import Group
 from espfleet.domain.tokens import new_token
 from espfleet.simulator.session import FULL_KEEPALIVE_EVERY
@@ -38,6 +41,7 @@ from tests.ports import free_port
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "profiles"
 LAMPS = 5_000
+SIMULATED = 3_000
 TARGETS = 50_000
 READERS = 200
 SAMPLED_S = 6
@@ -147,6 +151,19 @@ async def whole_fleet() -> AsyncIterator[Mapping[str, int]]:
         yield {role: one for role, one in whole.processes(pid, home).items() if role not in ("redis", "up")}
 
 
+@asynccontextmanager
+async def load_test() -> AsyncIterator[Mapping[str, int]]:
+    """Lamps of ``simulate --lamps`` on a gateway, with the settings that users have."""
+    port = free_port()
+    async with stage(0) as ready:
+        with one_gateway(ready.url, port) as serving:
+            await asyncio.to_thread(wait_for_port, port)
+            with simulator(ready.url, port, SIMULATED) as testing:
+                while (row := await next_row(testing))["kind"] != "second" or row["connected"] < SIMULATED:
+                    pass
+                yield {"gateway": serving.pid, "simulator": testing.pid}
+
+
 def bench_of(name: str) -> Load:
     """Return a load that is another bench, which works in its own process."""
 
@@ -165,6 +182,7 @@ LOADS: Mapping[str, tuple[Load, int]] = {
     "gateway_keepalives": (gateway_keepalives, SAMPLED_S),
     "gateway_levels": (gateway_levels, SAMPLED_S),
     "levels": (bench_of("levels"), SAMPLED_S),
+    "load_test": (load_test, SAMPLED_S),
     "prober": (bench_of("prober"), SAMPLED_S),
     "targets_50k": (targets_50k, SAMPLED_S),
     "web_readers": (web_readers, 2 * SAMPLED_S),
