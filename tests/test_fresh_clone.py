@@ -54,7 +54,7 @@ def python_for(how: dict[str, Any]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_an_ordinary_user_sets_up_a_fresh_clone(open_folder: Path) -> None:
     clone = Clone(open_folder / "a clone")
     how = ordinary_user(open_folder)

@@ -98,10 +98,13 @@ def test_why_agrees_with_what_is_published(fleet: Fleet) -> None:
 def test_a_killed_worker_shows_and_comes_back(fleet: Fleet, up: Up, worker: str) -> None:
     before = fleet.processes()[f"run {worker}"]
     os.kill(before[0], signal.SIGSTOP)
-    wait_for(lambda: not healthy(fleet), SHOWS_WITHIN_S, lambda: f"a stopped {worker} shows: {fleet.devices()}")
-    shown = fleet.devices()
-    assert any((one["presence"], one["state"]) != ("live", "ok") for one in shown.values()), shown
-    os.kill(before[0], signal.SIGKILL)
+    try:
+        wait_for(lambda: not healthy(fleet), SHOWS_WITHIN_S, lambda: f"a stopped {worker} shows: {fleet.devices()}")
+        shown = fleet.devices()
+        assert any((one["presence"], one["state"]) != ("live", "ok") for one in shown.values()), shown
+    finally:
+        # Stopped for ever, it would fail all tests after this one.
+        os.kill(before[0], signal.SIGKILL)
     wait_for(
         lambda: healthy(fleet), HEALS_WITHIN_S, lambda: f"it heals without its {worker}: {fleet.devices()} {up.said()}"
     )
