@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -232,6 +233,26 @@ def test_every_command_says_what_it_does_and_what_each_argument_is(tree: type) -
 
 def test_the_version_is_told_to_whoever_asks_as_elsewhere(type_: Type) -> None:
     assert type_("--version").json == type_("version").json
+
+
+def test_ctrl_c_before_a_command_begins_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'espfleet.cli.main':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-P", "-m", "espfleet", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin:/bin"},
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_help_imports_nothing_heavy() -> None:
