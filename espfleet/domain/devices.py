@@ -247,8 +247,6 @@ def _may_be_a_device(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.scope_id is not None and not _SCOPE.fullmatch(ip.scope_id):
             return False
-        # Addresses of different interfaces are not equal, also where they are the same.
-        ip = ipaddress.IPv6Address(int(ip))
         if ip.is_loopback:
             return True
         inner = ip.sixtofour
@@ -256,6 +254,7 @@ def _may_be_a_device(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return _may_be_a_device(inner)
+    # By number, for an address at an interface is not equal to the same address at none.
     return not (ip.is_multicast or ip.is_unspecified or (ip.version == 4 and ip.is_reserved) or int(ip) in _CLOUDS)
 
 

@@ -125,6 +125,16 @@ async def test_a_post_with_a_key_takes_effect_once(store: Store, web: Web) -> No
     assert other["code"] == "key_reused"
 
 
+async def test_an_answer_is_not_told_again_to_whom_nothing_is_told_any_more(store: Store, web: Web) -> None:
+    await tokens.add(store, name="boss", role="admin", now_ms=1)
+    token = await tokens.add(store, name="laptop", role="admin", now_ms=1)
+    headers = {"Idempotency-Key": "k-2", "Authorization": f"Bearer {token}"}
+    for _ in range(2):
+        await web.post("/api/rooms", {"name": "attic"}, headers=headers)
+    await tokens.remove(store, name="laptop")
+    await web.post("/api/rooms", {"name": "attic"}, 401, headers=headers)
+
+
 async def test_a_post_that_failed_may_be_made_again_with_its_key(web: Web) -> None:
     key = {"Idempotency-Key": "abc"}
     wish = {"name": "office", "group": "internet"}
