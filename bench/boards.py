@@ -31,13 +31,14 @@ from espfleet.store.embedded import embedded_server
 from espfleet.workers.keeper import Keeper
 from espfleet.workers.sender import Sender
 
-CAP_S = 170
+CAP_S = 240
 BOARDS = 1_000
 JOBS = 200
 INTERVAL_S = 5.0
-MEASURED_S = 30
+MEASURED_S = 10
+POLLING_RUNS, RESET_RUNS = 3, 3
 WARM_S = 8
-RESETS = 6
+RESETS = 4
 SEED = 42
 DEVICE = "3c71bff93720"
 ROUNDS, CYCLES = 15, 200
@@ -116,8 +117,8 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def polling(store: Store, ids: list[str]) -> tuple[float, float, float]:
-    """Return CPU in share of a core, lateness p99 in ms, and visits a second."""
+async def polling(store: Store, ids: list[str]) -> list[tuple[float, float]]:
+    """Return CPU in share of a core and lateness p99 in ms, for each run."""
     for number in range(JOBS):
         job = Job(device_id=ids[number], name="lit", pin=22, kind=JobKind.TIMER, duration_s=DAY_S)
         await jobs.add(store, job)
@@ -130,17 +131,18 @@ async def polling(store: Store, ids: list[str]) -> tuple[float, float, float]:
 
     running = asyncio.create_task(run())
     await asyncio.sleep(WARM_S)
-    keeper._lateness_ms.clear()
-    began_s, began_cpu_s, before = time.monotonic(), cpu_s(), keeper.visits
-    await asyncio.sleep(MEASURED_S)
-    took_s = time.monotonic() - began_s
-    share = (cpu_s() - began_cpu_s) / took_s
-    late, visits = keeper.figures()["late_p99_ms"], (keeper.visits - before) / took_s
+    runs = []
+    for _ in range(POLLING_RUNS):
+        keeper._lateness_ms.clear()
+        began_s, began_cpu_s, before = time.monotonic(), cpu_s(), keeper.visits
+        await asyncio.sleep(MEASURED_S)
+        took_s = time.monotonic() - began_s
+        runs.append(((cpu_s() - began_cpu_s) / took_s, keeper.figures()["late_p99_ms"]))
+        print(f"{(keeper.visits - before) / took_s:.0f} visits/s, {keeper.failures} failures")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await keeper.close()
-    print(f"{visits:.0f} visits/s, {keeper.failures} failures, CPU {share:.0%} of a core, p99 {late:.0f} ms late")
-    return share, late, visits
+    return runs
 
 
 async def resets(store: Store) -> float:
@@ -235,12 +237,17 @@ async def measure(url: str) -> None:
             assert server.stdout is not None
             try:
                 addresses = json.loads(server.stdout.readline())
-                share, late_ms, _ = await polling(store, await enlist(store, addresses))
+                runs = await polling(store, await enlist(store, addresses))
             finally:
                 server.stdin.close()
-        report("1,000 boards every 5 s: CPU", [share * 100], unit="% of a core", bound="ours <= 50")
-        report("1,000 boards every 5 s: lateness p99", [late_ms], unit="ms", bound="ours <= 500")
-        report("reset to pin right, beyond one interval", [await resets(store)], unit="ms", bound="ours <= 500")
+        shares, late_ms = zip(*runs, strict=True)
+        report("1,000 boards every 5 s: CPU", [100 * share for share in shares], unit="% of a core", bound="ours <= 50")
+        report("1,000 boards every 5 s: lateness p99", late_ms, unit="ms", bound="ours <= 500")
+        resets_ms = [await resets(store) for _ in range(RESET_RUNS)]
+        report(
+            "reset to pin right, beyond one interval", resets_ms, unit="ms", bound="ours <= 500",
+            note=f"in each run the latest of {RESETS}",
+        )  # fmt: skip
 
 
 def main() -> None:
