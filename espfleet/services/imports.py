@@ -16,7 +16,7 @@ from espfleet.store.client import Store
 from espfleet.store.registry import Change
 
 PINGLAMP_GROUP = "pinglamp"
-_HOST_KEY = re.compile(r"PING_TARGET_(\d+)_HOST")
+_HOST_KEY = re.compile("PING_TARGET_(0|[1-9][0-9]{0,5})_HOST")
 #: Thresholds of PING_LAMP and ours of the same meaning.
 _THRESHOLDS = {
     "AVG_ORANGE_THRESHOLD_MS": "latency_orange_ms",

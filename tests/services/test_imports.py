@@ -52,6 +52,12 @@ def test_what_cannot_be_used_is_named(changes: dict[str, str | None], message: s
         imports.read_pinglamp(VALUES | changes)
 
 
+@pytest.mark.parametrize("number", ["01", "\u0661", "9" * 5_000, "\u00b2", "-1"])
+def test_a_number_that_is_written_otherwise_is_no_target(number: str) -> None:
+    with pytest.raises(InvalidError, match="no PING_TARGET_1_HOST"):
+        imports.read_pinglamp({f"PING_TARGET_{number}_HOST": "192.0.2.1", f"PING_TARGET_{number}_INTERVAL_S": "1"})
+
+
 def test_a_file_without_targets_is_refused() -> None:
     with pytest.raises(InvalidError, match="no PING_TARGET_1_HOST"):
         imports.read_pinglamp({"SERVER_PORT": "1"})
