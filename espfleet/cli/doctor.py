@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -21,6 +21,7 @@ from espfleet.probes.permission import find_out
 from espfleet.probes.wire import Family
 from espfleet.settings import Settings, sources
 from espfleet.store import workers
+from espfleet.store.servers import Keeping, keeping
 
 #: An embedded Redis wants some room for its log.
 LEAST_FREE_BYTES = 200 * 2**20
@@ -182,6 +183,22 @@ def _losses(role: str, infos: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
         yield Finding("samples", Verdict.NOTE, f"{count} {what}, since these workers began", fix)
 
 
+def _risks(servers: Sequence[Keeping]) -> Iterator[Finding]:
+    """Yield what the servers are set up to lose."""
+    check, page = "keeping", "docs/redis.md"
+    evicting = [server.evicts for server in servers if server.evicts]
+    if evicting:
+        what = f"Redis throws keys away when its memory is full ({evicting[0]}), which are locks, watchdogs, lamps"
+        yield Finding(check, Verdict.BAD, what, "set maxmemory-policy noeviction")
+    if not all(server.logs for server in servers):
+        what = "Redis keeps no log: what changed since it saved last is lost when it dies"
+        yield Finding(check, Verdict.NOTE, what, f"set appendonly yes ({page})")
+    # In a Cluster a primary that is cut off stops by itself.
+    if len(servers) == 1 and servers[0].replicas and not servers[0].guarded:
+        what = "Redis has replicas, and takes writes without them: cut off from them it goes on, and those are lost"
+        yield Finding(check, Verdict.NOTE, what, f"set min-replicas-to-write 1 ({page})")
+
+
 async def _ask_redis(url: str, given: Settings) -> list[Finding]:
     found = []
     async with fleet(url, given, "doctor") as store:
@@ -196,6 +213,7 @@ async def _ask_redis(url: str, given: Settings) -> list[Finding]:
             found.append(Finding("clock", Verdict.NOTE, f"{off_ms / 1_000:.1f} s from the clock of Redis", fix))
         else:
             found.append(Finding("clock", Verdict.FINE, f"{off_ms} ms from the clock of Redis"))
+        found += _risks(await keeping(store))
         try:
             for role in ROLES:
                 running = await workers.alive(store, role)

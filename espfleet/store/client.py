@@ -14,6 +14,7 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
+from redis.asyncio import RedisCluster
 from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError
 
@@ -157,6 +158,15 @@ class Store:
         """Return the server's time, in ms since the epoch."""
         seconds, microseconds = await self.do("TIME")
         return int(seconds) * 1_000 + int(microseconds) // 1_000
+
+    async def infos(self) -> list[Mapping[str, Any]]:
+        """Return what each server that takes writes tells of itself, by the names of ``INFO``."""
+        async with self._turn:
+            with translated(self.url):
+                if not self.on_cluster:
+                    return [await self.redis.info()]
+                told = await self.redis.info(target_nodes=RedisCluster.PRIMARIES)
+                return list(told.values())
 
     async def wait(self, *command: Word) -> Any:
         """Send a command that may wait up to ``MAX_BLOCK_MS`` for its reply, on connections for such commands.

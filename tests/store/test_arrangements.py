@@ -40,6 +40,7 @@ from espfleet.store.feed import CommandSent, EventSent, Feed, LevelsChanged, Reg
 from espfleet.store.leases import Lease
 from espfleet.store.registry import Change
 from espfleet.store.samples import Entry, ShardReader, StreamEntry, read_shards
+from espfleet.store.servers import Keeping, keeping
 from espfleet.store.turns import Outcome
 from tests.conftest import check_lifetimes, emptied_store, wait_until
 from tests.servers import Server, clustered, free_ports, serving, watched
@@ -67,6 +68,10 @@ async def test_a_cluster_keeps_the_registry(cluster: Store) -> None:
 
     await asyncio.gather(*(registry.change(cluster, lambda before, n=n: plan(n, before)) for n in range(10)))
     assert len((await registry.load(cluster)).rooms) == 10
+
+
+async def test_each_primary_of_a_cluster_tells_how_it_keeps_what_it_is_told(cluster: Store) -> None:
+    assert await keeping(cluster) == [Keeping(logs=False, evicts="", replicas=0, guarded=False)] * 3
 
 
 async def pending(store: Store, shard: int) -> int:

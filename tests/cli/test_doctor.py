@@ -1,0 +1,59 @@
+"""What ``doctor`` says of servers that are set up to lose something."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.cli.conftest import Type
+from tests.ports import free_port
+from tests.servers import Server, serving
+
+
+def risks(type_: Type) -> dict[str, str]:
+    """Return what is said of keeping: the verdict, by the remedy."""
+    return {one["fix"]: one["verdict"] for one in type_("doctor").json if one["check"] == "keeping"}
+
+
+def test_doctor_is_silent_about_a_server_that_keeps_everything(type_: Type) -> None:
+    assert risks(type_) == {}
+
+
+def test_doctor_tells_of_a_server_that_throws_keys_away_or_keeps_no_log(
+    type_: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru") as server:
+        monkeypatch.setenv("REDIS_URL", server.url)
+        assert risks(type_) == {
+            "set maxmemory-policy noeviction": "bad",
+            "set appendonly yes (docs/redis.md)": "note",
+        }
+        assert type_("doctor").code == 1
+        with server.client() as client:
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("appendonly", "yes")
+        assert risks(type_) == {}
+
+
+def test_doctor_tells_of_a_server_that_takes_writes_without_its_replicas(
+    type_: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_for_a_replica(primary: Server) -> None:
+        end_s = time.monotonic() + 20
+        with primary.client() as client:
+            while not client.info("replication")["connected_slaves"]:
+                assert time.monotonic() < end_s, "the replica does not come"
+                time.sleep(0.02)
+
+    port = free_port()
+    with (
+        serving("--appendonly", "yes", port=port) as primary,
+        serving("--replicaof", f"127.0.0.1 {port}", port=free_port()),
+    ):
+        monkeypatch.setenv("REDIS_URL", primary.url)
+        wait_for_a_replica(primary)
+        assert risks(type_) == {"set min-replicas-to-write 1 (docs/redis.md)": "note"}
+        with primary.client() as client:
+            client.config_set("min-replicas-to-write", 1)
+        assert risks(type_) == {}
