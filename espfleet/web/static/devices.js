@@ -15,8 +15,8 @@ export function devicesPage() {
     const found = [...fleet.devices.values()].filter((device) => (!state.value || device.presence === state.value)
       && (!text || `${device.name} ${device.id} ${device.room ?? ""}`.toLowerCase().includes(text)));
     body.replaceChildren(...found.slice(0, PAGE).map((device) => h("tr", {},
-      h("td", {}, h("a", { href: `#/device/${device.name}` }, device.name), device.simulated ? h("span.sub", {}, " simulated") : ""),
-      h("td", {}, device.room ? h("a", { href: `#/room/${device.room}` }, device.room) : "–"),
+      h("td", {}, h("a", { href: `#/device/${device.name}` }, device.name), device.simulated ? h("span.sub.hide-small", {}, " simulated") : "", h("div.sub.small-only", {}, device.room ?? "")),
+      h("td.hide-small", {}, device.room ? h("a", { href: `#/room/${device.room}` }, device.room) : "–"),
       h("td", {}, device.lamp ? pill(levelOf(device.group)) : h("span.quiet", { title: "It has no light" }, "–")), h("td", {}, presencePill(device)), h("td.hide-small.quiet", {}, device.id))));
     more.textContent = found.length > PAGE ? `${PAGE} of ${found.length} are shown: search for the others.` : found.length ? "" : "No device looks like that.";
   }
@@ -24,7 +24,7 @@ export function devicesPage() {
   return {
     title: "Devices",
     element: h("div", {}, h("div.head", {}, h("h1", {}, "Devices"), h("div.row", {}, state, search)),
-      h("div.card.table", {}, h("table", {}, h("thead", {}, h("tr", {}, ["Name", "Room", "Level", "Presence"].map((name) => h("th", { scope: "col" }, name)), h("th.hide-small", { scope: "col" }, "Id"))), body)), more),
+      h("div.card.table", {}, h("table", {}, h("thead", {}, h("tr", {}, [["Name"], ["Room", ".hide-small"], ["Level"], ["Presence"], ["Id", ".hide-small"]].map(([name, kind = ""]) => h(`th${kind}`, { scope: "col" }, name)))), body)), more),
     changed(what) { if (["fleet", "levels", "presence"].includes(what)) draw(); },
   };
 }
