@@ -39,8 +39,10 @@ logger = logging.getLogger(__name__)
 POLL_S = 2.0
 RETRY_S = 0.3
 TOPICS = (Topic.LEVELS, Topic.REGISTRY, Topic.COMMANDS, Topic.EVENTS, Topic.READINGS, Topic.TAGS)
-#: How many times as long as loading the registry took it is left alone afterwards.
+#: How many times as long as loading the registry took it is left alone afterwards, and the longest: who is locked out
+#: must be gone within a second.
 REST = 4
+MOST_REST_S = 0.5
 
 
 class Follower:
@@ -103,7 +105,7 @@ class Follower:
                 self._news.set()
             else:
                 # Time that a stalled Redis took is no work of ours.
-                await asyncio.sleep(min(REST * (loop.time() - begun_s), POLL_S))
+                await asyncio.sleep(min(REST * (loop.time() - begun_s), MOST_REST_S))
 
     def expire(self, now_s: float) -> None:
         """Show that nothing is known of groups whose shard nobody keeps fresh."""
