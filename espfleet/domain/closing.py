@@ -16,7 +16,7 @@ class CloseCode(IntEnum):
     #: The lamp said nothing for ten watchdogs.
     SILENT = 1001
     RESTARTING = 1012
-    #: Too many wrong tokens came from there.
+    #: Too many wrong tokens came from there, or nobody can be asked now whether the client may be let in.
     TRY_LATER = 1013
     TOKEN = 4001
     REPLACED = 4002
@@ -40,6 +40,11 @@ def restart_reason(retry_after_ms: int) -> str:
 def later_reason(retry_after_ms: int) -> str:
     """Return the reason of a close with 1013: too many wrong tokens came from there; this client may try again then."""
     return f"too many wrong tokens came from there; retry_after_ms={retry_after_ms}"
+
+
+def unsure_reason(retry_after_ms: int) -> str:
+    """Return the reason of a close with 1013: it cannot be found out now whether this client may be let in."""
+    return f"the fleet's registry cannot be read now; retry_after_ms={retry_after_ms}"
 
 
 def retry_after_ms(reason: str) -> int | None:

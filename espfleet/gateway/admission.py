@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import random
 from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
 from espfleet.domain.attempts import Attempts
-from espfleet.domain.closing import CloseCode, later_reason, restart_reason
+from espfleet.domain.closing import CloseCode, later_reason, restart_reason, unsure_reason
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import (
     HUB_PATH,
@@ -42,6 +43,8 @@ from espfleet.gateway.sessions import Session
 from espfleet.gateway.settings import GatewaySettings
 from espfleet.gateway.viewers import Viewers
 
+#: A client comes again after this if nobody could be asked whether it may be let in.
+PUT_OFF_S = (2.0, 4.0)
 #: A client that is refused so may be one that guesses.
 _GUESSES = (CloseCode.TOKEN, CloseCode.UNREGISTERED)
 
@@ -263,6 +266,15 @@ class Admission:
         else:
             self._introduce(connection)
 
+    def _put_off(self, connection: Connection) -> None:
+        """Ask a client to come again: by what is known it may not be let in, but Redis is away, or slow.
+
+        Told that it is not registered, a lamp that is would stay away for long; and nobody guesses who is not answered.
+        """
+        _, refuse = self._doubts.pop(connection)
+        wait_ms = round(random.uniform(*PUT_OFF_S) * 1_000)
+        refuse(connection, ProtocolError(unsure_reason(wait_ms), close_code=CloseCode.TRY_LATER))
+
     def _forget_doubt(self, connection: Connection) -> None:
         self._doubts.pop(connection, None)
 
@@ -274,8 +286,7 @@ class Admission:
             if connection.peer is None:
                 connection.refuse(HTTPStatus.REQUEST_TIMEOUT, "the handshake took too long")
             elif connection in self._doubts:
-                # Redis is away; what was known before it went is all there is.
-                self._decide(connection)
+                self._put_off(connection)
             else:
                 connection.close(CloseCode.PROTOCOL, "the first message did not come in time", Reason.REFUSED)
         for connection in [one for one, until_s in self._going.items() if now_s >= until_s]:

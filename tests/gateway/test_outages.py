@@ -13,10 +13,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
-from espfleet.domain.devices import Presence
+from espfleet.domain.closing import CloseCode, retry_after_ms
+from espfleet.domain.devices import Device, Presence
 from espfleet.domain.shards import shard_of
+from espfleet.domain.tokens import new_token
 from espfleet.gateway.server import GatewaySettings, run_gateway
+from espfleet.gateway.settings import Limits
 from espfleet.store import presence
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server, revive
@@ -171,3 +175,38 @@ async def test_an_emptied_redis_makes_lamps_unknown_and_a_filled_one_brings_them
         await fleet.set_up()
 
     await see_through(own_store, empty, caplog)
+
+
+async def test_a_lamp_that_nobody_can_ask_for_is_put_off_and_not_told_that_it_is_unknown(
+    own: Own, own_store: Store
+) -> None:
+    fleet = Fleet(own_store)
+    await fleet.set_up()
+    ready = asyncio.get_running_loop().create_future()
+    settings = GatewaySettings(port=0, limits=Limits(hello_ms=500))
+    async with running(run_gateway(own_store, settings, ready.set_result)) as task, running(keep(fleet)):
+        await asyncio.wait([ready, task], return_when=asyncio.FIRST_COMPLETED)
+        gateway = Gateway(ready.result(), task)
+        stranger, token = Device(id="3c71bf000001", name="stranger"), new_token()
+
+        async def told() -> tuple[int, str]:
+            async with lamp_of(gateway, stranger, token) as lamp:
+                with pytest.raises(ConnectionClosed) as closed:
+                    await lamp.receive(20)
+                assert closed.value.rcvd is not None
+                return closed.value.rcvd.code, closed.value.rcvd.reason
+
+        os.kill(own.pid, signal.SIGSTOP)
+        try:
+            # More often than a source may guess: this counts as no guess.
+            for code, reason in await asyncio.gather(*(told() for _ in range(20))):
+                assert code == CloseCode.TRY_LATER
+                assert reason.startswith("the fleet's registry cannot be read now; retry_after_ms=")
+                assert 2_000 <= (retry_after_ms(reason) or 0) <= 4_000
+        finally:
+            os.kill(own.pid, signal.SIGCONT)
+
+        async def known_again() -> bool:
+            return (await told())[0] == CloseCode.UNREGISTERED
+
+        await wait_until(known_again, 20)
