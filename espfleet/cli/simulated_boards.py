@@ -19,7 +19,9 @@ from espfleet.simulator.boards import BoardSimulator, new_boards
 
 def simulate_boards(count: str, room: str) -> None:
     """Run simulated boards until Ctrl-C; with a room they register themselves."""
-    simulator = BoardSimulator(new_boards(int(count) if count.isascii() and count.isdigit() else 0, seed=secrets.randbits(32)))
+    simulator = BoardSimulator(
+        new_boards(int(count) if count.isascii() and count.isdigit() else 0, seed=secrets.randbits(32))
+    )
     if room:
         check_name(room, "room")
     given = settings()
