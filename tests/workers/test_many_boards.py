@@ -94,11 +94,10 @@ async def test_a_thousand_boards_that_flap_are_each_visited_and_set_right(
         await wait_until(lambda: all(one.asked for one in flapping), timeout_s=60)
         for one in flapping[::2]:
             one.flap()
-        most = turn = 0
+        turn = 0
         while steward._keeper.failures < BOARDS / 4:
             assert time.monotonic() - began_s < 120
             await asyncio.sleep(0.25)
-            most = max(most, len(steward._keeper._under_way))
             # Some come back and others go, a few at a time.
             turn += 1
             for one in flapping[turn % 40 :: 40]:
@@ -112,7 +111,6 @@ async def test_a_thousand_boards_that_flap_are_each_visited_and_set_right(
         )
         await wait_until(lambda: all(one.electronics.pins[22] for one in flapping[::5]), timeout_s=60)
         await wait_until(lambda: all_live(store, flapping), timeout_s=60)
-    assert most < BOARDS
     assert not any(one.electronics.pins[22] for number, one in enumerate(flapping) if number % 5)
     known = await states.get_all(store, [one.id for one in flapping])
     assert all(state is not None and not state.error for state in known.values())
