@@ -168,15 +168,20 @@ class Store:
                 told = await self.redis.info(target_nodes=RedisCluster.PRIMARIES)
                 return list(told.values())
 
-    async def wait(self, *command: Word) -> Any:
+    async def wait(self, *command: Word, within_s: float | None = None) -> Any:
         """Send a command that may wait up to ``MAX_BLOCK_MS`` for its reply, on connections for such commands.
 
         It is never sent twice. A wait that is cancelled or fails may have taken effect.
+
+        Args:
+            command: Its words.
+            within_s: How long the reply may take, in seconds; without, as long as from a server that has not stalled.
         """
         async with self._waiting_turn:
             with translated(self.url):
                 client = await self._waiting_client()
-                return await client.execute_command(*command)
+                async with asyncio.timeout(within_s):
+                    return await client.execute_command(*command)
 
     def pubsub(self, server: Server | None = None) -> PubSub:
         """Return a subscriber on a connection of its own, on a Cluster to one of its servers.

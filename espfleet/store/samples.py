@@ -18,6 +18,9 @@ from espfleet.errors import StoreError
 from espfleet.store.client import Command, Store
 from espfleet.store.faults import GroupGoneError
 
+#: A wait that is not over by then is begun anew: Redis counts by its clock, which may have been set back.
+OVERDUE_S = 2.5
+
 logger = logging.getLogger(__name__)
 
 GROUP = "levels"
@@ -351,12 +354,9 @@ async def _wait_for_new(
     store: Store, readers: Sequence[ShardReader], block_ms: int, count: int
 ) -> dict[int, list[StreamEntry]]:
     """Return new entries, none if none come."""
-    streams = [reader._stream for reader in readers]
+    command = read_now(readers, count, "BLOCK", max(1, block_ms))
     try:
-        reply = await store.wait(
-            *("XREADGROUP", "GROUP", GROUP, readers[0].consumer, "COUNT", count, "BLOCK", max(1, block_ms)),
-            *("STREAMS", *streams, *(">" for _ in streams)),
-        )
+        reply = await store.wait(*command, within_s=block_ms / 1_000 + OVERDUE_S)
     except GroupGoneError:
         for reader in readers:
             await reader._regroup()
@@ -378,10 +378,10 @@ def acknowledge(readers: Sequence[ShardReader]) -> list[Command]:
     return commands
 
 
-def read_now(readers: Sequence[ShardReader], count: int) -> Command:
+def read_now(readers: Sequence[ShardReader], count: int, *block: str | int) -> Command:
     """Return the command that reads what is new for readers that wait; ``taken`` knows its reply."""
     streams = [reader._stream for reader in readers]
-    words = ("XREADGROUP", "GROUP", GROUP, readers[0].consumer, "COUNT", count, "STREAMS")
+    words = ("XREADGROUP", "GROUP", GROUP, readers[0].consumer, "COUNT", count, *block, "STREAMS")
     return (*words, *streams, *(">" for _ in streams))
 
 

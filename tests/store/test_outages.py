@@ -16,8 +16,10 @@ from espfleet.domain.states import GroupLevel, State
 from espfleet.errors import LeaseLostError, StoreError, StoreUnavailableError
 from espfleet.store import client, levels, samples, workers
 from espfleet.store.client import Store, open_store
+from espfleet.store.embedded import embedded_server
 from espfleet.store.leases import Lease
 from espfleet.store.samples import Entry, ShardReader
+from tests.chaos import clocks
 from tests.chaos.proxy import FaultProxy
 from tests.conftest import wait_until
 from tests.store.conftest import Embedded
@@ -177,3 +179,39 @@ async def test_connections_that_were_cut_meanwhile_fail_nobody_once_the_way_is_f
             await eight_at_once()
     finally:
         await proxy.stop()
+
+
+@pytest.mark.package("faketime")
+async def test_a_wait_begins_anew_when_the_clock_of_the_server_is_set_back(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = clocks.Clock(data.parent / "clock")
+    clock.set(600)
+    with monkeypatch.context() as patched, contextlib.ExitStack() as stack:
+        for name, value in clock.environ.items():
+            patched.setenv(name, value)
+        url = stack.enter_context(embedded_server(data))
+        pid = int((data / "redis.pid").read_text())
+        async with open_store(url, name="test", retries=0) as fleet:
+            await samples.init_consumers(fleet)
+            reader = ShardReader(fleet, 3, "leveler-1")
+            assert await reader.read(300, 10) == []
+            clock.set(0)
+            took_s = 0.0
+
+            async def read_on() -> None:
+                nonlocal took_s
+                for _ in range(100):
+                    begun_s = time.monotonic()
+                    try:
+                        await reader.read(300, 10)
+                    finally:
+                        took_s = time.monotonic() - begun_s
+
+            # The server counts its waits by its own clock: the one that is under way would end in ten minutes.
+            with pytest.raises(StoreUnavailableError, match="no answer in time"):
+                await read_on()
+            assert took_s < 6, "that is how long it takes until a server counts as stalled"
+            await samples.append(fleet, [Entry(3, "prober-1", 1, "0f", b"x")], 100)
+            assert [entry.seq for entry in await reader.read(300, 10)] == [1]
+    clocks.forget(pid)
