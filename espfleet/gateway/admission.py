@@ -33,6 +33,7 @@ from espfleet.gateway.dialects.boards import S3Board
 from espfleet.gateway.dialects.hub import HubCamera
 from espfleet.gateway.dialects.pinglamp import PingLamp
 from espfleet.gateway.dialects.v1 import V1
+from espfleet.gateway.guests import Guest
 from espfleet.gateway.handshakes import Handshake
 from espfleet.gateway.hub import Hub
 from espfleet.gateway.hub_door import HubDoor, Refuse
@@ -336,37 +337,6 @@ class Admission:
         except ValueError:
             return False
         return origin == host and (not self._is_local or is_loopback(host or ""))
-
-
-class Guest:
-    """What a connection takes its client for until it has said who it is."""
-
-    most_bytes = TEXT_BYTES
-
-    def __init__(self, connection: Connection, welcome: Callable[[Connection, str], None]) -> None:
-        self._connection = connection
-        self._welcome = welcome
-
-    def heard(self) -> None:
-        """Refuse: a keepalive says nothing about who sent it."""
-        self._connection.close(CloseCode.PROTOCOL, "the first message must say who you are", Reason.REFUSED)
-
-    def stirred(self) -> None:
-        """Do nothing."""
-
-    def text(self, text: str) -> None:
-        """Take the first message."""
-        self._welcome(self._connection, text)
-
-    def binary(self, _data: bytes) -> None:
-        """Refuse."""
-        raise ProtocolError("the first message must say who you are, in text")
-
-    def turned(self) -> None:
-        """Do nothing."""
-
-    def lost(self, _reason: Reason) -> None:
-        """Do nothing."""
 
 
 def _send_away(connection: Connection, exc: ProtocolError) -> None:

@@ -87,6 +87,7 @@ class HttpServer:
     def __init__(self, handle: Handler) -> None:
         self._handle = handle
         self._server: asyncio.Server | None = None
+        self._closed = False
         self._exchanges: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int) -> int:
@@ -95,18 +96,25 @@ class HttpServer:
         Raises:
             OSError: If it is taken.
         """
+        self._closed = False
         self._server = await asyncio.start_server(self._accept, host, port, limit=HEAD_BYTES, backlog=CONNECTIONS)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stop listening and drop what is under way."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
+            # Those that were accepted in this turn are handed over in the next.
+            await asyncio.sleep(0)
         for exchange in self._exchanges:
             exchange.cancel()
         await asyncio.gather(*self._exchanges, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:
+            writer.transport.abort()
+            return
         # A task of our own rather than the stream's, so that close() can end it.
         exchange = asyncio.ensure_future(self._exchange(reader, writer))
         self._exchanges.add(exchange)

@@ -71,7 +71,7 @@ async def test_one_who_leaves_in_the_middle_harms_nobody(gateway: Gateway) -> No
 
 
 async def test_who_is_silent_is_asked_and_sent_away_if_it_does_not_answer(fleet: Fleet, start: Start) -> None:
-    gateway = await start(relay_ping_ms=300)
+    gateway = await start(relay_ping_ms=1_000)
     async with raw(gateway.port) as answers, raw(gateway.port) as dead:
         for link, number in ((answers, 1), (dead, 2)):
             await link.upgrade(f"/relay/{number}")
