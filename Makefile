@@ -32,7 +32,7 @@ bench: setup  ## Measure every promise and store the results; BENCH="levels stre
 	@$(PYTHON) -m bench.run $(BENCH)
 
 arrangements: setup  ## Run the tests of the main job behind a Sentinel, then on a Cluster of six servers
-	@TESTS_ON=sentinel $(PYTHON) -m pytest -n 3 --dist loadfile $(ON_REDIS) $(ARGS)
+	@TESTS_ON=sentinel $(PYTHON) -m pytest -n 3 --dist loadfile $(ON_REDIS) tests/machines/test_partition.py $(ARGS)
 	@TESTS_ON=cluster $(PYTHON) -m pytest -n 3 --dist loadfile $(ON_REDIS) $(ARGS)
 
 chaos: setup  ## Break a whole fleet at random; DURATION_S=3600 LAMPS=300 SEED=7 ON=sentinel (or cluster)

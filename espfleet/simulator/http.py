@@ -74,6 +74,8 @@ class Response:
 
 
 Handler = Callable[[Request], Response]
+#: Turns of the loop until a connection that was accepted is handed over.
+_HANDED_OVER_AFTER = 3
 
 
 def json_response(values: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -104,9 +106,12 @@ class HttpServer:
         """Stop listening and drop what is under way."""
         self._closed = True
         if self._server is not None:
+            # A server of asyncio that closes forgets whom it has accepted in this turn (Python 3.11).
+            for listener in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listener.fileno())
+            for _ in range(_HANDED_OVER_AFTER):
+                await asyncio.sleep(0)
             self._server.close()
-            # Those that were accepted in this turn are handed over in the next.
-            await asyncio.sleep(0)
         for exchange in self._exchanges:
             exchange.cancel()
         await asyncio.gather(*self._exchanges, return_exceptions=True)
@@ -115,22 +120,23 @@ class HttpServer:
         if self._closed:
             writer.transport.abort()
             return
-        # A task of our own rather than the stream's, so that close() can end it.
+        # A task of our own rather than the stream's, so that close() can end it, perhaps before it has begun.
         exchange = asyncio.ensure_future(self._exchange(reader, writer))
         self._exchanges.add(exchange)
-        exchange.add_done_callback(self._exchanges.discard)
+        exchange.add_done_callback(lambda ended: self._hang_up(ended, writer))
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            # Also ENOTCONN, which is no ConnectionError: the other side went while it was being answered.
-            with suppress(OSError):
-                async with asyncio.timeout(2 * EXCHANGE_S):
-                    await self._answer(reader, writer)
-        finally:
-            if writer.transport.get_write_buffer_size():
-                writer.transport.abort()
-            else:
-                writer.close()
+        # Also ENOTCONN, which is no ConnectionError: the other side went while it was being answered.
+        with suppress(OSError):
+            async with asyncio.timeout(2 * EXCHANGE_S):
+                await self._answer(reader, writer)
+
+    def _hang_up(self, ended: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+        self._exchanges.discard(ended)
+        if writer.transport.get_write_buffer_size():
+            writer.transport.abort()
+        else:
+            writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         method = ""

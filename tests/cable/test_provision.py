@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 from espfleet.cable import lamp_settings, port, program, prompt
 from espfleet.cable.lamp_settings import Network, Seen
 from espfleet.cli import provision as command
+from espfleet.errors import PortError
 from tests.cable.conftest import Plug
 from tests.cable.plugged import Cable, PluggedBoard
 from tests.cli.conftest import Type, Typed
@@ -58,8 +60,15 @@ def provision(type_: Type, board: Cable, *more: str) -> Typed:
 
 
 def looked(board: Cable) -> Seen:
-    with prompt.open_prompt(board.port) as there:
-        return lamp_settings.look(there)
+    end_s = time.monotonic() + 20
+    while True:
+        try:
+            with prompt.open_prompt(board.port) as there:
+                return lamp_settings.look(there)
+        except PortError:
+            # It is starting: its port is gone for a moment.
+            assert time.monotonic() < end_s
+            time.sleep(0.1)
 
 
 def stored(board: PluggedBoard) -> str:

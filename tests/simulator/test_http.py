@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 
@@ -35,6 +36,21 @@ async def address(echo: Echo) -> AsyncIterator[str]:
     port = await server.start("127.0.0.1", 0)
     yield f"127.0.0.1:{port}"
     await server.close()
+
+
+async def test_a_server_that_closes_hangs_up_on_whoever_has_just_come(echo: Echo) -> None:
+    for turns in range(4):
+        server = HttpServer(echo)
+        port = await server.start("127.0.0.1", 0)
+        links = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+        # In the kernel, accepted, begun: wherever they are.
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.close()
+        for link in links:
+            link.settimeout(20)
+            with link, suppress(ConnectionResetError):
+                assert await asyncio.to_thread(link.recv, 1) == b""
 
 
 async def test_a_request_reaches_the_handler_and_its_answer_comes_back(address: str) -> None:

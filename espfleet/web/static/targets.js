@@ -48,7 +48,7 @@ export function targetPage(name) {
   const tiles = h("div.tiles");
   const state = h("p");
   const canvas = h("canvas", { role: "img", "aria-label": `Latency of ${name}; the numbers are in the table below` });
-  const beats = h("div.beats", { role: "img" });
+  const beats = h("div.beats", { role: "img", "aria-label": "Heartbeat; nothing is known yet" });
   const uptime = h("p.quiet");
   const numbers = h("div.table");
   const why = h("div");
