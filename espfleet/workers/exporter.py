@@ -25,12 +25,13 @@ DUTY = "lead:metrics"
 LEASE_MS = 2_000
 LEASE_S = 1.0
 FIGURES_S = 10.0
-#: ``/metrics`` is as new as this; where collecting takes long, twenty times as old as that takes, at most 10 s.
+#: ``/metrics`` is as new as this; where collecting is much work, as old as twenty times that work, at most 1.5 s.
+#: Time that a busy machine takes is no work: what is shown would become the older the busier it is.
 SHOW_S = 0.5
 SHOW_RATIO = 20
-#: It is shown for so many such times, and at least so long: some may be missed.
-SHOWN_FOR = 3
-SHOWN_LEAST_S = 2.5
+SHOW_MOST_S = 1.5
+#: So long it is shown as true: some may be missed.
+SHOWN_FOR_S = 2.5
 STEP_S = 0.5
 #: Points of visits that wait while Redis is away; the oldest are given up.
 KEPT = 50_000
@@ -48,6 +49,7 @@ class Exporter:
         host: Name that Datadog shows.
         clock: Seconds since the epoch.
         ticks: Seconds of a clock that nobody sets.
+        work: Seconds that this thread has worked.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Exporter:
         host: str = "espfleet",
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
+        work: Callable[[], float] = time.thread_time,
     ) -> None:
         self._store = store
         self._name = name
@@ -68,6 +71,7 @@ class Exporter:
         self._dogstatsd = dogstatsd
         self._clock = clock
         self._ticks = ticks
+        self._work = work
         self._sender = Sender(store, datadog.post, host=host, clock=clock) if datadog else None
         self._lease: Lease | None = None
         self._waiting: list[Point] = []
@@ -142,12 +146,12 @@ class Exporter:
         began_s = self._ticks()
         if self._prometheus is None or began_s < self._show_s:
             return
+        worked_s = self._work()
         now_ms = round(self._clock() * 1_000)
         found = await figures.collect(self._store, now_ms=now_ms)
         found += await figures.board_readings(self._store, now_ms=now_ms)
-        every_s = min(max(SHOW_S, SHOW_RATIO * (self._ticks() - began_s)), FIGURES_S)
-        self._prometheus.show(found, max(SHOWN_FOR * every_s, SHOWN_LEAST_S))
-        self._show_s = began_s + every_s
+        self._prometheus.show(found, SHOWN_FOR_S - (self._ticks() - began_s))
+        self._show_s = began_s + min(max(SHOW_S, SHOW_RATIO * (self._work() - worked_s)), SHOW_MOST_S)
 
     async def _collect(self) -> None:
         if self._lease is None:

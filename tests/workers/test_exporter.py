@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -69,6 +70,44 @@ async def test_prometheus_is_told_nothing_that_may_no_longer_be_true(store: Stor
         assert "espfleet_fresh 0.0" in text
     finally:
         shown.close()
+
+
+class Shown(Prometheus):
+    """Serves nothing, and notes for how long it is to show what it is told."""
+
+    def __init__(self) -> None:
+        self.for_s: list[float] = []
+
+    def show(self, points: Sequence[Point], for_s: float) -> None:
+        self.for_s.append(for_s)
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "work_s", "every_s"),
+    [(0.0, 0.0, 0.5), (2.0, 0.01, 0.5), (0.1, 0.05, 1.0), (9.0, 9.0, 1.5)],
+    ids=["idle", "a busy machine", "a large fleet", "a very large one"],
+)
+async def test_metrics_are_collected_again_by_the_work_it_is_and_never_true_for_long(
+    store: Store, monkeypatch: pytest.MonkeyPatch, takes_s: float, work_s: float, every_s: float
+) -> None:
+    times = {"ticks": 100.0, "work": 1.0}
+
+    async def collect(*_: object, **__: object) -> list[Point]:
+        times["ticks"] += takes_s
+        times["work"] += work_s
+        return []
+
+    monkeypatch.setattr("espfleet.services.figures.collect", collect)
+    shown = Shown()
+    exporter = Exporter(store, "e1", prometheus=shown, ticks=lambda: times["ticks"], work=lambda: times["work"])
+    await exporter.show()
+    assert shown.for_s == [pytest.approx(2.5 - takes_s)], "what is shown is as old as the collecting of it took"
+    times["ticks"] = 100 + every_s - 0.01
+    await exporter.show()
+    assert len(shown.for_s) == 1
+    times["ticks"] = 100 + every_s
+    await exporter.show()
+    assert len(shown.for_s) == 2
 
 
 async def test_figures_reach_datadog_through_the_outbox(store: Store, sink: Sink) -> None:
