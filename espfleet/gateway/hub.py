@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from operator import attrgetter
 from typing import Protocol
 
 from espfleet.domain.closing import CloseCode, restart_reason
@@ -36,6 +37,7 @@ from espfleet.gateway.settings import GatewaySettings
 from espfleet.gateway.stages import Stages
 
 logger = logging.getLogger(__name__)
+_heard_s = attrgetter("heard_s")
 
 
 class Journal(Protocol):
@@ -106,6 +108,7 @@ class Hub:
         self._contests = Contests(settings.limits.ping_ms, journal.stays)
         self._asked: set[Session] = set()
         self._asked_s = clock()
+        self._silent_s = 0.0
         self._number = 0
         self._stopping = False
         self._handing_over: list[Session] | None = None
@@ -270,20 +273,29 @@ class Hub:
 
     def tick(self, now_s: float) -> None:
         """Notice who has become silent."""
-        late_at_s, close_s = now_s - self._settings.late_ms / 1_000, self._settings.close_ms / 1_000
-        # All are looked at several times a second, so no more of each than is needed.
-        for session in [one for one in self.sessions.values() if one.heard_s <= late_at_s]:
-            silent_s = now_s - session.heard_s
-            if session.presence is Presence.LIVE:
-                self._is_late(session, silent_s)
-            if silent_s >= close_s:
-                session.connection.close(CloseCode.SILENT, f"silent for {silent_s:.0f} s", Reason.SILENT)
+        if now_s >= self._silent_s:
+            self._look_for_silence(now_s)
         self._contests.tick(now_s)
         if now_s - self._asked_s >= self._settings.keepalive_ms / 1_000:
             self._asked_s = now_s
             for session in self._asked:
                 if not session.connection.blocked_s:
                     session.connection.send(session.dialect.question or b"")
+
+    def _look_for_silence(self, now_s: float) -> None:
+        late_s, close_s = self._settings.late_ms / 1_000, self._settings.close_ms / 1_000
+        late_at_s = now_s - late_s
+        silent = [one for one in self.sessions.values() if one.heard_s <= late_at_s]
+        for session in silent:
+            silent_s = now_s - session.heard_s
+            if session.presence is Presence.LIVE:
+                self._is_late(session, silent_s)
+            if silent_s >= close_s:
+                session.connection.close(CloseCode.SILENT, f"silent for {silent_s:.0f} s", Reason.SILENT)
+        # Nobody becomes late, or is silent for too long, before that.
+        heard_s = [one for one in map(_heard_s, self.sessions.values()) if one > late_at_s]
+        soonest_s = min(heard_s, default=now_s) + late_s
+        self._silent_s = min([soonest_s, *(one.heard_s + close_s for one in silent)])
 
     def heard_since(self, since_s: float) -> Iterator[Session]:
         """Return sessions that were heard since a time on ``clock``."""
