@@ -77,6 +77,7 @@ def test_every_behaviour_of_a_network_is_told_apart(link: str, address: str) -> 
         # The last answers are too late, or second ones.
         driven.until(lambda: driven.engine.counters().late == len(driven.of(8)))
         driven.until(lambda: driven.engine.counters().duplicate == 2 * len(driven.of(5)))
+        driven.until(lambda: driven.engine.counters().spoofed == sum(len(driven.of(one)) for one in (6, 7, 9, 11)))
         of = {behaviour: driven.of(behaviour - 1) for behaviour in range(1, 13)}
         assert all(1_000 <= value < 500_000 for value in of[1])
         assert all(20_000 <= value < 500_000 for value in of[2])
