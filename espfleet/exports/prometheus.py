@@ -73,10 +73,8 @@ class Prometheus(Collector):
     def close(self) -> None:
         """Stop serving."""
         self._server.shutdown()
-        self._server.server_close()
         self._thread.join()
         self._server.server_close()
-        self._thread.join(5)
 
 
 def _label(tag: str) -> tuple[str, str]:

@@ -108,7 +108,7 @@ class Hub:
         self._contests = Contests(settings.limits.ping_ms, journal.stays)
         self._asked: set[Session] = set()
         self._asked_s = clock()
-        self._silent_s = 0.0
+        self._look_s = 0.0
         self._number = 0
         self._stopping = False
         self._handing_over: list[Session] | None = None
@@ -273,7 +273,7 @@ class Hub:
 
     def tick(self, now_s: float) -> None:
         """Notice who has become silent."""
-        if now_s >= self._silent_s:
+        if now_s >= self._look_s:
             self._look_for_silence(now_s)
         self._contests.tick(now_s)
         if now_s - self._asked_s >= self._settings.keepalive_ms / 1_000:
@@ -283,6 +283,7 @@ class Hub:
                     session.connection.send(session.dialect.question or b"")
 
     def _look_for_silence(self, now_s: float) -> None:
+        """Look at all sessions, and say when the next look can find something."""
         late_s, close_s = self._settings.late_ms / 1_000, self._settings.close_ms / 1_000
         late_at_s = now_s - late_s
         silent = [one for one in self.sessions.values() if one.heard_s <= late_at_s]
@@ -295,7 +296,7 @@ class Hub:
         # Nobody becomes late, or is silent for too long, before that.
         heard_s = [one for one in map(_heard_s, self.sessions.values()) if one > late_at_s]
         soonest_s = min(heard_s, default=now_s) + late_s
-        self._silent_s = min([soonest_s, *(one.heard_s + close_s for one in silent)])
+        self._look_s = min([soonest_s, *(one.heard_s + close_s for one in silent)])
 
     def heard_since(self, since_s: float) -> Iterator[Session]:
         """Return sessions that were heard since a time on ``clock``."""

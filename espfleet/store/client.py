@@ -14,7 +14,6 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import RedisCluster
 from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError
 
@@ -165,8 +164,7 @@ class Store:
             with translated(self.url):
                 if not self.on_cluster:
                     return [await self.redis.info()]
-                told = await self.redis.info(target_nodes=RedisCluster.PRIMARIES)
-                return list(told.values())
+                return [await self.redis.info(target_nodes=[primary]) for primary in self.redis.get_primaries()]
 
     async def wait(self, *command: Word, within_s: float | None = None) -> Any:
         """Send a command that may wait up to ``MAX_BLOCK_MS`` for its reply, on connections for such commands.
