@@ -118,6 +118,11 @@ class Hub:
         """What the user has set up, as far as it is known here."""
         return self.directory.registry
 
+    @property
+    def gone(self) -> int:
+        """How many sessions have ended."""
+        return self._number - len(self.sessions)
+
     # Who comes and goes.
 
     def admit(self, connection: Connection, given: Pass) -> None:

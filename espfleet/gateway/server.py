@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import logging
 import math
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +18,7 @@ from espfleet.gateway.admission import Admission
 from espfleet.gateway.commands import Commands
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.following import Follower
+from espfleet.gateway.garbage import Garbage, long_lived_objects
 from espfleet.gateway.gathering import Gathering
 from espfleet.gateway.hub import CONNECTS_PER_S, RETRY_FROM_MS, Hub
 from espfleet.gateway.hub_viewers import HubViewers
@@ -76,7 +75,7 @@ async def run_gateway(store: Store, settings: GatewaySettings, started: Callable
             limits.connections,
             settings.limits.connections,
         )
-    with _long_lived_objects():
+    with long_lived_objects():
         await Gateway(store, replace(settings, limits=limits)).run(started)
 
 
@@ -182,6 +181,7 @@ class Gateway:
 
     async def _keep_house(self) -> None:
         """Look at the clock for everybody."""
+        garbage = Garbage()
         tick_s = min(TICK_MS, self._settings.watchdog_ms / TICKS_A_WATCHDOG) / 1_000
         while True:
             await asyncio.sleep(tick_s)
@@ -193,6 +193,7 @@ class Gateway:
             self._hub_viewers.tick(now_s)
             self._admission.relay.tick(now_s)
             self._follower.expire(now_s)
+            garbage.sweep(self._hub.gone, len(self._hub.sessions))
 
     async def _beat(self, port: int) -> None:
         """Say each second that this gateway lives."""
@@ -239,23 +240,3 @@ def _allow_files() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard
-
-
-@contextlib.contextmanager
-def _long_lived_objects() -> Iterator[None]:
-    """Keep the collector from walking over modules and connections again and again: nothing here makes cycles.
-
-    A process that has seen to that itself, as tests do that run many gateways one after the other, is left alone.
-    """
-    if gc.get_freeze_count():
-        yield
-        return
-    thresholds = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()

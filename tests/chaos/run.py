@@ -260,8 +260,8 @@ async def chaos(seed: int, duration_s: float, lamps: int, slack_s: float, on: st
             f"{watch.entries} entries of samples, {len(watch.counted)} metrics, {watch.jobs} jobs; "
             f"slowest recovery {run.slowest_levels_s:.1f} s for levels, {run.slowest_lamps_s:.1f} s for lamps"
         )
-        for what, detail in watch.broken.items():
-            say(f"BROKEN: {what}: {detail}")
+        for what, moments in watch.broken.items():
+            say(f"BROKEN: {what}, {watch.times[what]} times: {'; '.join(moments)}")
         if watch.broken:
             kept = BUILD / f"chaos-{seed}.log"
             await asyncio.to_thread(_keep, world.home / "log", kept)

@@ -15,6 +15,8 @@ FIGURES = ("memory MB", "files", "threads")
 #: A process settles first: caches fill, windows grow to their length.
 WARM_SHARE = 0.4
 BUCKET_S = 60.0
+#: What an idle lamp may take in a gateway, as promised.
+LAMP_BYTES = 4 * 1_024
 #: Points of a curve in text.
 POINTS = 8
 
@@ -27,9 +29,17 @@ class Curve:
     values: list[tuple[float, float, float]] = field(default_factory=list)
 
     def slope(self, figure: int) -> float:
-        """Return the growth of a figure in units an hour, over the part after warming up."""
+        """Return the growth of a figure in units an hour after warming up: of the two halves, the smaller one.
+
+        What grows, grows in both; one step, as of a worker that takes up a duty, is none.
+        """
         first = self.times_s[0] + WARM_SHARE * (self.times_s[-1] - self.times_s[0])
-        kept = [(at_s, row[figure]) for at_s, row in zip(self.times_s, self.values, strict=True) if at_s >= first]
+        half = (first + self.times_s[-1]) / 2
+        return min(self._slope(figure, first, half), self._slope(figure, half, self.times_s[-1]), key=abs)
+
+    def _slope(self, figure: int, first: float, last: float) -> float:
+        rows = zip(self.times_s, self.values, strict=True)
+        kept = [(at_s, row[figure]) for at_s, row in rows if first <= at_s <= last]
         if len(kept) < 8:
             return 0.0
         # Of minutes the middle, and of all pairs of minutes the middle: a moment of stress is no growth.
@@ -50,15 +60,26 @@ class Curve:
         return median(rows[-quarter:]) - median(rows[first : first + quarter])
 
 
-def look(pid: int) -> tuple[float, float, float] | None:
-    """Return memory in MB, open files and threads of a process, or ``None`` if it has gone."""
+def look(pid: int, port: int = 0) -> tuple[float, float, float] | None:
+    """Return memory in MB, open files and threads of a process, or ``None`` if it has gone.
+
+    Of a gateway, what it needs for the lamps that are connected to its port is left out: they come and go.
+    """
     folder = Path(f"/proc/{pid}")
     try:
         pages = int((folder / "statm").read_text().split()[1])
         threads = int((folder / "stat").read_text().rpartition(")")[2].split()[17])
-        return pages * PAGE_BYTES / 1e6, float(len(list((folder / "fd").iterdir()))), float(threads)
+        files, lamps = len(list((folder / "fd").iterdir())), _connected(folder, port) if port else 0
+        return (pages * PAGE_BYTES - lamps * LAMP_BYTES) / 1e6, float(files - lamps), float(threads)
     except (OSError, IndexError, ValueError):
         return None
+
+
+def _connected(folder: Path, port: int) -> int:
+    """Return how many connections there are to a port of this machine."""
+    here, established = f":{port:04X}", "01"
+    rows = [line.split() for line in (folder / "net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(here) and row[3] == established for row in rows)
 
 
 def text(curves: Mapping[str, Curve]) -> str:

@@ -48,8 +48,8 @@ async def soak(hours: float, lamps: int, folder: Path) -> bool:
                 if lived_s >= LEAST_SLOPE_S and steep:
                     watch.fail("memory and files are flat", f"{name}: {curve.slope(0):+.2f} MB/h")
         flat = not watch.broken
-        for what, detail in watch.broken.items():
-            say(f"BROKEN: {what}: {detail}")
+        for what, moments in watch.broken.items():
+            say(f"BROKEN: {what}, {watch.times[what]} times: {'; '.join(moments)}")
         say(f"the curves are in {folder / 'soak.svg'}")
         return flat
     finally:

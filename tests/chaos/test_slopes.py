@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import socket
 
 import pytest
 
 from tests.chaos.run import MEMORY_MB_H
-from tests.chaos.slopes import Curve
+from tests.chaos.slopes import LAMP_BYTES, Curve, look
 
 
 def curve(leak_mb_h: float, seed: int, warming_mb: float = 20.0) -> Curve:
@@ -30,3 +33,33 @@ def test_a_leak_of_two_megabytes_an_hour_is_found_among_noise(seed: int) -> None
 def test_noise_and_warming_up_are_no_leak(seed: int) -> None:
     assert abs(curve(0.0, seed).slope(0)) < MEMORY_MB_H
     assert curve(0.0, seed).slope(1) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("at_s", [1_500, 2_300, 2_520, 2_800, 3_400])
+def test_one_step_is_no_leak_and_hides_none(seed: int, at_s: int) -> None:
+    for leak_mb_h, found in ((0.0, False), (2.0, True)):
+        stepped = curve(leak_mb_h, seed)
+        for n, when_s in enumerate(stepped.times_s):
+            if when_s >= at_s:
+                memory, *rest = stepped.values[n]
+                stepped.values[n] = (memory + 10.0, *rest)  # type: ignore[assignment]
+        assert (stepped.slope(0) > MEMORY_MB_H) is found
+
+
+def test_the_lamps_of_a_gateway_are_not_counted() -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = server.getsockname()[1]
+        before = look(os.getpid(), port)
+        for _ in range(10):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            stack.enter_context(server.accept()[0])
+        after, raw = look(os.getpid(), port), look(os.getpid())
+    assert before is not None
+    assert after is not None
+    assert raw is not None
+    # Here both ends are files of this process.
+    assert after[1] - before[1] == 10
+    assert raw[1] - before[1] == 20
+    assert raw[0] - after[0] == pytest.approx(10 * LAMP_BYTES / 1e6, abs=0.5)

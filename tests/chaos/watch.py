@@ -18,6 +18,7 @@ from espfleet.simulator.lamp import Lamp
 from espfleet.store import points, registry, workers
 from espfleet.store.client import Command
 from espfleet.store.feed import Beat, Feed, LevelsChanged, Topic
+from espfleet.store.levels import BEAT_TTL_MS
 from tests.chaos.world import DOOR, World
 
 LOOK_S = 0.25
@@ -34,6 +35,8 @@ SEEN_S = 2 * LOOK_S + 1.0
 #: Jobs of the board that are written again and again, each by another pin that nothing uses.
 JOBS, SPARE_PIN, JOB_S = 5, 23, 2.0
 DUTIES = ("lead:sweep", "lead:history", "lead:outages", "lead:boards", "lead:metrics")
+#: So many moments are told when an invariant did not hold.
+MOMENTS = 5
 #: A wrong look counts when the next one is wrong too: a look may fall between the pieces of a burst.
 LOOKS = 2
 
@@ -46,7 +49,8 @@ class Watch:
         slack_s: Added to every time that is allowed, for a busy machine.
 
     Attributes:
-        broken: Invariants that did not hold, each once with its first moment.
+        broken: Invariants that did not hold, each with the first moments when it did not.
+        times: How often each of them did not.
         looks: Looks at lamps.
         greens: Of those, how many were green.
         counting: Whether metrics are still put into the outbox.
@@ -55,7 +59,8 @@ class Watch:
     """
 
     def __init__(self, world: World, slack_s: float) -> None:
-        self.broken: dict[str, str] = {}
+        self.broken: dict[str, list[str]] = {}
+        self.times: dict[str, int] = defaultdict(int)
         self.looks = 0
         self.greens = 0
         self.counting = True
@@ -86,8 +91,11 @@ class Watch:
             tasks.create_task(self._write_jobs())
 
     def fail(self, what: str, detail: str) -> None:
-        """Note a broken invariant."""
-        self.broken.setdefault(what, f"after {time.monotonic() - self._began_s:.1f} s: {detail}")
+        """Note a broken invariant: the first moments of it, and how often in all."""
+        moments = self.broken.setdefault(what, [])
+        if len(moments) < MOMENTS:
+            moments.append(f"after {time.monotonic() - self._began_s:.1f} s: {detail}")
+        self.times[what] += 1
 
     # --- what lamps show
 
@@ -153,11 +161,13 @@ class Watch:
                 continue
             try:
                 duties = [*(f"s{shard}" for shard in shards), *DUTIES]
-                asked: list[Command] = [("GET", keys.version())]
+                asked: list[Command] = [("GET", keys.version()), *(("PTTL", keys.beat(shard)) for shard in shards)]
                 for duty in duties:
                     # The fence twice: if it is the same one, the owner between is its owner.
                     asked += [("GET", keys.fence(duty)), ("GET", keys.owner(duty)), ("GET", keys.fence(duty))]
                 version, *found = await store.do_all(asked)
+                self._note_beats(found[: len(shards)])
+                del found[: len(shards)]
                 self._grows("fences and versions never go back", "version", int(version or 0))
                 for duty, before, owner, after in zip(duties, found[::3], found[1::3], found[2::3], strict=True):
                     self._grows("fences and versions never go back", f"fence of {duty}", int(after or 0))
@@ -168,6 +178,14 @@ class Watch:
                     await self._read(shard)
             except StoreError:
                 continue
+
+    def _note_beats(self, left_ms: list[int]) -> None:
+        """Take what a shard's beat tells of its news too: the feed here may be back later than that of a gateway."""
+        now_s = time.monotonic()
+        for shard, left in enumerate(left_ms):
+            # One that lasts longer was left by a clock that was ahead.
+            if 0 < left <= BEAT_TTL_MS:
+                self._news_s[shard] = max(self._news_s[shard], now_s - (BEAT_TTL_MS - left) / 1_000)
 
     def _grows(self, what: str, name: str, number: int, strictly: bool = False) -> None:
         """A number never goes back, but for what was lost in the last second before Redis was killed."""

@@ -60,6 +60,7 @@ class Worker:
     environ: dict[str, str]
     clock: Clock
     log: IO[bytes]
+    port: int = 0
     process: subprocess.Popen[bytes] | None = None
     frozen: bool = False
     died_s: float | None = None
@@ -196,9 +197,9 @@ class World:
             log = stack.enter_context((self.home / "log").open("ab"))
             for role, count in CAST.items():
                 for number in range(count):
-                    port = gateway_ports[number] if role == "gateway" else 1
+                    port = gateway_ports[number] if role == "gateway" else 0
                     clock = Clock(self.home / f"clock-{role}-{number}")
-                    self.workers.append(Worker(role, number, self._environ(role, port), clock, log))
+                    self.workers.append(Worker(role, number, self._environ(role, port or 1), clock, log, port))
             stack.callback(self._end_workers)
             for worker in self.workers:
                 worker.start()
@@ -290,7 +291,7 @@ class World:
             if now_s - looked_s >= 1.0:
                 looked_s = now_s
                 for worker in self.workers:
-                    used = look(worker.pid)
+                    used = look(worker.pid, worker.port)
                     if used is not None and not worker.frozen and worker.died_s is None:
                         worker.curves[-1].times_s.append(now_s - self._began_s)
                         worker.curves[-1].values.append(used)

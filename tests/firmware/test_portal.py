@@ -125,7 +125,9 @@ async def test_what_does_not_work_is_not_kept_and_says_why(boards: Boards) -> No
         assert nobody.startswith("the Wi-Fi works, but 127.0.0.1:9 cannot be reached")
         assert stored(lamp.board) == before
         assert await lamp.try_(**NEW, anyway=True, token="the-token") == "saved"
-        assert (await lamp.get("/settings")).json["token"] is True
+        shown = await lamp.get("/settings")
+        assert shown.status == 200, shown.body
+        assert shown.json["token"] is True
         assert stored(lamp.board)["networks"] == [{"ssid": "new"}]
 
 
