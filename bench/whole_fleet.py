@@ -1,7 +1,7 @@
 """What a whole fleet costs: 10,000 lamps, 1,000 targets, everything on this machine, run as users run it.
 
 ``up`` runs Redis, prober, leveler, gateway, steward and web, each a process. Each lamp sends a keepalive a second,
-every tenth with numbers in it, and readings each ten seconds, as the firmware does, and is told a level twice a second;
+every tenth with numbers in it, and readings each half minute, as the firmware does, and is told a level twice a second;
 999 addresses of loopback are probed by ICMP once a second, in 20 groups, and one on an emulated network (20 ± 2 ms)
 twice a second, with thresholds so close that nearly every reply makes another level, which is what the lamps show. CPU
 is that of all processes of the fleet. One lamp in 32 is looked at on the wire: both moments, of the reply and of the

@@ -9,8 +9,8 @@
  *     mark SEQ NS              a level with this "seq" was sent at this time (monotonic clock); no answer
  *     report WAIT_MS           listen so long, then tell how soon the marked levels came; marks are forgotten
  *     keepalives ROUNDS GAP_MS each lamp sends so many keepalives
- *     numbers EVERY            from now on every EVERYth keepalive has numbers in it, and while lamps live each sends
- *                              readings as often: real ones do with 10. 0: neither. No answer; WebSocket only
+ *     numbers EVERY            from now on every EVERYth keepalive has numbers in it, and readings follow every third of
+ *                              these: real ones do so with 10. 0: neither. No answer; WebSocket only
  *     live EVERY_MS MS         each lamp sends a keepalive so often, for so long
  *     storm MS                 come back after whatever ends connections, for at most so long, until all are back
  *     spare MS                 do nothing but listen; tell how busy this process was
@@ -335,18 +335,17 @@ static int say(struct lamp *lamp, const uint8_t *frame, int length) {
 
 /* Say what esp32/lamp/session.py says of a lamp: readings, or a keepalive with numbers in it. */
 static int say_numbers(struct lamp *lamp, int as_readings) {
-    char numbers[96], text[256];
+    char text[256];
     uint8_t frame[sizeof text + 16];
     struct timespec wall;
     unsigned some = lamp->sent * 112 + lamp->number * 37;
     clock_gettime(CLOCK_REALTIME, &wall);
-    snprintf(numbers, sizeof numbers, "\"heap_bytes\":%u,\"uptime_ms\":%lu,\"rssi_dbm\":%d", 64000 + some % 16000,
-        now_ns() / 1000000, -45 - (int)(some % 35));
     int length = as_readings
-        ? snprintf(text, sizeof text, "{\"type\":\"readings\",\"at_ms\":%lu,\"values\":{%s,\"temperature_c\":%.1f}}",
-              wall.tv_sec * 1000ul + wall.tv_nsec / 1000000, numbers, 40 + some % 90 / 10.0)
-        : snprintf(text, sizeof text, "{\"type\":\"keepalive\",\"shown\":%u,\"late_ms\":%u,%s}", some % 101, some % 700,
-              numbers);
+        ? snprintf(text, sizeof text, "{\"type\":\"readings\",\"at_ms\":%lu,\"values\":{\"temperature_c\":%.1f}}",
+              wall.tv_sec * 1000ul + wall.tv_nsec / 1000000, 40 + some % 90 / 10.0)
+        : snprintf(text, sizeof text, "{\"type\":\"keepalive\",\"shown\":%u,\"late_ms\":%u,\"heap_bytes\":%u,"
+              "\"uptime_ms\":%lu,\"rssi_dbm\":%d}", some % 101, some % 700, 64000 + some % 16000, now_ns() / 1000000,
+              -45 - (int)(some % 35));
     int went = say(lamp, frame, masked(frame, text, length));
     *(as_readings ? &told : &numbered) += went;
     return went;
@@ -356,7 +355,11 @@ static uint64_t send_keepalive(struct lamp *lamp) {
     if (lamp->state != OPEN) return 0;
     /* Not all lamps at once. */
     unsigned turn = lamp->sent++ + lamp->number;
-    if (numbers_every && turn % numbers_every == 0) return say_numbers(lamp, 0);
+    if (numbers_every && turn % numbers_every == 0) {
+        int went = say_numbers(lamp, 0);
+        if (turn / numbers_every % 3 == 0) say_numbers(lamp, 1);
+        return went;
+    }
     return say(lamp, keepalive, keepalive_bytes);
 }
 
@@ -373,13 +376,11 @@ static void live(int every_ms, int for_ms) {
     uint64_t begun_ns = now_ns(), sent = 0, frames_before = frames;
     double cpu_before_s = cpu_s();
     numbered = told = 0;
-    for (uint64_t due = 0, readings = 0;;) {
+    for (uint64_t due = 0;;) {
         uint64_t passed_ns = now_ns() - begun_ns;
         if (passed_ns >= for_ms * 1000000ull) break;
         uint64_t wanted = passed_ns / 1000 * count / (every_ms * 1000ull);
         for (; due < wanted; due++) sent += send_keepalive(&lamps[due % count]);
-        for (; numbers_every && readings < wanted / numbers_every; readings++)
-            if (lamps[readings % count].state == OPEN) say_numbers(&lamps[readings % count], 1);
         listen_for(1);
     }
     printf("{\"sent\": %lu, \"numbered\": %lu, \"readings\": %lu, \"frames\": %lu, \"open\": %d, \"cpu_s\": %.3f}\n",

@@ -53,7 +53,8 @@ async def state(lamp) -> dict:
         "boot": {"reason": lamp.boots.reason, "count": lamp.boots.count},
         "log": log.lines[-_LINES:],
     }
-    told.update(readings.collect(lamp.clock, lamp.wifi.station, None))
+    told.update(readings.own(lamp.clock, lamp.wifi.station))
+    told.update(readings.measured(None))
     return told
 
 

@@ -45,16 +45,17 @@ class Session:
     def keepalive(self) -> str:
         """Return the keepalive with everything in it."""
         lamp = self._lamp
-        values = readings.collect(lamp.clock, lamp.wifi.station, None)
-        values.pop("temperature_c", None)
+        values = readings.own(lamp.clock, lamp.wifi.station)
         late_ms, self._longest_silence_ms = self._longest_silence_ms, 0
         return speech.write("keepalive", shown=lamp.painter.look[4], late_ms=late_ms, **values)
 
     def readings(self) -> str:
-        """Return what the lamp measures."""
+        """Return what the lamp measures; nothing if that is nothing."""
         lamp = self._lamp
+        values = readings.measured(lamp.settings["sensor"])
+        if not values:
+            return ""
         at_ms = None if self._epoch_ms is None else self._epoch_ms + lamp.clock()
-        values = readings.collect(lamp.clock, lamp.wifi.station, lamp.settings["sensor"])
         return speech.write("readings", at_ms=at_ms, values=values)
 
     async def hear(self, text):

@@ -41,7 +41,7 @@ class Load:
         busy_percent: How much of a core a process may take; the rest is for storms, and for machines that are slower.
         keepalives_per_s, levels_per_s: Of a lamp, and to a lamp.
         reports_per_s: Messages of a lamp with numbers in them; the firmware sends every tenth keepalive so, and
-            readings each ten seconds.
+            readings each half minute.
     """
 
     lamps: int
@@ -55,7 +55,7 @@ class Load:
     busy_percent: float = 50.0
     keepalives_per_s: float = 1.0
     levels_per_s: float = 2.0
-    reports_per_s: float = 0.2
+    reports_per_s: float = 0.133
 
     def __post_init__(self) -> None:
         for name, (least, most) in LIMITS.items():

@@ -153,13 +153,12 @@ class Lamp:
     def keepalive(self, now_ms: float) -> str:
         """Return the keepalive with everything in it."""
         late_ms, self._longest_silence_ms = self._longest_silence_ms, 0.0
-        values = self._values(now_ms)
         return speech.keepalive(
             Keepalive(
                 shown=look_of(self.situation, now_ms).level,
-                rssi_dbm=round(values["rssi_dbm"]),
-                heap_bytes=round(values["heap_bytes"]),
-                uptime_ms=round(values["uptime_ms"]),
+                rssi_dbm=round(self._random.gauss(-58, 3)),
+                heap_bytes=self._random.randrange(108_000, 116_000),
+                uptime_ms=round(now_ms - self.situation.started_ms),
                 late_ms=round(late_ms),
             )
         )
@@ -167,7 +166,7 @@ class Lamp:
     def readings(self, now_ms: float) -> str:
         """Return what it measures."""
         at_ms = None if self._epoch_ms is None else round(self._epoch_ms + now_ms)
-        return speech.readings(self._values(now_ms), at_ms)
+        return speech.readings({"temperature_c": round(self.temperature_c(now_ms), 1)}, at_ms)
 
     def temperature_c(self, now_ms: float) -> float:
         """Return how warm its chip is."""
@@ -268,11 +267,3 @@ class Lamp:
         self.change(
             now_ms, heard=HeardLevel(level=level.level, state=level.state, at_ms=now_ms, lease_ms=level.lease_ms)
         )
-
-    def _values(self, now_ms: float) -> dict[str, float]:
-        return {
-            "temperature_c": round(self.temperature_c(now_ms), 1),
-            "rssi_dbm": round(self._random.gauss(-58, 3)),
-            "heap_bytes": self._random.randrange(108_000, 116_000),
-            "uptime_ms": round(now_ms - self.situation.started_ms),
-        }

@@ -32,7 +32,7 @@ Clock = Callable[[], float]
 
 OPEN_S = 5.0
 CLOSE_S = 0.5
-READINGS_MS = 10_000
+READINGS_MS = 30_000
 #: Every so many keepalives one tells more than that the lamp lives.
 FULL_KEEPALIVE_EVERY = 10
 #: A gateway sends at least every period; so long a silence means that it is gone without a word.
@@ -91,7 +91,7 @@ class Session:
         self._backoff = Backoff(random)
         self._tls = tls
         self._readings_ms = readings_ms
-        self._first_readings_ms = random.random() * readings_ms
+        self._next_readings_ms = 0.0
         self._connection: ClientConnection | None = None
         self._woken = asyncio.Event()
         self._frozen = False
@@ -201,10 +201,9 @@ class Session:
         await connection.send(lamp.hello())
         heard_ms = now_ms = self._clock()
         keepalive_ms = now_ms + lamp.keepalive_ms
-        readings_ms = now_ms + self._first_readings_ms
         sent = 0
         while True:
-            text = await self._next(connection, min(keepalive_ms, readings_ms) - now_ms)
+            text = await self._next(connection, keepalive_ms - now_ms)
             now_ms = self._clock()
             if text is not None:
                 heard_ms = now_ms
@@ -218,12 +217,14 @@ class Session:
                 connection.transport.abort()
                 return Ending(why=f"the gateway said nothing for {(now_ms - heard_ms) / 1000:.1f} s")
             if now_ms >= keepalive_ms:
+                full = sent % FULL_KEEPALIVE_EVERY == 0
                 sent += 1
                 keepalive_ms = now_ms + lamp.keepalive_ms
-                await self._say(connection, lamp.keepalive(now_ms) if sent % FULL_KEEPALIVE_EVERY == 1 else KEEPALIVE)
-            if now_ms >= readings_ms:
-                readings_ms = now_ms + self._readings_ms
-                await self._say(connection, lamp.readings(now_ms))
+                await self._say(connection, lamp.keepalive(now_ms) if full else KEEPALIVE)
+                # Numbers that come together cost the gateway half.
+                if full and now_ms >= self._next_readings_ms:
+                    self._next_readings_ms = now_ms + self._readings_ms
+                    await self._say(connection, lamp.readings(now_ms))
 
     async def _hear(self, connection: ClientConnection, text: str | bytes, now_ms: float) -> None:
         was = self.lamp.situation.link

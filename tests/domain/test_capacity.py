@@ -34,7 +34,7 @@ def test_a_small_fleet_is_one_process_of_each() -> None:
 
 def test_a_lamp_costs_its_gateway_what_the_formula_says() -> None:
     lamp = cost("gateway_lamp") + cost("gateway_keepalive") + 2 * cost("gateway_level")
-    lamp += 0.2 * (cost("gateway_report") + cost("gateway_heard_report"))
+    lamp += SMALL.reports_per_s * (cost("gateway_report") + cost("gateway_heard_report"))
     more = need(plan(replace(SMALL, lamps=1_100)), "gateway").cores - need(plan(SMALL), "gateway").cores
     assert more == pytest.approx(1_000 * lamp / 1e6)
 

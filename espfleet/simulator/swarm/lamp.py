@@ -180,18 +180,22 @@ class SmallLamp:
             self._wire.cut()
             self._lose(Ending(why="the gateway fell silent"))
             return
-        self._sent += 1
-        if self._sent % FULL_KEEPALIVE_EVERY == 1:
-            late_ms, self._late_ms = self._late_ms, 0.0
-            values = speaking.measure(swarm.random, now_ms - swarm.started_ms)
-            self._say(Opcode.TEXT, speaking.keepalive(values, self._level, late_ms).encode())
+        if self._sent % FULL_KEEPALIVE_EVERY == 0:
+            self._tell(now_ms)
         else:
             self._wire.write(swarm.keepalive())
+        self._sent += 1
         swarm.figures.keepalives += 1
+
+    def _tell(self, now_ms: float) -> None:
+        """Say how the lamp is, and now and then what it measures."""
+        swarm = self._swarm
+        late_ms, self._late_ms = self._late_ms, 0.0
+        values = speaking.own(swarm.random, now_ms - swarm.started_ms)
+        self._say(Opcode.TEXT, speaking.keepalive(values, self._level, late_ms).encode())
         if now_ms >= self._readings_ms:
             self._readings_ms = now_ms + swarm.readings_ms
-            values = speaking.measure(swarm.random, now_ms - swarm.started_ms)
-            self._say(Opcode.TEXT, speech.readings(values, None).encode())
+            self._say(Opcode.TEXT, speech.readings(speaking.measured(swarm.random), None).encode())
 
     # What its connection tells it.
 
@@ -306,7 +310,6 @@ class SmallLamp:
         self._known = True
         # Spread anew, for a whole fleet may have been welcomed in the same moment.
         swarm.wheel.put(self, now_ms + swarm.random.random() * self._keepalive_ms)
-        self._readings_ms = now_ms + swarm.random.random() * swarm.readings_ms
 
     def _obey(self, command: speech.Command, now_ms: float) -> None:
         if self._frozen:

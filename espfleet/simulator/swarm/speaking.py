@@ -30,10 +30,14 @@ def hello(device_id: str, token: str, boots: int, level: speech.Level | None) ->
     )
 
 
-def measure(random: Random, uptime_ms: float) -> dict[str, float]:
+def measured(random: Random) -> dict[str, float]:
     """Return what it measures."""
+    return {"temperature_c": round(45 + random.random(), 1)}
+
+
+def own(random: Random, uptime_ms: float) -> dict[str, float]:
+    """Return how it is itself."""
     return {
-        "temperature_c": round(45 + random.random(), 1),
         "rssi_dbm": random.randrange(-70, -50),
         "heap_bytes": random.randrange(108_000, 116_000),
         "uptime_ms": round(uptime_ms),
