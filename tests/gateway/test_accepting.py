@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from espfleet.gateway import accepting
 from espfleet.gateway.accepting import NOWHERE, Listener, no_socket
 from tests.conftest import wait_until
 
@@ -76,6 +78,34 @@ async def test_what_was_accepted_for_no_transport_is_closed(listener: Listener) 
         gc.collect()
         assert len(listener._accepted) == 0
         assert other.recv(1) == b""
+
+
+def test_who_gave_up_while_waiting_is_not_accepted(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    def come() -> socket.socket:
+        other = socket.create_connection(listener.getsockname())
+        other.send(b"GET / HTTP/1.1\r\n\r\n")
+        return other
+
+    monkeypatch.setattr(accepting, "GAVE_UP_MS", 100)
+    for _ in range(3):
+        come().close()
+    with come() as waiting:
+        # The kernel counts for how long nothing came.
+        time.sleep(0.15)
+        with come() as quick:
+            quick.shutdown(socket.SHUT_WR)
+            first, address = listener.accept()
+            assert address == waiting.getsockname()
+            # Who asks and closes at once still gets its answer.
+            second, address = listener.accept()
+            assert address == quick.getsockname()
+            first.close()
+            second.close()
+    assert listener.gave_up == 3
+    come().close()
+    time.sleep(0.15)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
 
 
 def test_nothing_can_be_sent_nowhere() -> None:
