@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
                 return
             rare = self._rare = ServerProtocol(max_size=TEXT_BYTES, logger=_quiet)
         else:
-            data = self._take_usual(self.peer, data)
+            data = self._take_usual(data)
             if not data or self.peer is None:
                 return
             rare = self._rare = ServerProtocol(state=State.OPEN, max_size=self.peer.most_bytes, logger=_quiet)
@@ -129,27 +129,32 @@ class Connection(asyncio.Protocol):
             self.refuse(HTTPStatus.BAD_REQUEST, "this is not an HTTP request")
         self._settle(rare)
 
-    def _take_usual(self, peer: Peer, data: bytes) -> bytes:
+    def _take_usual(self, data: bytes) -> bytes:
         """Take whole messages, or refuse what is too much; return what is left for the way of the RFC."""
-        if is_keepalive(data):
+        peer = self.peer
+        if peer is not None and is_keepalive(data):
             self.taken += 1
             peer.heard()
             return b""
-        # A gateway that is behind finds several at once, and must not become slower by that.
-        while (rest := after_keepalive(data)) is not None and not self._ended:
-            self.taken += 1
-            if not self._reception.messages_left(self.taken):
-                self.close(CloseCode.TOO_MUCH, "too many messages", Reason.REFUSED)
-                return b""
-            peer.heard()
-            data = rest
-        if not data or self._ended or self._is_too_much(data, peer):
-            return b""
-        text = whole_text(data, peer.most_bytes)
-        if text is None:
-            return data
-        self.taken += 1
-        self._hear(peer, text)
+        # Lamps tell numbers in two messages at once, and a gateway that is behind finds several of any kind.
+        counted = False
+        while data and peer is not None and not self._ended:
+            if (rest := after_keepalive(data)) is not None:
+                self.taken += 1
+                if not self._reception.messages_left(self.taken):
+                    self.close(CloseCode.TOO_MUCH, "too many messages", Reason.REFUSED)
+                    break
+                peer.heard()
+            elif not counted and self._is_too_much(data, peer):
+                break
+            elif (text := whole_text(data, peer.most_bytes)) is not None:
+                counted = True
+                content, rest = text
+                self.taken += 1
+                self._hear(peer, content)
+            else:
+                return data
+            data, peer = rest, self.peer
         return b""
 
     def _is_too_long(self, data: bytes) -> bool:

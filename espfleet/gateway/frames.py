@@ -41,10 +41,10 @@ def after_keepalive(data: bytes) -> bytes | None:
     return data[end:] if is_keepalive(data[:end]) else None
 
 
-def whole_text(data: bytes, most_bytes: int) -> bytes | None:
-    """Return what ``data`` says if it is one masked text frame, a message of its own, and nothing else.
+def whole_text(data: bytes, most_bytes: int) -> tuple[bytes, bytes] | None:
+    """Return what a masked text frame at the head of ``data`` says, a message of its own, and what follows it.
 
-    Everything else, right or wrong, is ``None``: parts, several frames, more than ``most_bytes``, any error.
+    Everything else, right or wrong, is ``None``: parts, other frames, more than ``most_bytes``, any error.
     """
     if len(data) < _HEADER_BYTES or data[0] != _TEXT:
         return None
@@ -55,9 +55,10 @@ def whole_text(data: bytes, most_bytes: int) -> bytes | None:
             return None
     elif length == 127:
         return None
-    if not 0 <= length <= most_bytes or len(data) != start + 4 + length:
+    begin, end = start + 4, start + 4 + length
+    if not 0 <= length <= most_bytes or len(data) < end:
         return None
-    return apply_mask(data[start + 4 :], data[start : start + 4])
+    return apply_mask(data[begin:end], data[start:begin]), data[end:]
 
 
 def text_frame(text: str) -> bytes:

@@ -51,7 +51,9 @@ def test_what_lamps_say_is_understood_by_the_gateway() -> None:
     assert len({frame[2:6] for frame in frames}) == 3, "each has a mask of its own"
     text = whole_text(masked(Opcode.TEXT, KEEPALIVE.encode()), 4_096)
     assert text is not None
-    assert parse(text.decode()) is not None
+    content, rest = text
+    assert parse(content.decode()) is not None
+    assert not rest
 
 
 class Sleeper:
