@@ -76,6 +76,7 @@ LONG = (
     "tests/web/test_fuzz.py",
     "tests/store/test_listening.py",
     "tests/whole/test_sharing.py",
+    "tests/whole/test_processes.py",
     "tests/whole/test_outages.py",
     "tests/firmware/test_updates.py",
     "tests/firmware/test_with_gateway.py",

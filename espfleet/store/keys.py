@@ -224,7 +224,7 @@ class Keys:
     # --- workers
 
     def worker(self, role: str, name: str) -> str:
-        """String, 3 s: exists while the worker lives; JSON that it tells about itself."""
+        """String, 3 s at most: exists while the worker lives; JSON that it tells about itself."""
         return f"{self.prefix}{{work}}:{role}:{name}"
 
     def workers(self, role: str) -> str:

@@ -12,7 +12,7 @@ from espfleet.store import workers
 from espfleet.store.client import Store
 
 BEAT_S = 1.0
-#: A worker that has not beaten for so long has lost its share; with ``BEAT_S`` its work moves within 4 s.
+#: A worker that has not beaten for so long has lost its share; one whose work must move sooner beats more often.
 LIFE_MS = 3_000
 
 

@@ -19,7 +19,7 @@ from espfleet.store import registry, samples
 from espfleet.store.client import Store
 from espfleet.workers.forever import Forever
 from espfleet.workers.lanes import ENTRY_SAMPLES, Lane
-from espfleet.workers.membership import BEAT_S, Membership
+from espfleet.workers.membership import Membership
 from espfleet.workers.outbox import Outbox
 from espfleet.workers.retention import Retention
 from espfleet.workers.rig import Rig
@@ -27,6 +27,11 @@ from espfleet.workers.rig import Rig
 logger = logging.getLogger(__name__)
 
 ROLE = "prober"
+#: A killed prober's heartbeat is gone after this time; with one beat of another its targets go on within 2.5 s.
+LIFE_MS = 2_000
+BEAT_S = 0.5
+#: How often it looks how much it writes: more often would take one entry a second for two.
+RATE_S = 1.0
 #: Longest sleep when no engine wants anything.
 IDLE_S = 1.0
 
@@ -54,7 +59,7 @@ class Prober:
     def __init__(self, store: Store, settings: ProberSettings) -> None:
         self._store = store
         self._settings = settings
-        self._membership = Membership(store, ROLE, settings.name)
+        self._membership = Membership(store, ROLE, settings.name, life_ms=LIFE_MS)
         self._outbox = Outbox(store, settings.name)
         self._resolver = Resolver(refresh_s=settings.resolve_s)
         self._registry = Registry(version=-1)
@@ -65,6 +70,7 @@ class Prober:
         self._watched: dict[int, Lane] = {}
         self._ready: set[int] = set()
         self._retention: Retention | None = None
+        self._rated_s = float("-inf")
 
     async def run(self) -> None:
         """Probe for ever."""
@@ -174,9 +180,13 @@ class Prober:
 
     def _set_keep(self, retention: Retention) -> None:
         """Keep in each stream what all probers write to it in the time that is promised."""
+        now_s = time.monotonic()
+        if now_s - self._rated_s < RATE_S:
+            return
+        self._rated_s = now_s
         others = [info for name, info in self._membership.members.items() if name != self._settings.name]
         rates = [info.get("shard_entries_per_s", ()) for info in others]
-        retention.follow(self._outbox.made, rates, time.monotonic())
+        retention.follow(self._outbox.made, rates, now_s)
         self._outbox.keep = retention.entries()
 
     def _info(self, retention: Retention) -> dict[str, Any]:
