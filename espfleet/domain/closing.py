@@ -47,6 +47,11 @@ def unsure_reason(retry_after_ms: int) -> str:
     return f"the fleet's registry cannot be read now; retry_after_ms={retry_after_ms}"
 
 
+def crowded_reason(retry_after_ms: int) -> str:
+    """Return the reason of a close with 1013: too many have not said who they are, most from where it comes from."""
+    return f"others are waiting too; retry_after_ms={retry_after_ms}"
+
+
 def retry_after_ms(reason: str) -> int | None:
     """Return how long a close reason asks to wait, or ``None`` if it does not."""
     found = _RETRY_AFTER.search(reason)

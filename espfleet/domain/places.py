@@ -41,6 +41,11 @@ class Places:
         return self._taken < self._most + beyond and self._by_source[source] < self._most_per_source + beyond
 
     @property
+    def full(self) -> bool:
+        """Whether there is none left."""
+        return self._taken >= self._most
+
+    @property
     def overfull(self) -> bool:
         """Whether more are taken than there are."""
         return self._taken > self._most

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
 from espfleet.domain.attempts import Attempts
-from espfleet.domain.closing import CloseCode, later_reason, restart_reason, unsure_reason
+from espfleet.domain.closing import CloseCode, crowded_reason, later_reason, restart_reason, unsure_reason
 from espfleet.domain.devices import Reason
 from espfleet.domain.messages import (
     HUB_PATH,
@@ -124,9 +124,19 @@ class Admission:
         if not self._crowd.may_come(connection.host):
             connection.abort()
             return
-        self._crowd.come(connection)
+        in_the_way = self._crowd.come(connection)
         self._empty.clear()
         self._guests[connection] = self.clock() + self._limits.handshake_ms / 1_000
+        for guest in in_the_way:
+            self._make_way(guest)
+
+    def _make_way(self, guest: Connection) -> None:
+        """Send a guest away for one from where fewer come from."""
+        self._crowd.cut()
+        if guest.peer is None:
+            guest.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "others are waiting too", FULL_S)
+        else:
+            guest.close(CloseCode.TRY_LATER, crowded_reason(FULL_S * 1_000), Reason.REFUSED)
 
     def refusal(self, connection: Connection, handshake: Handshake) -> Refusal | None:
         """Return why a request is not to be upgraded, or ``None``."""

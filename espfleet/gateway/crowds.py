@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: So many seconds' worth of clients may come in at once.
 BURST_S = 2.0
+#: With more sources of guests than that, none is looked for that has most of them.
+MANY_SOURCES = 256
 #: Nobody is told to wait longer.
 LONGEST_S = 60
 
@@ -34,7 +36,8 @@ class Crowd:
         self._limits = limits
         self._clock = clock
         self._sources: dict[Connection, str] = {}
-        self._guests: set[Connection] = set()
+        #: By source, those who came first first.
+        self._guests: dict[str, dict[Connection, None]] = {}
         self._places = Places(limits.connections, limits.connections_per_source)
         self._guest_places = Places(limits.guests, limits.guests_per_source)
         self._burst = limits.connects_per_s * BURST_S
@@ -60,7 +63,9 @@ class Crowd:
         """Tell whether a client with this address may take a place at all: beyond this it is not worth a word."""
         source = source_of(host)
         told = self._limits.told
-        fits = self._places.fit(source, told) and self._guest_places.fit(source, told)
+        fits = self._places.fit(source, told) and (
+            self._guest_places.fit(source, told) or self._in_the_way(source) is not None
+        )
         if not fits:
             self._refused += 1
         return fits
@@ -69,19 +74,40 @@ class Crowd:
         """Count somebody who was cut before there was a connection."""
         self._refused += 1
 
-    def come(self, connection: Connection) -> None:
-        """Count a connection, and take it for a guest."""
+    def come(self, connection: Connection) -> list[Connection]:
+        """Count a connection, and take it for a guest.
+
+        Returns:
+            Guests that have to make way for it, because there are too many and most of them come from where those
+            come from; they count as guests no longer.
+        """
         # One text for all that come from the same place.
         source = self._sources[connection] = intern(source_of(connection.host))
-        self._guests.add(connection)
+        gone: list[Connection] = []
+        while self._guest_places.full and (one := self._in_the_way(source)) is not None:
+            self.introduce(one)
+            gone.append(one)
+        self._guests.setdefault(source, {})[connection] = None
         self._places.take(source)
         self._guest_places.take(source)
+        return gone
+
+    def _in_the_way(self, source: str) -> Connection | None:
+        """Return the oldest guest from where most guests come from, if one from here may take its place."""
+        if len(self._guests) > MANY_SOURCES:
+            return None
+        most = max(self._guests.values(), key=len, default={})
+        return next(iter(most)) if len(most) >= 2 + len(self._guests.get(source, ())) else None
 
     def introduce(self, connection: Connection) -> None:
         """Take a connection for a guest no longer: it said who it is, or was told to go."""
-        if connection in self._guests:
-            self._guests.discard(connection)
-            self._guest_places.free(self._sources[connection])
+        source = self._sources.get(connection, "")
+        guests = self._guests.get(source)
+        if guests is not None and connection in guests:
+            del guests[connection]
+            if not guests:
+                del self._guests[source]
+            self._guest_places.free(source)
 
     def go(self, connection: Connection) -> None:
         """Count a connection no longer."""

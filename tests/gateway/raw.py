@@ -136,9 +136,10 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw(port: int, takes_bytes: int | None = None) -> AsyncIterator[Raw]:
+async def raw(port: int, takes_bytes: int | None = None, source: str = "") -> AsyncIterator[Raw]:
     """Connect; ``takes_bytes`` is what the kernel may hold for a client that does not read."""
     link = socket.socket()
+    link.bind((source, 0))
     if takes_bytes is not None:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes_bytes)
     link.setblocking(False)

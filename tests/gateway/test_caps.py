@@ -12,6 +12,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -24,6 +25,7 @@ from espfleet.domain.pictures import MAGIC
 from espfleet.domain.places import FULL_S, SPREAD_S
 from espfleet.domain.tokens import new_token
 from espfleet.gateway import crowds
+from espfleet.gateway.connection import Connection
 from espfleet.gateway.crowds import Crowd
 from espfleet.gateway.server import Limits, within_files
 from espfleet.services import devices
@@ -93,6 +95,48 @@ async def test_who_says_nothing_leaves_room_for_those_who_say_who_they_are(
         await comes_in(fleet, gateway)
         await fleet.publish(66)
         await lamp.until(level=66)
+
+
+async def test_sources_that_take_all_places_of_guests_together_make_way_for_others(fleet: Fleet, start: Start) -> None:
+    gateway = await start(replace(FEW, connections=40, guests=6, guests_per_source=3, told=2))
+    async with AsyncExitStack() as stack:
+        # Two that stall after their handshakes, two that stall in them, and as many more as there is room for.
+        for source in ("127.0.0.2", "127.0.0.3"):
+            for _ in range(3):
+                await stack.enter_async_context(dialled(gateway, local_addr=(source, 0)))
+        for source in ("127.0.0.4", "127.0.0.5"):
+            for _ in range(3):
+                await stack.enter_async_context(raw(gateway.port, source=source))
+        for number, source in enumerate(("127.0.0.6", "127.0.0.7"), 1):
+            device, token = await fleet.add(f"lamp-{number}", number)
+            lamp = await stack.enter_async_context(dialled(gateway, local_addr=(source, 0)))
+            await lamp.send("hello", protocol=1, id=device.id, token=token)
+            assert (await lamp.receive())["type"] == "welcome"
+
+
+def test_who_makes_way_is_the_oldest_of_those_who_are_most() -> None:
+    class Coming:
+        def __init__(self, host: str) -> None:
+            self.host = host
+
+    crowd = Crowd(Limits(guests=4, guests_per_source=3, told=1), lambda: 0.0)
+
+    def come(host: str) -> Any:
+        assert crowd.may_come(host)
+        return crowd.come(cast(Connection, Coming(host)))
+
+    assert [come(host) for host in ("10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.1")] == [[]] * 4
+    oldest = next(iter(crowd))
+    assert crowd._in_the_way("10.0.0.3") is oldest
+    # Those who are most, or nearly as many, send nobody away.
+    assert crowd._in_the_way("10.0.0.1") is None
+    assert come("10.0.0.3") == [oldest]
+    assert crowd._in_the_way("10.0.0.2") is None
+    assert come("10.0.0.2") == []
+    # All places are taken, those of the ones that are told so too, and nobody has many more than the others.
+    assert not crowd.may_come("10.0.0.2")
+    # Of five there are to be four with this one.
+    assert len(come("10.0.0.4")) == 2
 
 
 async def test_far_too_many_are_cut_without_a_word(fleet: Fleet, start: Start) -> None:
