@@ -15,15 +15,22 @@ from espfleet.store import events, presence, workers
 from espfleet.store.presence import PresenceInfo
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet, Start, running
-from tests.own_time import own_time
+from tests.own_time import own_ms
 from tests.simulator.conftest import running as simulated
 
 LAMPS = 40
-#: Who is there is written in Redis, whose clock goes on while a busy machine keeps these tests waiting. What a lamp
-#: shows lasts as long as it does at home, by a clock that leaves such waiting out.
-LASTING = {"watchdog_ms": 18_000}
-#: A lamp is late after 750 ms; by the clock of these tests that may take four times as long on a busy machine.
-WAITING_MS = 3_000
+#: Who is there, and whose levels are fresh, stands in Redis, whose clock goes on while a busy machine keeps these tests
+#: waiting. What a lamp shows lasts as long as it does at home, by a clock that leaves such waiting out.
+LASTING_MS = 18_000
+LASTING = {"watchdog_ms": LASTING_MS}
+#: A lamp is late after 750 ms.
+WAITING_MS = 1_500
+
+
+@pytest.fixture(autouse=True)
+def lasting_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("espfleet.store.levels.BEAT_TTL_MS", LASTING_MS)
+    monkeypatch.setattr("espfleet.gateway.levels.FRESH_S", LASTING_MS / 1_000)
 
 
 async def test_lamps_that_are_handed_over_show_their_level_all_the_time(fleet: Fleet, start: Start) -> None:
@@ -79,7 +86,7 @@ async def test_a_hand_over_that_lets_lamps_wait_is_noticed(
 
 async def seen_during(what: Callable[[], Awaitable[None]], lamps: list[LampSpec], url: str) -> set[str]:
     """Return all that lamps show while something happens, from when all of them have shown their level."""
-    async with own_time() as clock, simulated(lamps, url, clock=clock.now_ms) as simulator:
+    async with simulated(lamps, url, clock=own_ms) as simulator:
 
         def words() -> set[str]:
             return {simulator.look(lamp.id).word for lamp in lamps}
