@@ -10,7 +10,7 @@ from espfleet.domain.devices import Presence
 from espfleet.gateway.server import Limits
 from espfleet.store import presence
 from tests.conftest import wait_until
-from tests.gateway.conftest import Fleet, Gateway, Start, lamp_of
+from tests.gateway.conftest import Fleet, Gateway, Start, lamp_of, running
 from tests.gateway.raw import mute, raw
 
 
@@ -93,8 +93,9 @@ async def test_a_dead_session_at_another_gateway_is_ended(fleet: Fleet, gateway:
         await mute(older, device, token)
         async with lamp_of(second, device, token) as newer:
             assert (await newer.receive())["type"] == "welcome"
-            assert (await older.control()).opcode == 9
-            assert (await older.control()).close_code == 4002
+            async with running(newer.keep_alive()):
+                assert (await older.control()).opcode == 9
+                assert (await older.control()).close_code == 4002
             known = (await presence.read_presence(fleet.store, [device.id]))[device.id]
             assert (known.presence, known.gateway) == (Presence.LIVE, "second")
 
