@@ -18,7 +18,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError
 
 from espfleet.domain.migration import SCHEMA
-from espfleet.errors import StoreError, StoreTooOldError
+from espfleet.errors import StoreError, StoreTooOldError, StoreUnavailableError
 from espfleet.store import tables
 from espfleet.store.connections import Client, Line, connect, disconnect
 from espfleet.store.faults import store_error, translated
@@ -72,6 +72,7 @@ class Store:
         self._line = Line(client)
         #: Clients whose replies may take long, of all servers, and of one server of a Cluster.
         self._waiting: dict[Server | None, Client] = {}
+        self._is_closed = False
         self._opening = asyncio.Lock()
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self._waiting_turn = asyncio.Semaphore(_WAITING_AT_ONCE)
@@ -198,6 +199,8 @@ class Store:
 
     def _patient(self, server: Server | None = None) -> Any:
         if server not in self._waiting:
+            if self._is_closed:
+                raise StoreUnavailableError(f"the fleet at {self.url} has been closed")
             self._waiting[server] = connect(
                 self._location.at(server) if server else self._location,
                 self.name,
@@ -208,9 +211,9 @@ class Store:
         return self._waiting[server]
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        for client in (*self._waiting.values(), self.redis):
-            await disconnect(client)
+        """Close all connections; what is under way elsewhere fails, and what is asked later is refused."""
+        self._is_closed = True
+        await disconnect((*self._waiting.values(), self.redis))
 
     async def settle(self) -> Mapping[str, int]:
         """Write the fleet's settings unless they are there, and return them: ``schema`` and ``shards``.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from hiredis import pack_command
@@ -19,6 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.connection import HiredisRespSerializer
+from redis.exceptions import ConnectionError as NotConnectedError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from espfleet.store.urls import Location, Shape
@@ -67,16 +71,52 @@ def connect(location: Location, name: str, *, retries: int, connect_within_s: fl
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         list(location.hosts), sentinel_kwargs={**location.sentinel_login, **limits, **tls}
     )
-    client: Redis = sentinel.master_for(location.service, db=location.db, **options)
+    client: Redis = sentinel.master_for(location.service, connection_pool_class=_WatchedPool, db=location.db, **options)
     return client
 
 
 def _pool(location: Location, options: dict[str, Any]) -> ConnectionPool:
     if location.path is not None:
-        return ConnectionPool(_SocketConnection, path=location.path, **options)
+        return _Pool(_SocketConnection, path=location.path, **options)
     host, port = location.hosts[0]
     kind = _TlsConnection if location.tls else _TcpConnection
-    return ConnectionPool(kind, host=host, port=port, **options, **location.tls_options)
+    return _Pool(kind, host=host, port=port, **options, **location.tls_options)
+
+
+class _Pool(ConnectionPool):
+    """Leaves nothing open once it is closed.
+
+    redis-py's own leaves those open that somebody connects while it is closed or later, for instance because a command
+    under way is tried again, and those that it has not come to yet when closing is cancelled.
+    """
+
+    is_closed = False
+
+    async def get_connection(self, *_: Any, **__: Any) -> Any:
+        """Return a connection that nobody else has."""
+        if self.is_closed:
+            raise NotConnectedError("this client has been closed")
+        return await super().get_connection()  # type: ignore[no-untyped-call]
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Take a connection back."""
+        await super().release(connection)
+        if self.is_closed:
+            await connection.disconnect(nowait=True)
+
+    async def aclose(self) -> None:
+        """Close all connections, at once where this is cancelled."""
+        self.is_closed = True
+        try:
+            await super().aclose()
+        finally:
+            for connection in list(chain(self._available_connections, self._in_use_connections)):
+                # This waits for nothing.
+                await connection.disconnect(nowait=True)
+
+
+class _WatchedPool(_Pool, SentinelConnectionPool):
+    """The same for a server that Sentinels tell of."""
 
 
 class _Prompt(AbstractConnection):
@@ -96,6 +136,12 @@ class _Prompt(AbstractConnection):
                 pass
         packed: list[bytes] = _packer.pack(*args)
         return packed
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        # Somebody may have closed it in the step of the loop before.
+        if self._writer is None:
+            raise NotConnectedError("the connection was closed before the command was sent")
+        await super()._send_packed_command(command)
 
     async def ask(self, packed: bytes) -> Any:
         """Send a packed command and return its reply."""
@@ -146,7 +192,8 @@ class Line:
         if self._pool is None or not issubclass(self._pool.connection_class, _Prompt):
             return await self._client.execute_command(*words)
         packed = pack_command(words)  # type: ignore[arg-type]
-        connection = self._free.pop() if self._free else await self._pool.get_connection()
+        may_use = self._free and not self._pool.is_closed
+        connection = self._free.pop() if may_use else await self._pool.get_connection()
         try:
             # It may have been closed by the server since it was used last.
             await self._pool.ensure_connection(connection)
@@ -154,14 +201,19 @@ class Line:
                 lambda: connection.ask(packed), lambda _: connection.disconnect()
             )
         finally:
-            self._free.append(connection)
+            if self._pool.is_closed:
+                await connection.disconnect(nowait=True)
+            else:
+                self._free.append(connection)
 
 
-async def disconnect(client: Client) -> None:
-    """Close all connections of a client."""
-    await client.aclose()
-    pool = getattr(client, "connection_pool", None)
-    if isinstance(pool, SentinelConnectionPool):
-        # The connections to the Sentinels are others than those to the server they tell of.
-        for sentinel in pool.sentinel_manager.sentinels:
-            await sentinel.aclose()
+async def disconnect(clients: Iterable[Client]) -> None:
+    """Close all connections of clients; where one cannot be closed, or this is cancelled, the others are."""
+    async with contextlib.AsyncExitStack() as stack:
+        for client in clients:
+            stack.push_async_callback(client.aclose)
+            pool = getattr(client, "connection_pool", None)
+            if isinstance(pool, SentinelConnectionPool):
+                # The connections to the Sentinels are others than those to the server they tell of.
+                for sentinel in pool.sentinel_manager.sentinels:
+                    stack.push_async_callback(sentinel.aclose)
