@@ -114,7 +114,7 @@ async def test_sources_that_take_all_places_of_guests_together_make_way_for_othe
             assert (await lamp.receive())["type"] == "welcome"
 
 
-def test_who_makes_way_is_the_oldest_of_those_who_are_most() -> None:
+def test_who_makes_way_is_the_oldest_of_those_who_are_most(monkeypatch: pytest.MonkeyPatch) -> None:
     class Coming:
         def __init__(self, host: str) -> None:
             self.host = host
@@ -128,6 +128,10 @@ def test_who_makes_way_is_the_oldest_of_those_who_are_most() -> None:
     assert [come(host) for host in ("10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.1")] == [[]] * 4
     oldest = next(iter(crowd))
     assert crowd._in_the_way("10.0.0.3") is oldest
+    with monkeypatch.context() as few:
+        # Among very many there is none that is to blame.
+        few.setattr(crowds, "MANY_SOURCES", 1)
+        assert crowd._in_the_way("10.0.0.3") is None
     # Those who are most, or nearly as many, send nobody away.
     assert crowd._in_the_way("10.0.0.1") is None
     assert come("10.0.0.3") == [oldest]

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from espfleet.domain.devices import Reason
-from espfleet.domain.messages import KEEPALIVE, TEXT_BYTES
+from espfleet.domain.messages import KEEPALIVE, TEXT_BYTES, ProtocolError
 from espfleet.gateway.accepting import NOWHERE
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.frames import KEEPALIVE_TEXTS, close_frame, is_keepalive, text_frame, whole_text
@@ -202,6 +202,38 @@ def test_texts_that_come_together_wake_nothing_either(
     texts = [frame(TEXT, text.encode()) for text in ("hello", KEEPALIVE, "again")]
     connection.data_received(b"".join(texts))
     assert (desk.keepalives, connection.taken, desk.got, holds_nothing(connection)) == (1, 3, ["hello", "again"], True)
+
+
+def test_the_bytes_of_texts_that_come_together_count_once(connection: Connection, desk: Desk) -> None:
+    texts = frame(TEXT, b"x" * 100) * 5
+    connection.data_received(texts)
+    assert connection.taken_bytes == len(texts)
+    assert len(desk.got) == 5
+
+
+def test_who_says_who_it_is_and_more_in_one_packet_is_heard_as_that(connection: Connection, desk: Desk) -> None:
+    class Guest(Desk):
+        def text(self, text: str) -> None:
+            super().text(text)
+            connection.peer = desk
+
+    guest = connection.peer = Guest()
+    connection.data_received(b"".join(frame(TEXT, text) for text in (b"hello", KEEPALIVE.encode(), b"more")))
+    assert (guest.got, guest.keepalives) == (["hello"], 0)
+    assert (desk.got, desk.keepalives) == (["more"], 1)
+
+
+def test_nothing_is_heard_after_what_ended_it(connection: Connection, desk: Desk) -> None:
+    class Strict(Desk):
+        def text(self, text: str) -> None:
+            super().text(text)
+            raise ProtocolError("this is nothing to say")
+
+    strict = connection.peer = Strict()
+    connection.data_received(b"".join(frame(TEXT, text) for text in (b"wrong", KEEPALIVE.encode(), b"more")))
+    assert (strict.got[0], strict.keepalives) == ("wrong", 0)
+    assert "more" not in strict.got
+    assert desk.got == ["closing"]
 
 
 def test_a_flood_of_keepalives_in_one_packet_is_ended_at_the_limit(connection: Connection, desk: Desk) -> None:
