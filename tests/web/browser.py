@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 #: The last ones keep it from asking for anything by itself.
@@ -67,6 +68,29 @@ def browser() -> Iterator[Browser]:
             running.close()
 
 
+#: What is kept of each browser: a context takes as long to begin as a page takes to show.
+KEPT: WeakKeyDictionary[Browser, dict[tuple[object, ...], BrowserContext]] = WeakKeyDictionary()
+
+
+def context_of(
+    running: Browser, size: tuple[int, int], scheme: Literal["dark", "light"], still: bool, anew: bool
+) -> BrowserContext:
+    """Return a context for a screen, which is kept for the next one who wants the same unless it is to be new."""
+    kept = KEPT.setdefault(running, {})
+    wanted = (size, scheme, still)
+    if anew or wanted not in kept:
+        context = running.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            reduced_motion="reduce" if still else "no-preference",
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        if anew:
+            return context
+        kept[wanted] = context
+    return kept[wanted]
+
+
 @contextmanager
 def opened(
     running: Browser,
@@ -75,18 +99,15 @@ def opened(
     size: tuple[int, int] = (1280, 800),
     scheme: Literal["dark", "light"] = "dark",
     still: bool = False,
+    anew: bool = False,
     picture: Path | None = None,
 ) -> Iterator[tuple[Page, Seen]]:
     """Open a page; afterwards nothing may have gone wrong on it, and nothing may have left this machine.
 
-    A ``still`` page is that of somebody who wants no motion: what else fades in is there at once.
+    A ``still`` page is that of somebody who wants no motion: what else fades in is there at once. One that is opened
+    ``anew`` is that of somebody who has never been here; others find what was fetched before, but nobody's login.
     """
-    context = running.new_context(
-        viewport={"width": size[0], "height": size[1]},
-        color_scheme=scheme,
-        reduced_motion="reduce" if still else "no-preference",
-    )
-    context.set_default_timeout(PATIENCE_MS)
+    context = context_of(running, size, scheme, still, anew)
     page, seen = context.new_page(), Seen()
     seen.watch(page)
     try:
@@ -96,7 +117,12 @@ def opened(
             page.screenshot(path=picture)
         seen.check()
     finally:
-        context.close()
+        if anew:
+            context.close()
+        else:
+            context.set_offline(False)
+            context.clear_cookies()
+            page.close()
 
 
 def turn(page: Page, url: str) -> None:

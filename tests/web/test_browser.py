@@ -229,7 +229,7 @@ def test_when_the_server_is_gone_lamps_look_stale_and_come_back(chromium: Browse
 
 def test_the_first_page_is_light(chromium: Browser, url: str) -> None:
     sizes: list[int] = []
-    with opened(chromium, "about:blank") as (page, _):
+    with opened(chromium, "about:blank", anew=True) as (page, _):
         page.on("response", lambda answer: sizes.append(int(answer.headers.get("content-length", 0))))
         page.goto(f"{url}#/target/demo-busy")
         page.wait_for_function("() => window.Chart !== undefined")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from espfleet.domain.smoke import POINT
 from espfleet.store import history
@@ -32,7 +32,7 @@ DESK = "#/device/demo-desk"
 @pytest.fixture(scope="module", autouse=True)
 def watched(chromium: Browser, fleet: Fleet) -> Iterator[Watched]:
     """A page that somebody opens before anything else, and does nothing with."""
-    with opened(chromium, f"http://127.0.0.1:{fleet.web_port}/{DESK}") as (page, seen):
+    with opened(chromium, f"http://127.0.0.1:{fleet.web_port}/{DESK}", anew=True) as (page, seen):
         # It is still open when, at the end, a token is wanted.
         seen.expected = ("401",)
         uptime = page.get_by_role("region", name="Readings").get_by_role("row", name="uptime").locator(".num").first
@@ -52,16 +52,56 @@ class Watched:
     asked: list[str]
 
 
-def test_no_page_keeps_anybody_out(chromium: Browser, url: str) -> None:
+#: Fields, pictures and buttons that no screen reader could name.
+NAMELESS = """() => [...document.querySelectorAll('input, select, button, a, [role=img]')].filter((one) =>
+  !(one.getAttribute('aria-label') || one.labels?.length || one.textContent.trim() || one.title))
+  .map((one) => one.outerHTML)"""
+PHONE: ViewportSize = {"width": 360, "height": 740}
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What was found on one page of the dashboard, as a phone opens it and on a larger screen."""
+
+    width_on_phone: int
+    nameless: list[str]
+    theme: str
+    faults: list[str]
+    faults_in_light: list[str]
+
+
+@pytest.fixture(scope="module")
+def visits(chromium: Browser, fleet: Fleet) -> dict[str, Visit]:
+    """Go once through all pages, which takes long; return what was found on each."""
+    url = f"http://127.0.0.1:{fleet.web_port}/"
+    found = {}
     # What fades in has too little contrast until it is there.
-    with opened(chromium, url, still=True) as (page, _):
+    with opened(chromium, url, size=(360, 740), still=True) as (page, _):
         for path in PAGES:
+            page.set_viewport_size(PHONE)
             turn(page, url + path)
-            assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-            assert faults(page) == [], path
+            width, nameless = page.evaluate("document.documentElement.scrollWidth"), page.evaluate(NAMELESS)
+            page.set_viewport_size(DESKTOP)
+            theme, dark = page.evaluate("document.documentElement.dataset.theme"), faults(page)
             page.evaluate("document.documentElement.dataset.theme = 'light'")
-            assert faults(page, CONTRAST) == [], f"{path} in light"
+            found[path] = Visit(width, nameless, theme, dark, faults(page, CONTRAST))
             page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    return found
+
+
+def test_no_page_keeps_anybody_out(visits: dict[str, Visit]) -> None:
+    assert {path: visit.faults for path, visit in visits.items() if visit.faults} == {}
+    assert {path: visit.faults_in_light for path, visit in visits.items() if visit.faults_in_light} == {}
+    assert {visit.theme for visit in visits.values()} == {"dark"}
+
+
+def test_a_phone_needs_no_scrolling_to_the_side(visits: dict[str, Visit]) -> None:
+    assert {path: visit.width_on_phone for path, visit in visits.items() if visit.width_on_phone > 360} == {}
+
+
+def test_every_field_picture_and_button_has_a_name(visits: dict[str, Visit]) -> None:
+    assert {path: visit.nameless for path, visit in visits.items() if visit.nameless} == {}
 
 
 def test_a_light_screen_gets_a_light_page(chromium: Browser, url: str) -> None:
@@ -75,23 +115,6 @@ def test_a_page_that_keeps_somebody_out_is_noticed(chromium: Browser, url: str) 
     with opened(chromium, url) as (page, _):
         page.evaluate("() => { document.querySelector('main').innerHTML = '<button></button>'; }")
         assert "button-name" in str(faults(page))
-
-
-def test_a_phone_needs_no_scrolling_to_the_side(chromium: Browser, url: str) -> None:
-    with opened(chromium, url, size=(360, 740)) as (page, _):
-        for path in PAGES:
-            turn(page, url + path)
-            assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
-
-
-def test_every_field_picture_and_button_has_a_name(chromium: Browser, url: str) -> None:
-    nameless = """() => [...document.querySelectorAll('input, select, button, a, [role=img]')].filter((one) =>
-      !(one.getAttribute('aria-label') || one.labels?.length || one.textContent.trim() || one.title))
-      .map((one) => one.outerHTML)"""
-    with opened(chromium, url) as (page, _):
-        for path in PAGES:
-            turn(page, url + path)
-            assert page.evaluate(nameless) == [], path
 
 
 def press_until(page: Page, key: str, reached: str) -> None:
