@@ -67,7 +67,7 @@ async def write(stream, status: int, kind: str, header: str, parts: tuple, with_
         if parts[0].startswith(b"\x1f\x8b"):
             head += "Content-Encoding: gzip\r\n"
         head += "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-        head += "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+        head += "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
     stream.write(f"{head}{header}\r\n".encode())
     await stream.drain()
     for part in parts if with_body else ():

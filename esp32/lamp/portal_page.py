@@ -7,6 +7,7 @@ _BODY = b"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
+<link rel="icon" href="data:,">
 <title>Set up this lamp</title>
 <style>
 :root{color-scheme:dark}

@@ -34,8 +34,16 @@ def rows(values: dict[str, Any]) -> RenderableType:
     page = output.plain_table()
     page.show_header = False
     for name, value in values.items():
-        page.add_row(name, output.plain(str(value)))
+        page.add_row(name, output.plain(_in_words(value)))
     return page
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{name}: {_in_words(one)}" for name, one in value.items()) or "–"
+    if isinstance(value, list):
+        return ", ".join(map(_in_words, value)) or "–"
+    return "–" if value is None else str(value)
 
 
 def tell(values: dict[str, Any]) -> None:

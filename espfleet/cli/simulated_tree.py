@@ -8,7 +8,7 @@ class SimulatedTree:
 
     def simulate(
         self,
-        count: str = "0",
+        count: str = "",
         room: str = "",
         dialect: str = "v1",
         boards: str = "0",

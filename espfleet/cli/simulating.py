@@ -31,6 +31,12 @@ def simulate_kind(
         from espfleet.cli.simulated_boards import simulate_boards
 
         simulate_boards(boards, room)
+    elif not count:
+        raise InvalidError(
+            "say how many: './espcli simulate 3' runs three lamps; --boards 3, --cameras 3 or --firmware 3 something "
+            "else; './espcli simulate --help' tells more",
+            field="count",
+        )
     else:
         from espfleet.cli.simulate import simulate
 

@@ -17,7 +17,9 @@ from espfleet.simulator.page import page
 from espfleet.simulator.session import Clock, lamp_url
 from espfleet.simulator.specs import check_token
 
-_NO_FOREIGN_FILES = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+_NO_FOREIGN_FILES = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+)
 
 
 class Board:

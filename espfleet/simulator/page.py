@@ -12,6 +12,7 @@ _PAGE = Template(
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
 <title>$name</title>
 <style>
 body { margin: 0; min-height: 100vh; display: flex; flex-direction: column; align-items: center;

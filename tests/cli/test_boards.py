@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from espfleet.cli import output
 from espfleet.cli.boards import BoardCommands, RequestCommands
 from espfleet.cli.jobs import JobCommands, PinCommands
 from espfleet.cli.tree import StreamTree
@@ -126,6 +128,20 @@ def test_a_cooldown_says_not_again_before(type_: Type, porch: SimulatedBoard) ->
     assert type_("device", "porch", "cooldown", "feed", "60000").code == 0
     assert type_("device", "porch", "lock").code == 0
     assert type_("device", "porch", "cooldown", "two words", "1").code == 1
+
+
+def test_a_person_reads_pins_and_measured_values_in_words(
+    type_: Type, porch: SimulatedBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "for_programs", lambda: False)
+    assert type_("device", "porch", "requests", "set_gpio", "22", "1").code == 0
+    basic = type_("device", "porch", "requests", "get_basic")
+    assert basic.code == 0
+    assert "22: 1" in basic.out
+    porch.electronics.apply(34, 99)
+    measured = type_("device", "porch", "requests", "read_adc", "34")
+    assert re.search(r"data +99\.0 *\n", measured.out)
+    assert not re.search(r"[{}\[\]']", basic.out + measured.out)
 
 
 def test_a_board_is_shown_a_token_of_its_own_that_nothing_tells(

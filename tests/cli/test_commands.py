@@ -84,6 +84,7 @@ def test_is_online_answers_by_exit_code(type_: Type) -> None:
         (["room", "hall", "watch", "lan"], 1, "no room is called 'hall'"),
         (["why", "nothing"], 1, "no device or room or group or target is called 'nothing'"),
         (["run", "probr"], 1, "there is no worker 'probr'; did you mean prober?"),
+        (["simulate"], 1, "say how many: './espcli simulate 3' runs three lamps"),
         (["simulate", "0"], 1, "count must be a number from 1 to 1000"),
         (["demo", "explode"], 1, "demo can add or remove"),
         (["import", "env", "/does/not/exist"], 1, "cannot be read: No such file or directory"),

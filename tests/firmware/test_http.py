@@ -80,6 +80,9 @@ async def test_the_page_is_one_file_that_needs_nothing_else(boards: Boards) -> N
         assert page.rstrip().endswith("</html>")
         for outside in ("http:", "https:", "src=", "@import", "url("):
             assert outside not in page
+        # Else browsers ask for /favicon.ico, which a lamp has no room for.
+        assert '<link rel="icon" href="data:,">' in page
+        assert "img-src data:" in answer.headers["content-security-policy"]
 
 
 @together

@@ -83,6 +83,7 @@ async def test_a_new_lamp_opens_a_network_of_its_own_whose_every_name_leads_to_s
             answer = await lamp.get(path, Host=host)
             assert (answer.status, answer.headers["location"]) == (302, "http://192.168.4.1/setup")
         page = gzip.decompress((await lamp.get("/setup")).body).decode()
+        assert '<link rel="icon" href="data:,">' in page
         assert "Set up this lamp" in page
         assert (await lamp.get("/setup/networks")).json == {"networks": ["cafe", "new"]}
         assert await lamp.state() == {
