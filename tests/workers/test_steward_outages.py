@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +17,7 @@ from espfleet.store.client import Store, open_store
 from espfleet.store.leases import Lease
 from espfleet.workers.steward import Steward, StewardSettings
 from tests.conftest import wait_until
+from tests.own_time import own_s
 from tests.store.conftest import Embedded, data, embedded
 from tests.workers.test_sender import Sink, sink
 
@@ -90,9 +90,9 @@ async def test_another_steward_takes_over_from_a_killed_one_within_three_seconds
                 first.cancel()
                 await asyncio.gather(first, return_exceptions=True)
                 board.electronics.reset()
-                began = time.monotonic()
-                await wait_until(lambda: board.electronics.pins[22], timeout_s=10)
-                assert time.monotonic() - began < 3.0 + POLL_S
+                began_s = own_s()
+                await wait_until(lambda: board.electronics.pins[22], timeout_s=30)
+                assert own_s() - began_s < 3.0 + POLL_S
 
 
 async def test_a_place_that_takes_nothing_does_not_hold_pins_up(
