@@ -14,6 +14,7 @@ from espfleet.errors import StoreError, StoreUnavailableError
 from espfleet.gateway.gathering import AT_ONCE, Gathering
 from espfleet.store import readings
 from espfleet.store.client import Store
+from espfleet.store.feed import Feed, ReadingsSent, Resync, Topic
 from espfleet.store.readings import MAX_NAMES, Report
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet, Start, lamp_of, running
@@ -160,20 +161,17 @@ async def test_while_redis_is_away_a_device_cannot_fill_the_memory_with_names(
 
 async def test_those_who_listen_hear_of_each_device_the_newest(store: Store) -> None:
     gathering = Gathering(store)
-    channel = store.keys.readings_channel()
-    subscriber = store.pubsub()
-    await subscriber.ssubscribe(channel)
-    try:
+    async with asyncio.timeout(30), Feed(store, [Topic.READINGS]) as feed:
+        heard = aiter(feed)
+        assert isinstance(await anext(heard), Resync)
         async with running(gathering.run_telling()):
             gathering.read(PORCH, {"a": 1, "b": 1}, 1)
             await gathering.flush()
             gathering.read(PORCH, {"a": 2}, 2)
             await gathering.flush()
-            while (told := await subscriber.get_message(timeout=30)) is None or told["type"] != "smessage":
-                assert told is not None, "nothing was told"
-        assert json.loads(told["data"]) == {PORCH: [2, {"a": 2, "b": 1}]}
-    finally:
-        await subscriber.aclose()
+            told = await anext(heard)
+    assert isinstance(told, ReadingsSent)
+    assert json.loads(told.text) == {PORCH: [2, {"a": 2, "b": 1}]}
 
 
 async def test_a_gateway_that_stops_tells_what_it_still_has(
