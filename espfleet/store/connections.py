@@ -19,7 +19,12 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as NotConnectedError
@@ -64,21 +69,31 @@ def connect(location: Location, name: str, *, retries: int, connect_within_s: fl
         nodes = [ClusterNode(host, port) for host, port in location.hosts]
         return RedisCluster(startup_nodes=nodes, **options)
     limits = {
+        **location.sentinel_login,
         "socket_timeout": SENTINEL_WITHIN_S,
         "socket_connect_timeout": SENTINEL_WITHIN_S,
         "retry": Retry(NoBackoff(), 0),
+        "maint_notifications_config": options["maint_notifications_config"],
     }
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        list(location.hosts), sentinel_kwargs={**location.sentinel_login, **limits, **tls}
+    sentinel = Sentinel([])  # type: ignore[no-untyped-call]
+    sentinel.sentinels = [Redis.from_pool(_network_pool(location, host, port, limits)) for host, port in location.hosts]
+    client: Redis = sentinel.master_for(
+        location.service,
+        connection_pool_class=_WatchedPool,
+        connection_class=_WatchedTlsConnection if location.tls else _WatchedConnection,
+        db=location.db,
+        **options,
     )
-    client: Redis = sentinel.master_for(location.service, connection_pool_class=_WatchedPool, db=location.db, **options)
     return client
 
 
 def _pool(location: Location, options: dict[str, Any]) -> ConnectionPool:
     if location.path is not None:
         return _Pool(_SocketConnection, path=location.path, **options)
-    host, port = location.hosts[0]
+    return _network_pool(location, *location.hosts[0], options)
+
+
+def _network_pool(location: Location, host: str, port: int, options: dict[str, Any]) -> ConnectionPool:
     kind = _TlsConnection if location.tls else _TcpConnection
     return _Pool(kind, host=host, port=port, **options, **location.tls_options)
 
@@ -119,7 +134,25 @@ class _WatchedPool(_Pool, SentinelConnectionPool):
     """The same for a server that Sentinels tell of."""
 
 
-class _Prompt(AbstractConnection):
+class _Sending(AbstractConnection):
+    """Says so when it was closed just before it sends."""
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        # Somebody may have closed it in the step of the loop before.
+        if self._writer is None:
+            raise NotConnectedError("the connection was closed before the command was sent")
+        await super()._send_packed_command(command)
+
+
+class _WatchedConnection(_Sending, SentinelManagedConnection):
+    pass
+
+
+class _WatchedTlsConnection(_Sending, SentinelManagedSSLConnection):
+    pass
+
+
+class _Prompt(_Sending):
     """Sends without a task of its own, which costs as much as the sending; packs words in C, as blocking clients do.
 
     (redis-py's asyncio clients pack them in Python: 21 µs for a script with 24 words, against 4.)
@@ -136,12 +169,6 @@ class _Prompt(AbstractConnection):
                 pass
         packed: list[bytes] = _packer.pack(*args)
         return packed
-
-    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
-        # Somebody may have closed it in the step of the loop before.
-        if self._writer is None:
-            raise NotConnectedError("the connection was closed before the command was sent")
-        await super()._send_packed_command(command)
 
     async def ask(self, packed: bytes) -> Any:
         """Send a packed command and return its reply."""

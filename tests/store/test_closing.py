@@ -14,13 +14,13 @@ from espfleet.errors import StoreError, StoreUnavailableError
 from espfleet.store.client import Store, open_store
 from espfleet.store.feed import Feed, Topic
 from espfleet.store.link import linked
-from tests.conftest import wait_until
+from tests.conftest import TESTS_ON, wait_until
 
 NAME = "brief"
 #: In so many steps of the loop everything that ``work`` does has been done several times.
 STEPS = range(0, 150, 5)
 
-pytestmark = pytest.mark.single
+pytestmark = pytest.mark.skipif(TESTS_ON == "cluster", reason="a Cluster's client is closed as redis-py does it")
 
 
 async def work(store: Store) -> None:
