@@ -9,18 +9,21 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import redis
 
+from espfleet.domain.states import GroupLevel, State
 from espfleet.services import groups, targets
-from espfleet.store.client import open_store
+from espfleet.store.client import Store, open_store
 from espfleet.store.keys import Keys
 from tests.whole.fleet import Fleet, Workers, wait_for
 
+Answer = TypeVar("Answer")
 TARGETS = 12
 #: What the issue of these workers promises, and what starting commands to look takes on a busy machine.
 MOVES_WITHIN_S = 5.0
@@ -61,11 +64,32 @@ def shares(client: redis.Redis) -> list[int]:
     return sorted(json.loads(found)["targets"] for name in names if (found := client.get(name)))
 
 
+def asked(fleet: Fleet, what: Callable[[Store], Awaitable[Answer]]) -> Answer:
+    """Ask as commands do, but in this process: again and again, a command keeps the machine busy."""
+
+    async def ask() -> Answer:
+        async with open_store(f"unix://{socket_of(fleet)}", name="test") as store:
+            return await what(store)
+
+    return asyncio.run(ask())
+
+
 def oldest_ms(fleet: Fleet) -> float:
     """Return the age of the oldest newest sample among all targets."""
-    rows = fleet.ask("targets")
-    assert len(rows) == TARGETS
-    return max(float("inf") if row["age_ms"] is None else row["age_ms"] for row in rows)
+    ages = [view.summary.age_ms if view.summary else None for view in asked(fleet, targets.views)]
+    assert len(ages) == TARGETS
+    return max(float("inf") if age is None else age for age in ages)
+
+
+def levels(fleet: Fleet) -> dict[str, GroupLevel]:
+    """Return the level of each group."""
+    views = asked(fleet, lambda store: groups.views(store, now_ms=round(time.time() * 1_000)))
+    return {view.group.name: view.level for view in views}
+
+
+def all_ok(fleet: Fleet) -> bool:
+    """Return whether every group has a level that says something."""
+    return all(level.state is State.OK for level in levels(fleet).values())
 
 
 def test_the_targets_of_a_killed_prober_move_to_the_other(workers: Workers) -> None:
@@ -93,7 +117,7 @@ def test_a_killed_leveler_loses_no_sample_and_its_shards_go_on(workers: Workers)
     fleet = workers.fleet
     workers.start("prober")
     levelers = [workers.start("leveler"), workers.start("leveler")]
-    wait_for(lambda: all(row["state"] == "ok" for row in fleet.ask("levels")), 20, lambda: f"{fleet.ask('levels')}")
+    wait_for(lambda: all_ok(fleet), 20, lambda: f"{levels(fleet)}")
     client = redis.Redis(unix_socket_path=str(socket_of(fleet)))
     keys = Keys()
     wait_for(lambda: len(list(client.scan_iter(keys.worker("leveler", "*")))) == 2, 20, workers.log.read_text)
@@ -149,7 +173,7 @@ def test_a_stopped_leveler_cannot_publish_when_it_wakes_up(workers: Workers) -> 
     fleet = workers.fleet
     workers.start("prober")
     first = workers.start("leveler")
-    wait_for(lambda: all(row["state"] == "ok" for row in fleet.ask("levels")), 20, workers.log.read_text)
+    wait_for(lambda: all_ok(fleet), 20, workers.log.read_text)
     os.kill(first.pid, signal.SIGSTOP)
     workers.start("leveler")
     client = redis.Redis(unix_socket_path=str(socket_of(fleet)))
@@ -162,15 +186,15 @@ def test_a_stopped_leveler_cannot_publish_when_it_wakes_up(workers: Workers) -> 
         workers.log.read_text,
     )
     fences = {shard: int(client.get(keys.fence(f"s{shard}")) or 0) for shard in range(4)}
-    before = {row["name"]: row["seq"] for row in fleet.ask("levels")}
+    before = {name: level.seq for name, level in levels(fleet).items()}
     os.kill(first.pid, signal.SIGCONT)
     wait_for(
         lambda: "has run out" in workers.log.read_text() or "has passed" in workers.log.read_text(),
         10,
         workers.log.read_text,
     )
-    wait_for(lambda: all(row["state"] == "ok" for row in fleet.ask("levels")), 15, workers.log.read_text)
-    after = {row["name"]: row["seq"] for row in fleet.ask("levels")}
+    wait_for(lambda: all_ok(fleet), 15, workers.log.read_text)
+    after = {name: level.seq for name, level in levels(fleet).items()}
     assert all(after[name] >= before[name] for name in before)
     assert all(int(client.get(keys.fence(f"s{shard}")) or 0) >= fences[shard] for shard in range(4))
     client.close()
