@@ -192,7 +192,7 @@ class Settings:
         "WEB_BLOCKED_MS", 5_000, _whole(100, 600_000, "ms"), "how long a reader may read nothing"
     )
     shards: int = _setting("ESPFLEET_SHARDS", 4, _whole(1, 64), "streams of samples; fixed when a fleet is new")
-    flush_ms: int = _setting("FLUSH_MS", 25, _whole(5, 1_000, "ms"), "longest time a sample waits in a prober")
+    flush_ms: int = _setting("FLUSH_MS", 50, _whole(5, 1_000, "ms"), "longest time a sample waits in a prober")
     resolve_s: float = _setting("RESOLVE_S", 60.0, _number(1, 86_400, "s"), "time between look-ups of a name")
     poll_s: float = _setting("POLL_S", 5.0, _number(0.5, 3_600, "s"), "time between two visits to a board")
     board_token: str | None = _setting(

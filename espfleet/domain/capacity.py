@@ -16,8 +16,8 @@ from espfleet.errors import InvalidError
 MOST_LAMPS, MOST_TARGETS, MOST_VIEWERS = 10_000, 20_000, 200
 #: The most devices in one fleet: each change of the registry stops every process for as long as ``device_stall`` says.
 MOST_DEVICES = 100_000
-#: Levels of a shard are told at most so often for each prober: it writes samples every 25 ms.
-MESSAGES_PER_S = 40
+#: Levels of a shard are told at most so often for each prober: it writes samples every 50 ms.
+MESSAGES_PER_S = 20
 #: What streams keep: 240 s and half as much again.
 KEPT_S = 360
 #: Minutes of a lamp's numbers that Redis keeps: a day, and the hour in which it ends.
@@ -174,14 +174,14 @@ def _levelers(load: Load) -> Need:
 def _probing(load: Load) -> float:
     """Return how much there is of the work that does not grow with targets; one prober on four shards is 1.
 
-    It is for entries: each prober writes one each 25 ms to each shard that has samples then. Measured with 1, 4 and 16
-    shards, 3/8 of it do not depend on them.
+    It is for entries: each prober writes one each 50 ms to each shard that has samples then. Measured with 1, 4 and 16
+    shards, 5/8 of it do not depend on them.
     """
     probers = _probers(load).count
     used = load.shards * (1 - (1 - 1 / load.shards) ** load.all_groups)
     most = MESSAGES_PER_S * used
     entries = most * (1 - math.exp(-load.samples / probers / most))
-    return probers * (3 + 5 * entries / (MESSAGES_PER_S * 4)) / 8
+    return probers * (5 + 3 * entries / (MESSAGES_PER_S * 4)) / 8
 
 
 def _steward(load: Load) -> Need:

@@ -24,7 +24,7 @@ OVERDUE_S = 2.5
 logger = logging.getLogger(__name__)
 
 GROUP = "levels"
-#: Entries a stream keeps however few come; at one each 25 ms they last 25 s.
+#: Entries a stream keeps however few come; at one each 50 ms they last 50 s.
 LEAST_KEPT = 1_000
 LAYOUT_TTL_MS = 2 * 3_600_000
 _READ_AT_ONCE = 1_000

@@ -15,7 +15,7 @@ from espfleet.workers.forever import Forever
 
 logger = logging.getLogger(__name__)
 
-#: While Redis is away this many entries are kept, the newest; at one flush each 25 ms and shard it is 25 s or more.
+#: While Redis is away this many entries are kept, the newest: at one flush each 50 ms and four shards, of 50 s or more.
 KEPT_ENTRIES = 4_000
 #: Entries that go out in one pipeline.
 PIPELINE_ENTRIES = 200

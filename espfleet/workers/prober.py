@@ -48,7 +48,7 @@ class ProberSettings:
     """
 
     name: str
-    flush_ms: int = 25
+    flush_ms: int = 50
     resolve_s: float = 60.0
     kept_s: float = 240.0
 

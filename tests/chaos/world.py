@@ -298,12 +298,14 @@ class World:
                 await self._look_at_redis(now_s - self._began_s)
 
     async def _look_at_redis(self, at_s: float) -> None:
-        """Note what Redis keeps, whichever process of it it is."""
+        """Note what Redis keeps, whichever process of it it is, and its files beside its clients."""
         with contextlib.suppress(StoreError, OSError, ValueError):
             if self.servers is None and not self.redis_down and (used := look(self.redis_pid)) is not None:
-                told = await asyncio.wait_for(self.direct.redis.info("memory"), 1.0)
+                told = await asyncio.wait_for(self.direct.redis.info("memory", "clients"), 1.0)
                 self.redis_curve.times_s.append(at_s)
-                self.redis_curve.values.append((told["used_memory"] / 1e6, *used[1:]))
+                # How many clients there are is the workers' matter, whose own files are counted.
+                files = used[1] - told["connected_clients"]
+                self.redis_curve.values.append((told["used_memory"] / 1e6, files, used[2]))
 
     def kill_redis(self) -> None:
         self.redis_down = True

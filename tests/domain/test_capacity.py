@@ -83,9 +83,9 @@ def test_redis_becomes_a_cluster_when_one_server_would_be_too_busy() -> None:
     assert any("each message is told by one server, that of its shard" in warning for warning in found.warnings)
 
 
-@pytest.mark.parametrize(("shards", "measured"), [(1, 0.52), (4, 1.0), (16, 1.6)])
+@pytest.mark.parametrize(("shards", "measured"), [(1, 0.75), (4, 1.0), (16, 1.72)])
 def test_shards_cost_a_leveler_about_what_was_measured(shards: int, measured: float) -> None:
-    """Measured: 47, 90 and 145 thousand µs a second, with 1,000 targets in 20 groups."""
+    """Measured: 43, 57 and 98 thousand µs a second, with 1,000 targets in 20 groups."""
     base, samples = cost("leveler_base"), 1_000 * cost("leveler_sample")
     reckoned = need(plan(Load(lamps=0, targets=1_000, shards=shards)), "leveler").cores * 1e6 - samples
     assert reckoned / base == pytest.approx(measured, rel=0.25)

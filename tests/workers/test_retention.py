@@ -21,8 +21,8 @@ from tests.conftest import wait_until
 
 SHARDS = 8
 KEPT_S = 240
-#: Entries that are written to a stream in a second at most, by one prober: one each 25 ms.
-FULL = 40
+#: Entries that are written to a stream in a second at most, by one prober: one each 50 ms.
+FULL = 20
 
 
 class Streams:
