@@ -7,20 +7,16 @@ is told with it. Everything runs as it is, each on its own Redis; ``bench/costs/
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from bench import namespace
 from bench.costs import gateways, registries, targets, viewers
-from bench.gateway import allow_files, set_up
+from bench.gateway import allow_files
 from bench.peers import servers
 from bench.report import not_measured, report
 from bench.slopes import Line, Point, line
-from bench.tls_memory import weigh
+from bench.tls_memory import one_run
 from espfleet.domain.unit_costs import COSTS, UnitCost
-from espfleet.store.client import open_store
-from espfleet.store.embedded import embedded_server
 
 CAP_S = 900.0
 
@@ -93,21 +89,7 @@ def of_lamps() -> Figures:
 
 def tls_points() -> list[Point]:
     """Return the memory of crowds of lamps under TLS."""
-    found: list[Point] = []
-    for count in TLS_SIZES:
-        with (
-            tempfile.TemporaryDirectory(prefix="ef") as home,
-            tempfile.TemporaryDirectory(prefix="ef") as data,
-            embedded_server(Path(data)) as url,
-        ):
-            hellos = asyncio.run(_registered(url, count))
-            found.append(({"lamps": count}, {"kib": count * weigh(url, Path(home), hellos)}))
-    return found
-
-
-async def _registered(url: str, count: int) -> list[str]:
-    async with open_store(url, name="bench") as store:
-        return await set_up(store, count)
+    return [({"lamps": count}, {"kib": count * asyncio.run(one_run(count))}) for count in TLS_SIZES]
 
 
 def of_targets() -> Figures:

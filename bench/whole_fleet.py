@@ -44,7 +44,7 @@ from espfleet.store.registry import Change
 
 CAP_S = 420.0
 
-RUNS = 2
+RUNS = 5
 LAMPS = 10_000
 TARGETS = 1_000
 GROUPS = 20
