@@ -56,8 +56,9 @@ class Seen:
             self.strangers.append(url)
 
     def check(self) -> None:
-        assert not [error for error in self.errors if not any(word in error for word in self.expected)]
-        assert not self.strangers
+        errors = [error for error in self.errors if not any(word in error for word in self.expected)]
+        assert not errors, errors
+        assert not self.strangers, self.strangers
 
 
 @contextmanager

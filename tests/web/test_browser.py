@@ -239,7 +239,9 @@ def test_the_first_page_is_light(chromium: Browser, url: str) -> None:
 def test_the_page_says_how_to_get_a_camera_then_its_picture_moves_and_a_killed_one_is_offline(
     chromium: Browser, fleet: Fleet, url: str
 ) -> None:
-    with opened(chromium, f"{url}video") as (page, _):
+    with opened(chromium, f"{url}video") as (page, seen_then):
+        # The page asks for the small picture of a camera that has just come, and has sent none yet.
+        seen_then.expected = ("404",)
         expect(page.locator("main")).to_contain_text("./espcli simulate --cameras 2")
         assert faults(page) == []
         cameras = subprocess.Popen(
