@@ -182,8 +182,12 @@ class Chronicler:
                         await self._write_block(resolution, self._next[span], span)
                 self._next[span] += span
         oldest_ms = min(self._next.values())
-        while self._pieces and (not len(self._pieces[0].sent_ms) or self._pieces[0].sent_ms[-1] < oldest_ms):
+        while self._pieces and not self._is_wanted(self._pieces[0], oldest_ms, now_ms):
             self._pieces.popleft()
+
+    def _is_wanted(self, piece: _Piece, oldest_ms: int, now_ms: int) -> bool:
+        """Whether a block needs a piece; one of a prober whose clock is far ahead would keep all that came after it."""
+        return len(piece.sent_ms) > 0 and oldest_ms <= piece.sent_ms[-1] <= now_ms + BACK_MS
 
     async def _write_block(self, resolution: Resolution, first_ms: int, span: int) -> None:
         if not self._pieces:

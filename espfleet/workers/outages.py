@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from espfleet.domain import outages
 from espfleet.domain.outages import EVENT, WINDOW_MS, Going
@@ -49,6 +50,9 @@ class OutageFinder:
             self._leads, self._goings, self._known = True, [], []
             self._read_to = str(now_ms - BACK_MS)
         await self._read()
+        # Ids of events stay ahead when the clock of Redis is set back.
+        self._goings = [replace(going, at_ms=min(going.at_ms, now_ms)) for going in self._goings]
+        self._known = [replace(event, at_ms=min(event.at_ms, now_ms)) for event in self._known]
         while self._goings and now_ms - self._goings[0].at_ms > WINDOW_MS:
             until_ms = self._goings[0].at_ms + WINDOW_MS
             moment = [going for going in self._goings if going.at_ms <= until_ms]

@@ -57,6 +57,23 @@ async def test_blocks_hold_every_sample_once(store: Store) -> None:
     assert all(ended.from_ms - ended.step_ms < point.at_ms <= ended.to_ms for point in ended.points)
 
 
+async def test_samples_of_a_clock_that_is_far_ahead_keep_no_others_in_memory(store: Store) -> None:
+    await targets.add(store, name="router", address="127.0.0.1")
+    shard = shard_of("default", store.shards)
+    now_ms = await store.time_ms()
+    layout = Layout(1_000, 1_000, ("router",))
+    await stream.put_layout(store, shard, layout)
+    rtt_us = np.full(1, 10_000.0, np.float32)
+    blob = pack(Batch(np.zeros(1, np.int32), rtt_us, (now_ms + 3_600_000) * 1_000_000, 0))
+    words = ("w", "fast", "q", 1, "l", layout.layout_id, "b", blob)
+    await store.do("XADD", store.keys.samples(shard), f"{now_ms - 190_000}-1", *words)
+    await measure(store, ("router",), now_ms)
+    chronicler = Chronicler(store, "one")
+    await chronicler.step()
+    assert chronicler._pieces
+    assert max(piece.sent_ms[-1] for piece in chronicler._pieces) <= now_ms
+
+
 async def test_a_second_chronicler_waits_and_changes_nothing_when_it_takes_over(store: Store) -> None:
     await targets.add(store, name="router", address="127.0.0.1")
     now_ms = await store.time_ms()

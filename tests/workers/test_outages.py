@@ -68,6 +68,25 @@ async def test_a_room_that_goes_dark_is_one_event_that_stands_for_all(store: Sto
     assert [one.fields.get("presence") for one in every].count("offline") == 6
 
 
+async def test_a_room_that_goes_dark_is_told_after_the_clock_of_redis_was_set_back_too(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await come(store, 5)
+    finder = OutageFinder(store, "s1")
+    await finder.step()
+    clock = Store.time_ms
+
+    async def an_hour_ago(self: Store) -> int:
+        return await clock(self) - 3_600_000
+
+    # Its ids go on from the highest there was.
+    monkeypatch.setattr(Store, "time_ms", an_hour_ago)
+    await go(store, ids)
+    await wait_until(lambda: stepped(store, finder), 10.0)
+    assert finder.told == 1
+    assert not finder._goings
+
+
 async def test_a_steward_that_takes_over_tells_nothing_twice_and_misses_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
