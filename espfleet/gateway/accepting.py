@@ -44,23 +44,18 @@ class Listener(socket.socket):
 
     Who has given up while it waited in the kernel is not accepted: a gateway that a storm has overtaken would spend
     its time on handshakes with lamps that have gone, while the next ones wait until they go too.
-
-    Attributes:
-        gave_up: How many have.
     """
 
     def __init__(self, family: int, kind: int, protocol: int) -> None:
         super().__init__(family, kind, protocol)
         # Weakly: a connection that no transport was made for is closed by nobody else.
         self._accepted: WeakValueDictionary[int, socket.socket] = WeakValueDictionary()
-        self.gave_up = 0
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection, as any socket does."""
         accepted, address = super().accept()
         while _gave_up(accepted):
             accepted.close()
-            self.gave_up += 1
             accepted, address = super().accept()
         self._accepted[accepted.fileno()] = accepted
         return accepted, address

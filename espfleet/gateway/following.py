@@ -178,6 +178,7 @@ class Follower:
                 break
         self._news.set()
         self._show(None)
+        self._viewers.tell_presence_again()
         self.ready.set()
 
     async def _load_registry(self) -> None:

@@ -165,6 +165,12 @@ class Viewers:
                 self._told[group] = news
                 self._tell(replies.viewer_level(level), [viewer for viewer in self._viewers if group in viewer.groups])
 
+    def tell_presence_again(self) -> None:
+        """Tell who is there: it may not have been heard that devices came and went."""
+        for viewer in self._viewers:
+            viewer.new_devices |= viewer.devices
+            self._introduce_soon(viewer)
+
     def presence(self, device_id: str, presence: str, reason: str, at_ms: int) -> None:
         """Tell that a device came or went."""
         for device, watching in self._who_see(device_id):
@@ -198,6 +204,9 @@ class Viewers:
         viewer.new_devices |= devices - viewer.devices
         viewer.new_groups |= groups - viewer.groups
         viewer.devices, viewer.groups = devices, groups
+        self._introduce_soon(viewer)
+
+    def _introduce_soon(self, viewer: Viewer) -> None:
         if viewer.held is None and (viewer.new_devices or viewer.new_groups):
             viewer.held = []
             viewer.task = asyncio.create_task(self._introduce(viewer), name="introduce a viewer")

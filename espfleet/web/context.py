@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from espfleet.domain.attempts import Attempts
 from espfleet.services.registering import REAL, Boards
 from espfleet.store.client import Store
+from espfleet.web.endless import Audience
 from espfleet.web.live import Live
 from espfleet.web.projector import Projector
 from espfleet.web.settings import WebSettings
@@ -24,6 +25,8 @@ class Context:
     Attributes:
         store: The open fleet.
         live: The live feed.
+        audience: Those who follow it.
+        video_audience: Those who look at cameras.
         settings: Where and how the web is served.
         clock: Returns ms since the epoch.
         boards: How devices are spoken to.
@@ -34,6 +37,8 @@ class Context:
 
     store: Store
     live: Live
+    audience: Audience
+    video_audience: Audience
     settings: WebSettings
     clock: Callable[[], int]
     projector: Projector

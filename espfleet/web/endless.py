@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -20,10 +21,38 @@ RETRY_S = 0.3
 END_S = 0.5
 
 
+class Audience:
+    """Those who follow something of which only so many can follow it at once.
+
+    Attributes:
+        count: How many do.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.count = 0
+        self._most = most
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Be one of them.
+
+        Raises:
+            RefusedError: If there are as many as there may be.
+        """
+        if self.count >= self._most:
+            raise RefusedError("too many are looking already")
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
+
 class EndlessResponse(Response):
     """An answer that goes on until the reader goes, or may not look any more; ``send_all`` says what it is made of.
 
     Args:
+        audience: Those who get such answers; one too many is refused.
         headers: What is told of it.
         live: Knows when something was changed in the fleet: tokens may have ended.
         check: Raises ``RefusedError`` if the reader may not look any more.
@@ -31,9 +60,15 @@ class EndlessResponse(Response):
     """
 
     def __init__(
-        self, headers: dict[str, str], live: Live, check: Callable[[], Awaitable[object]], blocked_ms: int
+        self,
+        audience: Audience,
+        headers: dict[str, str],
+        live: Live,
+        check: Callable[[], Awaitable[object]],
+        blocked_ms: int,
     ) -> None:
         super().__init__(headers=headers)
+        self._audience = audience
         self.blocked_s = blocked_ms / 1_000
         self._live = live
         self._check = check
@@ -42,9 +77,16 @@ class EndlessResponse(Response):
         self._looked = asyncio.Event()
         del self.headers["content-length"]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request."""
-        del scope
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request.
+
+        Raises:
+            RefusedError: If too many follow already; nothing is answered then.
+        """
+        with self._audience.joined():
+            await self._answer(receive, send)
+
+    async def _answer(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         sending = asyncio.create_task(self.send_all(send), name="endless answer")
         gone = asyncio.create_task(_until_gone(receive), name="reader gone")

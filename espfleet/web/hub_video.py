@@ -9,12 +9,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.types import Send
 
-from espfleet.errors import RefusedError
 from espfleet.services import cameras
 from espfleet.store import pictures
 from espfleet.web.access import VIEWER, role_of
 from espfleet.web.context import Here
-from espfleet.web.endless import EndlessResponse, send_end
+from espfleet.web.endless import Audience, EndlessResponse, send_end
 from espfleet.web.hub import Which
 from espfleet.web.live import Live
 from espfleet.web.projector import BOUNDARY, Projector
@@ -32,9 +31,15 @@ class VideoResponse(EndlessResponse):
     media_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 
     def __init__(
-        self, projector: Projector, device_id: str, live: Live, check: Callable[[], Awaitable[object]], blocked_ms: int
+        self,
+        audience: Audience,
+        projector: Projector,
+        device_id: str,
+        live: Live,
+        check: Callable[[], Awaitable[object]],
+        blocked_ms: int,
     ) -> None:
-        super().__init__({**_NO_STORE, "X-Accel-Buffering": "no"}, live, check, blocked_ms)
+        super().__init__(audience, {**_NO_STORE, "X-Accel-Buffering": "no"}, live, check, blocked_ms)
         self._projector = projector
         self._device_id = device_id
 
@@ -74,7 +79,7 @@ async def newest_photo(here: Here, device: Which = "") -> Response:
 async def video_stream(here: Here, request: Request, device: Which = "") -> Response:
     """Show the pictures of a camera as they come, for as long as the reader takes them."""
     camera = await cameras.find(here.store, name=device)
-    limits = here.settings.limits
-    if here.projector.readers >= limits.video_readers:
-        raise RefusedError("too many are looking already")
-    return VideoResponse(here.projector, camera.id, here.live, lambda: role_of(request, here), limits.blocked_ms)
+    blocked_ms = here.settings.limits.blocked_ms
+    return VideoResponse(
+        here.video_audience, here.projector, camera.id, here.live, lambda: role_of(request, here), blocked_ms
+    )

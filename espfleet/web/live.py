@@ -42,7 +42,7 @@ KEPT = 2_048
 KEPT_BYTES = 16 * 2**20
 #: What a reader may choose among.
 KINDS = ("levels", "presence", "readings", "event", "registry", "told")
-_ALWAYS = ("beat",)
+_ALWAYS = ("hello", "beat")
 
 
 class Live:
@@ -123,6 +123,12 @@ class Live:
                 elif isinstance(message, Resync):
                     self._stale = True
                     self._changed()
+                    # Who came, went or was changed meanwhile is not known here.
+                    self._greet()
+
+    def _greet(self) -> None:
+        """Tell all readers to begin anew."""
+        self.tell("hello", {"epoch": self.epoch, "resumed": False})
 
     def _changed(self) -> None:
         self.registry += 1
@@ -206,7 +212,8 @@ class Live:
     async def read(self, last_id: str = "", kinds: Collection[str] = ()) -> AsyncGenerator[bytes, None]:
         """Yield the feed from now on, or from after the message ``last_id`` if that is still known.
 
-        It begins with ``hello``, which says whether it was. It ends when the reader has fallen behind what is kept.
+        It begins with ``hello``, which says whether it was. Another ``hello`` comes when this process may have missed
+        something itself. It ends when the reader has fallen behind what is kept.
 
         Args:
             last_id: The last message the reader knows.

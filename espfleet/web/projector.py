@@ -46,11 +46,6 @@ class Projector:
         self._reels: dict[str, Reel] = {}
         self._closed = False
 
-    @property
-    def readers(self) -> int:
-        """How many are looking."""
-        return sum(len(reel.readers) for reel in self._reels.values())
-
     async def read(self, device_id: str) -> AsyncGenerator[bytes, None]:
         """Yield parts of the stream of a camera: each the newest there is."""
         reel = self._reels.get(device_id)

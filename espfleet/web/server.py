@@ -21,6 +21,7 @@ from espfleet.store.client import Store
 from espfleet.web.app import create_app
 from espfleet.web.context import Context
 from espfleet.web.crowd import Crowd
+from espfleet.web.endless import Audience
 from espfleet.web.guarding import GuardedProtocol
 from espfleet.web.listening import BACKLOG, listen, open_door, url_of
 from espfleet.web.live import Live
@@ -94,6 +95,8 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
     context = Context(
         store=store,
         live=live,
+        audience=Audience(settings.limits.readers),
+        video_audience=Audience(settings.limits.video_readers),
         settings=settings,
         clock=now_ms,
         projector=projector,

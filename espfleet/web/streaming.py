@@ -9,10 +9,10 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.types import Send
 
-from espfleet.errors import InvalidError, RefusedError
+from espfleet.errors import InvalidError
 from espfleet.web.access import role_of
 from espfleet.web.context import Here
-from espfleet.web.endless import EndlessResponse, send_end
+from espfleet.web.endless import Audience, EndlessResponse, send_end
 from espfleet.web.live import KINDS, Live
 
 logger = logging.getLogger(__name__)
@@ -27,13 +27,14 @@ class LiveResponse(EndlessResponse):
 
     def __init__(
         self,
+        audience: Audience,
         live: Live,
         last_id: str,
         kinds: Collection[str],
         check: Callable[[], Awaitable[object]],
         blocked_ms: int,
     ) -> None:
-        super().__init__({"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, live, check, blocked_ms)
+        super().__init__(audience, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, live, check, blocked_ms)
         self._last_id = last_id
         self._kinds = kinds
 
@@ -71,7 +72,6 @@ async def live(
     wanted = [kind for kind in kinds.split(",") if kind]
     if not set(wanted) <= set(KINDS):
         raise InvalidError(f"kinds may be some of {', '.join(KINDS)}, with commas between", field="kinds")
-    limits = here.settings.limits
-    if here.live.readers >= limits.readers:
-        raise RefusedError("too many are looking already")
-    return LiveResponse(here.live, last_event_id or since, wanted, lambda: role_of(request, here), limits.blocked_ms)
+    blocked_ms = here.settings.limits.blocked_ms
+    begin = last_event_id or since
+    return LiveResponse(here.audience, here.live, begin, wanted, lambda: role_of(request, here), blocked_ms)

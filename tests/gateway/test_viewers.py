@@ -93,6 +93,18 @@ async def test_a_device_that_is_registered_later_is_seen(fleet: Fleet, gateway: 
             assert there["reason"] == "never seen"
 
 
+async def test_who_is_there_is_told_again_when_the_gateway_may_have_missed_it(fleet: Fleet, gateway: Gateway) -> None:
+    device, token = await fleet.add("porch")
+    other, _ = await fleet.add("attic", 2)
+    async with dialled(gateway, "/watch") as viewer, lamp_of(gateway, device, token):
+        await watch(viewer, devices=["porch"])
+        await viewer.until(type="presence", presence="live")
+        await fleet.store.do("CLIENT", "KILL", "TYPE", "pubsub")
+        told = await viewer.receive()
+        assert (told["type"], told["name"], told["presence"]) == ("presence", "porch", "live")
+        assert other.id not in str(told)
+
+
 async def test_a_level_that_stays_is_not_told_again(fleet: Fleet, gateway: Gateway) -> None:
     async with dialled(gateway, "/watch") as viewer:
         await watch(viewer, rooms="*")

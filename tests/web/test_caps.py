@@ -108,16 +108,23 @@ async def test_who_was_refused_and_says_nothing_is_cut(store: Store) -> None:
 
 
 @pytest.mark.parametrize("cap", ["readers", "video_readers"])
-async def test_those_who_look_have_an_end(store: Store, cap: str) -> None:
-    async with serving(store, limits=Limits(**{cap: 1})) as web, AsyncExitStack() as stack:
+async def test_those_who_look_have_an_end_however_many_come_at_once(store: Store, cap: str) -> None:
+    async with serving(store, limits=Limits(**{cap: 2})) as web, AsyncExitStack() as stack:
         path = "/api/live"
         if cap == "video_readers":
             await devices.register(store, device_id="0c0000000001", name="cam", now_ms=1, dialect=Dialect.HUB)
             path = "/video.mjpeg?device=cam"
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
-        for expected in (200, 409):
-            one = await stack.enter_async_context(link(web))
-            assert (await one.ask(request))[0] == expected
+        links = [await stack.enter_async_context(link(web)) for _ in range(6)]
+        answers = await asyncio.gather(*(one.ask(request) for one in links))
+        assert sorted(status for status, _, _ in answers) == [200, 200, 409, 409, 409, 409]
+        assert all(json.loads(body)["code"] == "refused" for status, _, body in answers if status == 409)
+        links[[status for status, _, _ in answers].index(200)].close()
+
+        async def free() -> bool:
+            return (await (await stack.enter_async_context(link(web))).ask(request))[0] == 200
+
+        await wait_until(free)
 
 
 LONG = "GET /api/openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n"

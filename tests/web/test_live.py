@@ -119,6 +119,7 @@ async def test_levels_and_events_are_told(store: Store) -> None:
         reader = asyncio.create_task(collect(live, heard))
         # At first nobody has published anything, and that is told too.
         await wait_until(lambda: any(kind == "levels" for _, kind, _ in heard))
+        await wait_until(lambda: live.registry)
         await publish(store, "internet", 73)
         await events.add(store, "presence", {"device": "3c71bff93720", "presence": "offline"})
         await wait_until(lambda: any(kind == "presence" for _, kind, _ in heard))
@@ -129,6 +130,27 @@ async def test_levels_and_events_are_told(store: Store) -> None:
     assert told[-1]["internet"]["band"] == "orange"  # type: ignore[index]
     ids = [int(name.split("-")[1]) for name, _, _ in heard]
     assert ids == sorted(ids)
+
+
+async def test_who_looks_begins_anew_when_the_server_may_have_missed_something(store: Store) -> None:
+    live = Live(store, lambda: NOW_MS)
+    heard: list[tuple[str, str, dict[str, object]]] = []
+    async with running(live):
+        reader = asyncio.create_task(collect(live, heard, "presence"))
+        await wait_until(lambda: live.registry)
+        await wait_until(lambda: [data["resumed"] for _, kind, data in heard if kind == "hello"] == [False, False])
+        before = live.registry
+        await store.do("CLIENT", "KILL", "TYPE", "pubsub")
+        await wait_until(lambda: live.registry > before)
+        await events.add(store, "presence", {"device": "3c71bff93720", "presence": "offline"})
+        await wait_until(lambda: heard[-1][1] == "presence")
+    await reader
+    kinds = [kind for _, kind, _ in heard if kind != "beat"]
+    assert kinds == ["hello", "hello", "hello", "presence"]
+    # Whoever comes back to what was before the gap hears of it.
+    missed = live.read(heard[0][0], ["presence"])
+    assert parse(await anext(missed))[0][2]["resumed"] is True
+    await missed.aclose()
 
 
 async def test_many_changes_at_once_are_one_message(store: Store) -> None:
