@@ -3,7 +3,8 @@
 Files in ``FAKE_WORLD``, each read anew whenever it is asked for, so that a test can change the world under a running
 lamp: ``wifi`` (``on``, ``off``, ``wrong password``), or ``networks`` instead (JSON: name → password), ``guests`` (how
 many have joined the lamp's own network), ``ap`` (its address there), ``dns`` (address of a server), ``pins`` (JSON:
-pin → level from 0 to 4095), ``climate`` (JSON), ``fault`` (what is broken), ``id``, ``nvs``, ``rtc``, ``cause``.
+pin → level from 0 to 4095), ``climate`` (JSON), ``thermometer`` (``off``: the chip has none), ``fault`` (what is
+broken), ``id``, ``nvs``, ``rtc``, ``cause``.
 
 Whatever the lamp does to its hardware is printed as ``@what …``.
 """

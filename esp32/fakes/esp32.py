@@ -5,9 +5,10 @@ import json
 
 import _world
 
+if _world.read("thermometer", "on") == "on":
 
-def raw_temperature():
-    return 113
+    def raw_temperature():
+        return 113
 
 
 class NVS:

@@ -139,7 +139,9 @@ class Link:
                 # Numbers that come together cost the gateway half.
                 if full and now_ms >= readings_ms:
                     readings_ms = now_ms + _READINGS_MS
-                    await self.say(session.readings())
+                    text = session.readings()
+                    if text:
+                        await self.say(text)
 
     async def _attempt(self) -> tuple:
         """Connect and listen until that ends; return the close code and the wait the gateway asks for, or ``None``."""

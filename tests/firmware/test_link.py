@@ -116,6 +116,29 @@ async def test_readings_come_with_the_time_of_the_gateway(boards: Boards) -> Non
 
 
 @together
+async def test_a_lamp_that_measures_nothing_sends_keepalives_alone(boards: Boards) -> None:
+    said: list[dict[str, object]] = []
+
+    async def server(peer: Peer) -> None:
+        await peer.welcome()
+        levels = asyncio.create_task(peer.levels(0))
+        try:
+            while sum("heap_bytes" in one for one in said) < 2:
+                said.append(await peer.hear())
+        finally:
+            levels.cancel()
+        await good(peer)
+
+    async with serving(server) as gateway:
+        board = boards(gateway=gateway.url)
+        board.world("thermometer", "off")
+        board.power_on()
+        await wait_until(lambda: sum("heap_bytes" in one for one in said) >= 2)
+        assert gateway.connections == 1
+    assert {one["type"] for one in said} == {"keepalive"}
+
+
+@together
 async def test_a_lamp_answers_pings_and_ignores_what_it_does_not_know(boards: Boards) -> None:
     async def server(peer: Peer) -> None:
         await peer.welcome()
