@@ -20,6 +20,8 @@ from espfleet.web.settings import is_loopback
 COOKIE = "espfleet_token"
 COOKIE_S = 30 * 86_400
 _SAFE = ("GET", "HEAD", "OPTIONS")
+#: What proxies add to requests: who asks through one is somewhere else.
+_BY_PROXY = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
 async def role_of(request: Request, context: Context) -> Role:
@@ -41,6 +43,10 @@ async def role_of(request: Request, context: Context) -> Role:
         audit.act_as(Actor("web", holder.name, host_of(request)))
         return holder.role
     if context.settings.loopback and not await tokens.any_admin(context.store):
+        if any(name in request.headers for name in _BY_PROXY):
+            raise TokenWantedError(
+                "behind a proxy a token is needed from the first: './espcli token NAME add --role admin' makes one"
+            )
         audit.act_as(Actor("web", "", host_of(request)))
         return Role.ADMIN
     raise TokenWantedError("show a token: in the header 'Authorization: Bearer …', or log in on the dashboard")

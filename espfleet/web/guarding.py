@@ -1,11 +1,12 @@
-"""What is refused before the application sees it: requests that never end, and those that can be read in two ways."""
+"""What is refused before the application sees it: requests that never end, are too long, or can be read in two ways."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from http import HTTPStatus
 from sys import intern
 from typing import Any
 
@@ -17,6 +18,8 @@ from espfleet.domain.attempts import source_of
 from espfleet.web.crowd import Crowd
 from espfleet.web.settings import Limits
 
+#: Bytes of a request before its body. What comes in one piece is parsed before it is measured: asyncio reads 256 KiB.
+HEAD_BYTES = 16_384
 #: What is awaited of a client that has asked and does not read the answer, beside the states of h11.
 _READING = "reading"
 
@@ -115,17 +118,30 @@ class GuardedProtocol(H11Protocol):
 
 
 class Unambiguous:
-    """Refuses requests whose end is told in two ways, for a proxy in front may believe the other one."""
+    """Refuses requests whose head is too long, or whose end is told in two ways: a proxy may believe the other one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it and end its connection."""
-        names = [name for name, _ in scope.get("headers", ())]
+        given = scope.get("headers", ())
+        names = [name for name, _ in given]
         if scope["type"] == "http" and b"transfer-encoding" in names and b"content-length" in names:
-            headers: list[Any] = [(b"content-length", b"0"), (b"connection", b"close")]
-            await send({"type": "http.response.start", "status": 400, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        await self._app(scope, receive, send)
+            await _refuse(send, HTTPStatus.BAD_REQUEST)
+        elif scope["type"] == "http" and _head_bytes(scope, given) > HEAD_BYTES:
+            await _refuse(send, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _head_bytes(scope: Scope, given: Iterable[tuple[bytes, bytes]]) -> int:
+    """Return about how long the head of a request is."""
+    lines = sum(len(name) + len(value) + 4 for name, value in given)
+    return len(scope["raw_path"]) + len(scope["query_string"]) + lines
+
+
+async def _refuse(send: Send, status: HTTPStatus) -> None:
+    headers: list[Any] = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status.value, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -22,7 +22,7 @@ from espfleet.web.app import create_app
 from espfleet.web.context import Context
 from espfleet.web.crowd import Crowd
 from espfleet.web.endless import Audience
-from espfleet.web.guarding import GuardedProtocol
+from espfleet.web.guarding import HEAD_BYTES, GuardedProtocol
 from espfleet.web.listening import BACKLOG, listen, open_door, url_of
 from espfleet.web.live import Live
 from espfleet.web.projector import Projector
@@ -124,6 +124,7 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         forwarded_allow_ips=settings.proxies,
         timeout_graceful_shutdown=STOP_S,
         backlog=BACKLOG,
+        h11_max_incomplete_event_size=HEAD_BYTES,
     )
     server = _Server(config, settings, crowd)
     logger.info("dashboard at %s", url_of(settings))

@@ -108,6 +108,8 @@ async def test_no_second_request_hides_before_a_socket(gateway: Gateway) -> None
 HEADS = [
     ("a long path", b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
     ("a long header", GET + b"X-A: " + b"x" * 200_000 + b"\r\n\r\n"),
+    ("a header that comes at once", GET + b"X-A: " + b"x" * 17_000 + b"\r\n\r\n"),
+    ("a path that comes at once", b"GET /healthz?" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
     ("many headers", GET + b"".join(b"X-%d: x\r\n" % number for number in range(20_000)) + b"\r\n"),
     ("a header that never ends", GET + b"X-A: " + b"x" * 200_000),
 ]
@@ -228,6 +230,28 @@ async def test_what_is_no_name_of_a_server_is_refused_without_a_word_in_the_log(
 async def test_digits_of_other_scripts_are_no_ids(web: Web) -> None:
     await web.get("/api/events?since=\u0661", 422)
     assert (await web.send("DELETE", "/api/outbox/\u0661-\u0661")).status_code == 422
+
+
+BY_PROXY = ["Forwarded: for=203.0.113.9", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Host: fleet.example.com",
+            "X-Forwarded-Proto: https", "X-Real-IP: 203.0.113.9", "Via: 1.1 proxy"]  # fmt: skip
+
+
+@pytest.mark.parametrize("proxies", ["", "127.0.0.1"])
+async def test_who_comes_by_a_proxy_is_not_on_this_machine_and_no_admin_of_a_fresh_fleet(
+    store: Store, proxies: str
+) -> None:
+    async with serving(store, proxies=proxies) as web:
+        for header in BY_PROXY:
+            name, _, value = header.partition(": ")
+            answer = await web.send(
+                "POST", "/api/tokens", json={"name": "evil", "role": "admin"}, headers={name: value}
+            )
+            assert answer.status_code == 401, header
+            assert "proxy" in answer.json()["detail"]
+        assert await web.get("/api/tokens") == []
+        token = await tokens.add(store, name="boss", role="admin", now_ms=1)
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert len(await web.get("/api/tokens", headers={**bearer, "X-Forwarded-For": "203.0.113.9"})) == 1
 
 
 async def test_a_link_of_another_site_may_lead_here(web: Web) -> None:

@@ -103,10 +103,10 @@ async def test_what_a_header_says_of_the_source_is_not_believed(store: Store) ->
 async def test_a_proxy_that_is_named_is_believed(store: Store) -> None:
     async with serving(store, limits=SLOWLY, proxies="127.0.0.1,192.0.2.0/24") as web, link(web) as proxy:
         # The client invented what stands first; the proxies, one behind the other, added the rest.
-        await empty(proxy, request(X_Forwarded_For="203.0.113.9, 2001:db8::1, 192.0.2.8"))
-        same = request(X_Forwarded_For="203.0.113.10, 2001:db8::2")
+        await empty(proxy, request("/healthz", X_Forwarded_For="203.0.113.9, 2001:db8::1, 192.0.2.8"))
+        same = request("/healthz", X_Forwarded_For="203.0.113.10, 2001:db8::2")
         assert (await proxy.ask(same))[0] == 429
-        assert (await proxy.ask(request(X_Forwarded_For="2001:db8:0:1::1")))[0] == 200
+        assert (await proxy.ask(request("/healthz", X_Forwarded_For="2001:db8:0:1::1")))[0] == 200
         async with link(web, OTHER) as stranger:
             statuses = [(await stranger.ask(request(X_Forwarded_For=f"203.0.113.{n}")))[0] for n in range(8)]
             assert statuses[-1] == 429
