@@ -67,7 +67,7 @@ def target_table(views: list[TargetView]) -> RenderableType:
 
 def _row(view: TargetView) -> dict[str, RenderableType]:
     target, summary = view.target, view.summary
-    known = summary if summary is not None and summary.age_ms is not None else None
+    known = summary if summary is not None and not summary.unknown else None
     return {
         "target": marked(target.name, target.simulated),
         "level": summary_text(summary),

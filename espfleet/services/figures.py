@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from espfleet.domain.devices import Presence
 from espfleet.domain.points import Point
 from espfleet.services import devices, levels, targets
 from espfleet.store import readings, registry, workers
@@ -22,7 +23,8 @@ async def collect(store: Store, *, now_ms: int) -> list[Point]:
     found: list[Point] = []
     for view in await targets.views(store):
         summary, tags = view.summary, (f"target:{view.target.name}",)
-        if summary is None:
+        # What was measured last is no figure of this moment.
+        if summary is None or summary.unknown:
             continue
         for name, value in (
             ("espfleet.latency_ms", summary.now_ms),
@@ -35,8 +37,9 @@ async def collect(store: Store, *, now_ms: int) -> list[Point]:
         if level.band is not None:
             found.append(Point("espfleet.level", float(level.level), at_s, (f"group:{group}",)))
     seen = await devices.views(store, now_ms=now_ms)
-    for state, count in sorted(Counter(view.presence.value for view in seen).items()):
-        found.append(Point("espfleet.devices", float(count), at_s, (f"state:{state}",)))
+    counts = Counter(view.presence for view in seen)
+    for state in Presence:
+        found.append(Point("espfleet.devices", float(counts[state]), at_s, (f"state:{state.value}",)))
     for role in ROLES:
         for worker, info in (await workers.alive(store, role)).items():
             for name, value in numbers(info):

@@ -144,14 +144,31 @@ async def views(store: Store) -> list[TargetView]:
     """Return every target with what is known of it now, by name."""
     current = await registry.latest(store)
     known: dict[str, TargetSummary] = {}
+    late_ms: dict[str, int] = {}
+    now_ms = await store.time_ms()
     for shard in range(store.shards):
         blob = await levels.get_snapshot(store, shard)
         if blob is not None:
-            known.update(parse_summary(blob).targets)
+            summary = parse_summary(blob)
+            known.update(summary.targets)
+            late_ms.update(dict.fromkeys(summary.targets, max(0, now_ms - summary.at_ms)))
     return [
-        TargetView(target=target, groups=current.groups_of_target.get(target.name, ()), summary=known.get(target.name))
+        TargetView(
+            target=target,
+            groups=current.groups_of_target.get(target.name, ()),
+            summary=_now(known[target.name], late_ms[target.name]) if target.name in known else None,
+        )
         for target in sorted(current.targets.values(), key=lambda target: target.name)
     ]
+
+
+def _now(summary: TargetSummary, late_ms: int) -> TargetSummary:
+    """Return a summary of some time ago as it is now: older, and without a present latency where nothing is known."""
+    return replace(
+        summary,
+        now_ms=None if summary.unknown else summary.now_ms,
+        age_ms=None if summary.age_ms is None else summary.age_ms + late_ms,
+    )
 
 
 async def view(store: Store, *, name: str) -> TargetView:

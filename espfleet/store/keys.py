@@ -82,7 +82,7 @@ class Keys:
         return f"{self.prefix}{{s{shard}}}:beat"
 
     def snapshot(self, shard: int) -> str:
-        """String, 10 s: summary of the shard's targets, packed."""
+        """String, 3 s: summary of the shard's targets, packed."""
         return f"{self.prefix}{{s{shard}}}:snapshot"
 
     def history(self, shard: int, resolution: str, run: int, target: str) -> str:

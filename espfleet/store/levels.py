@@ -12,7 +12,6 @@ from espfleet.store.client import Call, Command, Store
 
 #: A shard whose beat is older says nothing about the present.
 BEAT_TTL_MS = 3_000
-SNAPSHOT_TTL_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,8 @@ async def read_levels(store: Store) -> LevelsSnapshot:
 
 
 async def put_snapshots(store: Store, blobs: Mapping[int, bytes]) -> None:
-    """Store the summary of each shard's targets for 10 s."""
-    await store.do_all(
-        [("SET", store.keys.snapshot(shard), blob, "PX", SNAPSHOT_TTL_MS) for shard, blob in blobs.items()]
-    )
+    """Store the summary of each shard's targets; it is true for as long as levels are without a beat."""
+    await store.do_all([("SET", store.keys.snapshot(shard), blob, "PX", BEAT_TTL_MS) for shard, blob in blobs.items()])
 
 
 async def get_snapshot(store: Store, shard: int) -> bytes | None:

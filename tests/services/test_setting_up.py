@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from espfleet.domain.levels import LevelBook
 from espfleet.domain.states import State
 from espfleet.errors import ConflictError, InvalidError, NotFoundError
 from espfleet.services import devices, groups, rooms, targets
-from espfleet.store import registry
+from espfleet.store import levels, registry
 from espfleet.store.client import Store
 
 
@@ -22,6 +24,21 @@ async def test_adding_a_target_twice_changes_nothing(store: Store) -> None:
     before = await registry.load(store)
     await targets.add(store, name="router", address="127.0.0.1")
     assert await registry.load(store) == before
+
+
+async def test_what_is_known_of_a_target_is_as_old_as_it_is(store: Store) -> None:
+    await targets.add(store, name="router", address="127.0.0.1")
+    book = LevelBook()
+    book.configure({"router": (await registry.load(store)).targets["router"]}, {})
+    now_ms = await store.time_ms()
+    book.add(book.rows(["router"]), np.array([1.0], np.float32), np.array([now_ms - 5_000]))
+    book.evaluate(now_ms - 2_000)
+    await levels.put_snapshots(store, {0: book.summary()})
+    # The leveler has said nothing for two seconds.
+    summary = (await targets.view(store, name="router")).summary
+    assert summary is not None
+    assert summary.age_ms is not None
+    assert 5_000 <= summary.age_ms < 65_000
 
 
 async def test_a_target_may_be_in_several_groups(store: Store) -> None:

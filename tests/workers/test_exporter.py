@@ -10,16 +10,19 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from espfleet.domain.levels import LevelBook
 from espfleet.domain.points import Point
+from espfleet.domain.shards import shard_of
 from espfleet.exports.datadog import Datadog
 from espfleet.exports.dogstatsd import DogStatsd
 from espfleet.exports.prometheus import Prometheus
-from espfleet.services import devices
+from espfleet.services import devices, figures, targets
 from espfleet.services.boards import Visit
-from espfleet.store import points, readings, registry
+from espfleet.store import levels, points, readings, registry
 from espfleet.store.client import Store
 from espfleet.workers import exporter as exporters
 from espfleet.workers.exporter import Exporter
@@ -48,7 +51,29 @@ async def test_prometheus_can_read_what_it_fetches(store: Store) -> None:
     found = {family.name: family for family in text_string_to_metric_families(text)}
     [reading] = found["espfleet_reading"].samples
     assert (reading.labels, reading.value) == ({"name": "porch", "reading": "air.temp"}, 21.5)
-    assert found["espfleet_devices"].samples[0].labels == {"state": "offline"}
+    # Also what there is none of: what is not told any more would stand at Datadog as it was last.
+    counts = {sample.labels["state"]: sample.value for sample in found["espfleet_devices"].samples}
+    assert counts == {"live": 0, "late": 0, "offline": 1}
+
+
+async def test_what_is_not_measured_any_more_is_no_figure(store: Store) -> None:
+    await targets.add(store, name="router", address="192.0.2.1")
+    target, shard = (await registry.load(store)).targets["router"], shard_of("default", store.shards)
+    book, now_ms = LevelBook(), await store.time_ms()
+    book.configure({"router": target}, {})
+    for ago_ms in range(30_000, 0, -1_000):
+        book.add(book.rows(["router"]), np.array([20_000], np.float32), np.array([now_ms - ago_ms]))
+    told = {}
+    for at_ms in (now_ms, now_ms + 10_000):
+        book.evaluate(at_ms)
+        await levels.put_snapshots(store, {shard: book.summary()})
+        found = await figures.collect(store, now_ms=at_ms)
+        told[at_ms - now_ms] = {point.name: point.value for point in found if "target:router" in point.tags}
+    assert told[0] == {"espfleet.latency_ms": 20, "espfleet.jitter_ms": 0, "espfleet.loss_percent": 0}
+    assert told[10_000] == {}
+    view = await targets.view(store, name="router")
+    assert view.summary is not None
+    assert (view.summary.unknown, view.summary.now_ms, view.summary.last_ms) == ("no samples any more", None, 20)
 
 
 async def fetched(shown: Prometheus) -> str:
@@ -203,5 +228,5 @@ async def test_a_place_that_never_answers_is_left_in_time_and_tried_again(store:
         await exporter.step()
         return ("espfleet.devices", 1.0) in sink.accepted
 
-    await wait_until(is_through, timeout_s=10)
+    await wait_until(is_through)
     await exporter.close()
