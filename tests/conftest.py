@@ -209,7 +209,7 @@ async def check_lifetimes(store: Store) -> None:
 
 
 async def wait_until(
-    predicate: Callable[[], object | Awaitable[object]], timeout_s: float = 15.0, what: str = ""
+    predicate: Callable[[], object | Awaitable[object]], timeout_s: float = 30.0, what: str = ""
 ) -> object:
     """Return the first true value of ``predicate``, plain or async; fail after ``timeout_s``."""
     end = time.monotonic() + timeout_s

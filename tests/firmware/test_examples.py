@@ -105,7 +105,7 @@ async def test_sos_is_a_lamp_that_blinks_and_tells(boards: Boards) -> None:
     async with serving(server) as gateway:
         board = boards(EXAMPLES / "sos.py", gateway=gateway.url, gpio=[25])
         board.power_on()
-        await wait_until(lambda: told, 10)
+        await wait_until(lambda: told)
         await board.line("light: level")
         await wait_until(lambda: len([line for line in board.lines if line.startswith("@pin 25 ")]) >= 18)
     assert told == [{"type": "event", "name": "SOS", "round": 1}]

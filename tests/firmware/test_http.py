@@ -150,8 +150,8 @@ async def test_a_tried_level_is_shown_for_a_while_only(boards: Boards) -> None:
         await lamp.board.line("light: override")
         state = (await lamp.get("/state")).json
         assert (state["look"], state["level"]) == ("override", 0)
-        await wait_until(lambda: lamp.board.light()[0] > 60_000, 10)
-        await wait_until(lambda: max(lamp.board.light()[1:]) < 1_000, 10)
+        await wait_until(lambda: lamp.board.light()[0] > 60_000)
+        await wait_until(lambda: max(lamp.board.light()[1:]) < 1_000)
         assert (await lamp.done("/level", level=100, for_ms=2_000)) == {"level": 100, "for_ms": 2_000}
         await lamp.board.line("light: no settings", lamp.board.at)
         assert (await lamp.done("/level", level=100))["for_ms"] == 10_000

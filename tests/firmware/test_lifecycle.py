@@ -129,7 +129,7 @@ async def test_a_task_that_crashes_restarts_the_lamp_and_the_gateway_is_told_why
         await board.line(r"lamp: light: machine.py:\d+ RuntimeError: the hardware is broken")
         await board.line("@reset")
         board.world("fault", "")
-        await wait_until(lambda: len(hellos) == 2, 10)
+        await wait_until(lambda: len(hellos) == 2)
     assert hellos[1]["boot"]["count"] >= 2
     assert hellos[1]["boot"]["reason"].startswith("light: machine.py:")
     assert hellos[1]["boot"]["reason"].endswith("RuntimeError: the hardware is broken")
@@ -141,7 +141,7 @@ async def test_a_lamp_that_cannot_even_start_tries_again_ever_more_seldom(boards
     board = boards()
     board.world("fault", "pwm")
     board.power_on()
-    await wait_until(lambda: board.starts == 3, 10)
+    await wait_until(lambda: board.starts == 3)
     _, crashes, why, _ = json.loads((board.folder / "rtc").read_text())
     assert crashes >= 2
     assert why == "" or "the hardware is broken" in why

@@ -313,7 +313,7 @@ async def test_a_refused_lamp_says_so_and_does_not_come_back_soon_unless_it_was_
             found = await board.line("link: (.*)")
             assert found[1] == says
             if again:
-                await wait_until(lambda: gateway.connections > 1, 20)
+                await wait_until(lambda: gateway.connections > 1)
                 return
             await asyncio.sleep(1.5)
             assert gateway.connections == 1

@@ -44,7 +44,7 @@ async def refusal(depot: Depot, release: Release, **other: Any) -> str:
     """Return why a lamp does not take a release."""
     count = len(depot.results)
     await depot.offer(release, f"c-{count}", **other)
-    await wait_until(lambda: len(depot.results) > count, 20)
+    await wait_until(lambda: len(depot.results) > count)
     answer = depot.results[-1]
     assert (answer["id"], answer["ok"]) == (f"c-{count}", False)
     return str(answer["error"])
@@ -56,26 +56,26 @@ async def test_a_good_update_runs_from_the_other_slot_and_stays(boards: Boards) 
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         assert depot.hellos[0]["firmware"] == OLD
         assert "update" not in depot.hellos[0]
         assert "update" in depot.hellos[0]["capabilities"]
         await board.line("light: level")
         await depot.offer()
         await board.line("light: updating")
-        await wait_until(lambda: len(depot.hellos) == 2, 20)
+        await wait_until(lambda: len(depot.hellos) == 2)
         assert depot.results[0]["data"] == {"version": NEW, "total_bytes": len(depot.release.data)}  # type: ignore[union-attr]
         assert told(depot, "writing")[-1]["done_bytes"] == len(depot.release.data)  # type: ignore[union-attr]
         assert depot.hellos[1]["firmware"] == NEW
         assert depot.hellos[1]["boot"]["reason"] == f"update to {NEW}"
         assert depot.hellos[1]["update"] == {"state": "trial", "slot": "a", "bad": "", "why": ""}
         assert pointer(board) == {"slot": "a", "version": NEW, "back": ""}
-        await wait_until(lambda: told(depot, "running"), 20)
+        await wait_until(lambda: told(depot, "running"))
         assert pointer(board) == {"slot": "a", "version": NEW}
         # The next one goes into the other slot; what is on trial takes none.
         newer = release_of(boards.firmware, "0.10.0", boards.folder / "newer")
         await depot.offer(newer, "c-2")
-        await wait_until(lambda: len(depot.hellos) == 3, 20)
+        await wait_until(lambda: len(depot.hellos) == 3)
         assert depot.hellos[2]["firmware"] == "0.10.0"
         assert pointer(board) == {"slot": "b", "version": "0.10.0", "back": "a"}
         assert await refusal(depot, newer) == "version 0.10.0 is still on trial"
@@ -88,7 +88,7 @@ async def test_what_a_lamp_must_not_run_is_refused_with_a_sentence(boards: Board
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         whole = with_lines(good, ["lamp/app.mpy", 0, NOTHING])
         assert await refusal(depot, whole, hmac="0" * 64) == "the manifest is not sealed with the key of this lamp"
         assert await refusal(depot, whole, hmac=7) == "hmac must be a text of at most 64 characters"
@@ -133,9 +133,9 @@ async def test_an_older_version_is_taken_where_the_manifest_says_so(boards: Boar
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         await depot.offer()
-        await wait_until(lambda: len(depot.hellos) == 2, 20)
+        await wait_until(lambda: len(depot.hellos) == 2)
     assert depot.hellos[1]["firmware"] == "0.0.9"
 
 
@@ -147,16 +147,16 @@ async def test_a_file_that_is_not_what_it_must_be_ends_the_update(boards: Boards
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         await depot.offer()
-        await wait_until(lambda: told(depot, "failed"), 20)
+        await wait_until(lambda: told(depot, "failed"))
         assert told(depot, "failed")[0]["error"].endswith(".mpy is not what it must be (SHA-256)")
         assert depot.results[0]["ok"] is True
         await board.line("light: level", board.at)
         # Once more, unspoilt: what was right is not fetched again.
         depot.spoil, before = (lambda _at, piece: piece), len(depot.fetched)
         await depot.offer(command_id="c-2")
-        await wait_until(lambda: len(depot.hellos) == 2, 20)
+        await wait_until(lambda: len(depot.hellos) == 2)
     again = [at for at in depot.fetched[before:] if at > len(depot.release.manifest)]  # type: ignore[union-attr]
     assert min(again) > len(depot.release.manifest) + 2_000  # type: ignore[union-attr]
     assert depot.hellos[1]["firmware"] == NEW
@@ -171,9 +171,9 @@ async def test_a_gateway_that_dies_in_the_middle_is_asked_for_the_rest_when_it_i
         # As after an earlier update and a new start by cable: there is something to tell.
         (board.folder / "slot").write_text('{"slot":"","version":"0.1.0"}')
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         await depot.offer()
-        await wait_until(lambda: len(depot.hellos) == 3, 30)
+        await wait_until(lambda: len(depot.hellos) == 3)
     assert [hello["firmware"] for hello in depot.hellos] == [OLD, OLD, NEW]
     assert [hello["update"]["state"] for hello in depot.hellos] == ["running", "writing", "trial"]
     assert depot.fetched == sorted(depot.fetched)
@@ -186,17 +186,17 @@ async def test_a_lamp_that_loses_power_in_the_middle_runs_what_it_ran_and_takes_
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         await depot.offer()
-        await wait_until(lambda: len(depot.fetched) > 60, 20)
+        await wait_until(lambda: len(depot.fetched) > 60)
         await board.power_off()
         board.power_on()
-        await wait_until(lambda: len(depot.hellos) == 2, 20)
+        await wait_until(lambda: len(depot.hellos) == 2)
         assert depot.hellos[1]["firmware"] == OLD
         assert pointer(board) == {}
         before = len(depot.fetched)
         await depot.offer(command_id="c-2")
-        await wait_until(lambda: len(depot.hellos) == 3, 30)
+        await wait_until(lambda: len(depot.hellos) == 3)
     assert depot.hellos[2]["firmware"] == NEW
     manifest = len(depot.release.manifest)  # type: ignore[union-attr]
     assert min(at for at in depot.fetched[before:] if at > manifest) > manifest + 10_000
@@ -209,12 +209,12 @@ async def test_a_release_that_is_gone_ends_the_update(boards: Boards) -> None:
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         await depot.offer()
-        await wait_until(lambda: told(depot, "failed"), 20)
+        await wait_until(lambda: told(depot, "failed"))
         assert told(depot, "failed")[0]["error"] == "the gateway does not have this release any more"
         await depot.offer(command_id="c-2")
-        await wait_until(lambda: len(told(depot, "failed")) == 2, 20)
+        await wait_until(lambda: len(told(depot, "failed")) == 2)
     assert pointer(board) == {}
 
 
@@ -225,10 +225,10 @@ async def test_one_update_at_a_time(boards: Boards) -> None:
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         await depot.offer()
         await depot.offer(command_id="c-2")
-        await wait_until(lambda: len(depot.results) == 2, 20)
+        await wait_until(lambda: len(depot.results) == 2)
     assert {"type": "result", "id": "c-2", "ok": False, "error": "an update is under way"} in depot.results
 
 
@@ -241,7 +241,7 @@ async def bad_version(boards: Boards, script: Path | None = None, **sources: str
     async with serving(depot) as gateway:
         board = boards(script, gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         await depot.offer()
         await board.line("@reset")
         await wait_until(lambda: depot.hellos[-1].get("update", {}).get("state") == "returned", 40)
@@ -284,14 +284,14 @@ async def test_a_version_that_hangs_meets_the_watchdog(boards: Boards) -> None:
     async with serving(depot) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         await depot.offer()
         for _ in range(3):
             await board.line("@watchdog 120000", board.at, 20)
             await board.power_off()
             board.world("cause", "3")
             board.restart()
-        await wait_until(lambda: len(depot.hellos) == 2, 20)
+        await wait_until(lambda: len(depot.hellos) == 2)
     assert depot.hellos[1]["update"] == {"state": "returned", "slot": "", "bad": NEW, "why": "it failed at 3 starts"}
 
 
@@ -303,9 +303,9 @@ async def test_a_lamp_whose_main_does_not_know_slots_notices_that_nothing_has_ch
     async with serving(depot) as gateway:
         board = boards(script, gateway=gateway.url)
         board.power_on()
-        await wait_until(lambda: depot.hellos, 20)
+        await wait_until(lambda: depot.hellos)
         await depot.offer()
-        await wait_until(lambda: pointer(board).get("why"), 20)
+        await wait_until(lambda: pointer(board).get("why"))
     assert pointer(board) == {"slot": "", "bad": NEW, "why": "the main.py of this lamp does not start slots"}
 
 

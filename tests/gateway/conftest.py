@@ -28,6 +28,7 @@ from espfleet.store import levels, registry
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
 from espfleet.store.registry import Change
+from tests.gateway.raw import PATIENCE_S
 
 #: Short times for tests that wait for the watchdog: late after 200 ms, offline after 300, closed after 3,000.
 QUICK = {"watchdog_ms": 300, "period_ms": 100, "lease_ms": 300, "keepalive_ms": 50}
@@ -35,6 +36,10 @@ QUICK = {"watchdog_ms": 300, "period_ms": 100, "lease_ms": 300, "keepalive_ms": 
 SEEN_LATE = {**QUICK, "watchdog_ms": 3_000}
 #: Late after 600 ms, for tests that do not mind if it is offline by the time they look; closed after 9 s.
 SOON_LATE = {**QUICK, "watchdog_ms": 900}
+#: A lamp that says nothing, and a shard that a busy machine keeps from beating, last longer than any test waits.
+PATIENT_MS = 60_000
+#: As for users.
+USUAL = {"watchdog_ms": 3_000}
 
 
 class Fleet:
@@ -106,8 +111,14 @@ class Fleet:
 
 
 @pytest.fixture
-async def fleet(store: Store) -> AsyncIterator[Fleet]:
-    """Return a fleet with the room ``hall`` that watches ``wan``, whose level is 10."""
+async def fleet(store: Store, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:
+    """Return a fleet with the room ``hall`` that watches ``wan``, whose level is 10.
+
+    Levels are fresh for ``FRESH_MS`` of the test's module after a beat, or for as long as any test waits.
+    """
+    fresh_ms = getattr(request.module, "FRESH_MS", PATIENT_MS)
+    monkeypatch.setattr("espfleet.store.levels.BEAT_TTL_MS", fresh_ms)
+    monkeypatch.setattr("espfleet.gateway.levels.FRESH_S", fresh_ms / 1_000)
     fleet = Fleet(store)
     await fleet.set_up()
     await fleet.publish(10)
@@ -139,7 +150,8 @@ async def start(store: Store) -> AsyncIterator[Start]:
 
         async def begin(limits: Limits | None = None, **settings: Any) -> Gateway:
             ready = asyncio.get_running_loop().create_future()
-            given = GatewaySettings(**{"port": 0, "limits": limits or Limits(linger_ms=500), **settings})
+            usual = {"port": 0, "limits": limits or Limits(linger_ms=500), "watchdog_ms": PATIENT_MS}
+            given = GatewaySettings(**{**usual, **settings})
             task = asyncio.create_task(run_gateway(store, given, ready.set_result))
             gateway = Gateway(0, task)
             stack.push_async_callback(gateway.stop)
@@ -180,13 +192,13 @@ class Lamp:
     async def send(self, type_: str, **fields: Any) -> None:
         await self.socket.send(json.dumps({"type": type_, **fields}))
 
-    async def receive(self, timeout_s: float = 5.0) -> dict[str, Any]:
+    async def receive(self, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """Return the next message."""
         async with asyncio.timeout(timeout_s):
             message: dict[str, Any] = json.loads(await self.socket.recv())
             return message
 
-    async def until(self, timeout_s: float = 5.0, **fields: Any) -> dict[str, Any]:
+    async def until(self, timeout_s: float = PATIENCE_S, **fields: Any) -> dict[str, Any]:
         """Return the next message that has these fields."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -194,7 +206,7 @@ class Lamp:
                 if fields.items() <= message.items():
                     return message
 
-    async def closed(self, timeout_s: float = 5.0) -> tuple[int, str]:
+    async def closed(self, timeout_s: float = PATIENCE_S) -> tuple[int, str]:
         """Return code and reason with which the gateway closes."""
         async with asyncio.timeout(timeout_s):
             with contextlib.suppress(ConnectionClosed):

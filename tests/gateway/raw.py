@@ -16,6 +16,8 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 MASK = b"\x37\xfa\x21\x3d"
+#: How long something may take that comes at once where nobody is kept waiting.
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,17 @@ class Raw:
         """Read again."""
         self.writer.transport.resume_reading()  # type: ignore[attr-defined]
 
-    async def head(self, timeout_s: float = 5.0) -> str:
+    async def head(self, timeout_s: float = PATIENCE_S) -> str:
         """Return status line and headers of the answer."""
         async with asyncio.timeout(timeout_s):
             return (await self.reader.readuntil(b"\r\n\r\n")).decode()
 
-    async def answer(self, timeout_s: float = 5.0) -> str:
+    async def answer(self, timeout_s: float = PATIENCE_S) -> str:
         """Return everything until the gateway closes."""
         async with asyncio.timeout(timeout_s):
             return (await self.reader.read()).decode()
 
-    async def frame(self, timeout_s: float = 5.0) -> Frame:
+    async def frame(self, timeout_s: float = PATIENCE_S) -> Frame:
         """Return the next frame."""
         async with asyncio.timeout(timeout_s):
             first, second = await self.reader.readexactly(2)
@@ -130,7 +132,7 @@ class Raw:
         """Return the code with which the gateway closes; after that it sends nothing."""
         got = await self.control()
         assert got.opcode == CLOSE, got
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await self.reader.read() == b""
         return got.close_code if got.payload else 1005
 

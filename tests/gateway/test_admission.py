@@ -17,7 +17,7 @@ from espfleet.gateway.server import GatewaySettings, Limits
 from espfleet.store.registry import Change
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet, Gateway, Start, dialled, lamp_of, running
-from tests.gateway.raw import TEXT, frame, raw
+from tests.gateway.raw import TEXT, frame, raw, request
 
 
 async def test_without_its_token_a_lamp_is_told_nothing(fleet: Fleet, gateway: Gateway) -> None:
@@ -178,8 +178,14 @@ async def test_above_its_limit_of_connections_the_gateway_refuses(fleet: Fleet, 
         async with raw(gateway.port) as third:
             await third.write(b"GET /lamp HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")
             assert (await third.answer()).startswith("HTTP/1.1 503 ")
-    async with raw(gateway.port) as again:
-        await again.upgrade()
+
+    # As soon as it knows that they have gone there is room.
+    async def comes_in() -> bool:
+        async with raw(gateway.port) as again:
+            await again.write(request())
+            return (await again.head()).startswith("HTTP/1.1 101 ")
+
+    await wait_until(comes_in)
 
 
 async def test_a_port_in_use_is_told_in_one_sentence(fleet: Fleet, start: Start) -> None:

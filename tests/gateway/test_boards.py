@@ -69,11 +69,11 @@ async def test_its_led_is_switched_and_what_it_answers_is_told(fleet: Fleet, gat
 
 
 async def test_it_stays_live_by_answering_pings_and_is_late_when_it_does_not(fleet: Fleet, start: Start) -> None:
-    gateway = await start(**QUICK)
+    gateway = await start(**{**QUICK, "watchdog_ms": 1_500})
     device, token = await fleet.add("shed", dialect=Dialect.BOARDS)
     async with dialled(gateway, f"/ws?token={token}") as board:
         async with running(obey(board)):
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(2.0)
             assert await becomes(fleet, device.id, Presence.LIVE)()
         await wait_until(becomes(fleet, device.id, Presence.OFFLINE))
         async with running(obey(board)):

@@ -65,10 +65,10 @@ async def test_a_result_that_comes_too_late_or_for_nothing_is_dropped(fleet: Fle
         await lamp.receive()
         await lamp.send("result", id="never-sent", ok=True)
         sending = asyncio.create_task(
-            commands.send(fleet.store, device.id, {"action": "identify", "expires_ms": 100}, timeout_ms=1_000)
+            commands.send(fleet.store, device.id, {"action": "identify", "expires_ms": 1_000}, timeout_ms=3_000)
         )
         command = await lamp.until(type="command")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         await lamp.send("result", id=command["id"], ok=True)
         assert await sending is None
 

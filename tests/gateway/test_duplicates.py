@@ -12,6 +12,7 @@ from espfleet.store import presence
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet, Gateway, Start, lamp_of, running
 from tests.gateway.raw import mute, raw
+from tests.own_time import calm_s
 
 
 async def test_a_living_session_is_kept_and_the_newcomer_sent_away(fleet: Fleet, gateway: Gateway) -> None:
@@ -27,10 +28,11 @@ async def test_a_dead_session_is_replaced_within_a_second(fleet: Fleet, gateway:
     device, token = await fleet.add("porch")
     async with raw(gateway.port) as older:
         await mute(older, device, token)
-        begun_s = time.monotonic()
+        begun_s, calm_since_s = time.monotonic(), calm_s()
         async with lamp_of(gateway, device, token) as newer:
             assert (await newer.receive())["type"] == "welcome"
-            assert 0.9 < time.monotonic() - begun_s < 2
+            assert time.monotonic() - begun_s > 0.9
+            assert calm_s() - calm_since_s < 2
             assert (await older.control()).opcode == 9
             told = await older.control()
             assert (told.close_code, told.close_reason) == (4002, "replaced by a newer session of this device")
@@ -51,7 +53,7 @@ async def test_a_session_that_ends_meanwhile_makes_room_at_once(fleet: Fleet, st
         async with lamp_of(gateway, device, token) as newer:
             assert (await older.control()).opcode == 9
             older.writer.transport.abort()
-            assert (await newer.receive(2))["type"] == "welcome"
+            assert (await newer.receive(20))["type"] == "welcome"
 
 
 async def test_of_several_newcomers_the_last_one_comes_in(fleet: Fleet, gateway: Gateway) -> None:

@@ -395,7 +395,7 @@ async def test_a_viewer_that_does_not_read_is_cut_and_harms_nobody(fleet: Fleet,
 async def test_a_camera_that_sends_seldom_stays_live_and_one_that_is_killed_goes_offline_with_its_history(
     fleet: Fleet, start: Start
 ) -> None:
-    gateway = await start(**QUICK)
+    gateway = await start(**{**QUICK, "watchdog_ms": 1_500})
     device, token = await fleet.add("cam-1", 1, **CAMERA)
 
     async def state() -> Presence:
@@ -403,7 +403,7 @@ async def test_a_camera_that_sends_seldom_stays_live_and_one_that_is_killed_goes
 
     async with camera_of(gateway, token) as cam:
         # It answers pings of the protocol only, as the libraries of cameras do by themselves.
-        listening = asyncio.create_task(cam.quiet(1.2))
+        listening = asyncio.create_task(cam.quiet(2.0))
         await listening
         assert await state() is Presence.LIVE
         cam.socket.transport.abort()

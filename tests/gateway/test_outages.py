@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,8 +28,10 @@ from espfleet.store.embedded import embedded_server, revive
 from espfleet.store.registry import Change
 from tests.conftest import TEST_FOLDER, wait_until
 from tests.gateway.conftest import Fleet, Gateway, Lamp, lamp_of, running
-from tests.own_time import own_s
+from tests.own_time import own_s, promised
 
+#: How long levels are fresh in these tests: as long as for users.
+FRESH_MS = 3_000
 #: What is promised; a gateway looks each quarter of a second, and the last beat may still be on its way.
 SILENT_AFTER_S = 3.0
 NOTICED_WITHIN_S = 1.0
@@ -109,7 +112,8 @@ async def publish_again(fleet: Fleet, level: int) -> None:
             return True
         return False
 
-    await wait_until(done, BACK_WITHIN_S)
+    with promised(BACK_WITHIN_S):
+        await wait_until(done, 60)
 
 
 async def see_through(store: Store, happens: Callable[[Lamp], Awaitable[None]], log: pytest.LogCaptureFixture) -> None:
@@ -126,17 +130,24 @@ async def see_through(store: Store, happens: Callable[[Lamp], Awaitable[None]], 
             await lamp.until(state="ok", level=10)
             await happens(lamp)
             await publish_again(fleet, 20)
-            await lamp.until(BACK_WITHIN_S, state="ok", level=20)
+            with promised(BACK_WITHIN_S):
+                await lamp.until(60, state="ok", level=20)
 
             async def live() -> bool:
                 known = await presence.read_presence(store, [device.id])
                 return known[device.id].presence is Presence.LIVE
 
-            await wait_until(live, BACK_WITHIN_S)
+            with promised(BACK_WITHIN_S):
+                await wait_until(live, 60)
             await fleet.put(device, name="roof")
-            await lamp.until(BACK_WITHIN_S, type="welcome", name="roof")
+            with promised(BACK_WITHIN_S):
+                await lamp.until(60, type="welcome", name="roof")
     warnings = [record.message for record in log.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == len(set(warnings)), warnings
+    silent = [found for text in warnings if (found := re.match(r"no levels come for (\d+) of", text))]
+    others = [text for text in warnings if not text.startswith("no levels come for")]
+    assert len(others) == len(set(others)), warnings
+    # Shards may fall silent one after the other; none does so twice.
+    assert sum(int(found[1]) for found in silent) <= store.shards, warnings
 
 
 @pytest.mark.slow
@@ -146,10 +157,10 @@ async def test_a_stalled_redis_makes_lamps_unknown_and_everything_comes_back(
     async def stall(lamp: Lamp) -> None:
         os.kill(own.pid, signal.SIGSTOP)
         stalled_s = time.monotonic()
-        await lamp.until(10, state="unknown")
-        assert time.monotonic() - stalled_s < 6
+        with promised(6):
+            await lamp.until(state="unknown")
         while time.monotonic() - stalled_s < 8:
-            assert (await lamp.receive(3))["state"] == "unknown"
+            assert (await lamp.receive())["state"] == "unknown"
         os.kill(own.pid, signal.SIGCONT)
 
     await see_through(own_store, stall, caplog)
@@ -215,4 +226,4 @@ async def test_a_lamp_that_nobody_can_ask_for_is_put_off_and_not_told_that_it_is
         async def known_again() -> bool:
             return (await told())[0] == CloseCode.UNREGISTERED
 
-        await wait_until(known_again, 20)
+        await wait_until(known_again)

@@ -13,7 +13,7 @@ from typing import Any
 from espfleet.domain.devices import Dialect, Presence
 from espfleet.store import commands, presence
 from tests.conftest import wait_until
-from tests.gateway.conftest import QUICK, Fleet, Gateway, Start, dialled, running
+from tests.gateway.conftest import SEEN_LATE, Fleet, Gateway, Start, dialled, running
 
 HERE: dict[str, Any] = {"dialect": Dialect.PINGLAMP, "address": "127.0.0.1"}
 
@@ -66,7 +66,7 @@ async def test_whatever_it_says_beside_keepalives_is_ignored(fleet: Fleet, gatew
 
 
 async def test_the_watchdog_pauses_sending_and_the_next_keepalive_resumes_it(fleet: Fleet, start: Start) -> None:
-    gateway = await start(**QUICK)
+    gateway = await start(**SEEN_LATE)
     device, _ = await fleet.add("old", **HERE)
     async with dialled(gateway, "") as lamp:
         await lamp.quiet()
@@ -77,10 +77,11 @@ async def test_the_watchdog_pauses_sending_and_the_next_keepalive_resumes_it(fle
 
         await wait_until(offline)
         await lamp.socket.send('{"type": "keepalive"}')
-        assert (await lamp.receive(1))["level"] == 10
+        assert (await lamp.receive())["level"] == 10
         assert lamp.socket.protocol.close_rcvd is None
         async with running(lamp.keep_alive()):
             await asyncio.sleep(0.5)
+            # For as long as it is said to be alive.
             assert not await offline()
 
 

@@ -99,34 +99,34 @@ async def test_a_machine_that_is_cut_off_hands_its_work_to_the_other(lab: Lab) -
     async def moved() -> bool:
         return await lab.probers() == [TARGETS]
 
-    await wait_until(moved, 20)
+    await wait_until(moved)
 
     async def fresh() -> bool:
         return len((await levels.read_levels(lab.store)).fresh_shards) == lab.store.shards
 
-    await wait_until(fresh, 20)
-    await wait_until(lab.shows_a_level, 20)
+    await wait_until(fresh)
+    await wait_until(lab.shows_a_level)
     lab.machines.mend("one")
     said = lab.machines.hosts["one"].log.read_text
 
     try:
-        await wait_until(lab.whole, 20)
+        await wait_until(lab.whole)
     except AssertionError as exc:
         raise AssertionError(f"{exc}; it said {said()}") from exc
     assert "Traceback" not in said()
 
 
 async def test_a_cable_that_is_pulled_makes_the_lamp_offline_and_plugged_in_live_again(lab: Lab) -> None:
-    await wait_until(lab.live, 20)
+    await wait_until(lab.live)
     lab.machines.cut("lamp")
-    await wait_until(lab.offline, 15)
+    await wait_until(lab.offline)
     lab.machines.mend("lamp")
-    await wait_until(lab.live, 30)
-    await wait_until(lab.shows_a_level, 20)
+    await wait_until(lab.live)
+    await wait_until(lab.shows_a_level)
 
 
 async def test_a_gateway_that_loses_redis_shows_unknown_and_then_the_level_again(lab: Lab) -> None:
     lab.machines.cut("redis")
-    await wait_until(lambda: lab.told().get("state") == "unknown", 20)
+    await wait_until(lambda: lab.told().get("state") == "unknown")
     lab.machines.mend("redis")
     await wait_until(lab.shows_a_level, 40)

@@ -90,9 +90,9 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
         lab = Lab(made, tmp_path)
         for name in made.hosts:
             lab.serve(name)
-        await wait_until(lambda: all(socket.exists() for socket in lab.sockets.values()), 20)
+        await wait_until(lambda: all(socket.exists() for socket in lab.sockets.values()))
         async with AsyncExitStack() as stack:
-            await wait_until(lambda: is_followed(lab), 30)
+            await wait_until(lambda: is_followed(lab))
             store = await stack.enter_async_context(lab.store(OLD))
             # Each side can measure this on its own, so it looks well to both.
             await targets.add(store, name="here", address="127.0.0.1", interval_ms=200, preset="lan")
@@ -137,8 +137,8 @@ async def test_a_side_that_is_cut_off_shows_nothing_as_well_and_the_other_goes_o
 
         lab.machines.cut(OLD)
         # Its gateway, leveler, prober and Redis still reach one another; but what they say could be lost.
-        await wait_until(lambda: refuses(old), 30)
-        await wait_until(lambda: lab.lamps[OLD].told().get("state") == "unknown", 30)
+        await wait_until(lambda: refuses(old))
+        await wait_until(lambda: lab.lamps[OLD].told().get("state") == "unknown")
         told_until = len(lab.lamps[OLD].all_told())
 
     async def taken_over() -> bool:

@@ -75,7 +75,7 @@ class Driven:
                     assert key not in self.samples, f"{key} was reported twice"
                     self.samples[key] = value
 
-    def until(self, done: Callable[[], object], timeout_s: float = 10.0) -> None:
+    def until(self, done: Callable[[], object], timeout_s: float = 30.0) -> None:
         """Drive the engines until something is true."""
         end = time.monotonic() + timeout_s
         while not done():
@@ -88,7 +88,7 @@ class Driven:
             descriptors = [fd for engine, _ in self.engines for fd in engine.filenos()]
             _wait(descriptors, min(max(0.0, (next_ns - now_ns) / 1e9), 0.1))
 
-    def rounds_of_each(self, count: int, timeout_s: float = 10.0) -> None:
+    def rounds_of_each(self, count: int, timeout_s: float = 30.0) -> None:
         """Drive the engines until each endpoint has that many samples."""
         self.until(lambda: all(len(self.of(index)) >= count for index in range(len(self.endpoints))), timeout_s)
 

@@ -93,21 +93,21 @@ def test_a_host_that_does_not_answer_is_lost_and_its_sockets_are_closed() -> Non
 @pytest.mark.root
 @pytest.mark.usefixtures("network")
 def test_the_round_trip_is_the_kernels_however_late_we_look() -> None:
-    with Driven("tcp://10.99.2.1:80", interval_ms=1_000, timeout_ms=1_000) as driven:
+    with Driven("tcp://10.99.2.1:80", interval_ms=5_000, timeout_ms=5_000) as driven:
         driven.tick()
-        time.sleep(0.3)
+        time.sleep(2.0)
         driven.tick()
         (value,) = driven.of(0)
-        assert 20_000 <= value < 200_000
+        assert 20_000 <= value < 1_500_000
 
 
 @pytest.mark.root
 @pytest.mark.usefixtures("network")
 def test_unreachable_and_no_route_are_known_at_once() -> None:
-    with Driven("tcp://10.99.4.1:80", "tcp://192.0.2.1:80", interval_ms=1_000, timeout_ms=1_000) as driven:
+    with Driven("tcp://10.99.4.1:80", "tcp://192.0.2.1:80", interval_ms=9_000, timeout_ms=9_000) as driven:
         begun = time.monotonic()
         driven.rounds_of_each(1)
-        assert time.monotonic() - begun < 0.9
+        assert time.monotonic() - begun < 8.0
         assert driven.of(0)[:1] == driven.of(1)[:1] == [UNREACHABLE]
 
 
@@ -132,13 +132,14 @@ def test_only_so_many_connections_are_made_at_once() -> None:
     ips = [one.address.host for one in endpoints]
     engine = TcpEngine(endpoints, 100, ips, in_flight=4)
     try:
-        end = time.monotonic() + 0.8
-        while time.monotonic() < end:
+        begun = time.monotonic()
+        while time.monotonic() < begun + 0.8:
             engine.tick(time.monotonic_ns())
             assert len(engine._attempts) <= 4
             time.sleep(0.005)
         counters = engine.counters()
-        assert counters.sent <= 4 * 4
+        # A machine that is busy gives them more time.
+        assert counters.sent <= 4 * ((time.monotonic() - begun) / 0.3 + 1)
         assert counters.skipped > 0, "what found no place in time is left out, not lost"
         assert counters.lost <= counters.sent
     finally:

@@ -17,7 +17,7 @@ LAMPS = [LampSpec(id=lamp.id, name=lamp.name, token=f"token-{lamp.name}") for la
 
 async def test_fifty_lamps_live_in_one_process(gateway: FakeGateway) -> None:
     async with running(LAMPS, gateway.url) as simulator:
-        await wait_until(lambda: all(look.link == Link.CONNECTED for look in simulator.looks()), timeout_s=20)
+        await wait_until(lambda: all(look.link == Link.CONNECTED for look in simulator.looks()))
         assert {hello.id: hello.token for hello in gateway.hellos} == {lamp.id: lamp.token for lamp in LAMPS}
         assert len({look.address for look in simulator.looks()}) == 50
         for look in simulator.looks()[:5]:

@@ -10,6 +10,7 @@ import pytest
 from espfleet.domain.closing import restart_reason
 from espfleet.domain.devices import Presence
 from espfleet.domain.light import Word
+from espfleet.simulator.session import monotonic_ms
 from espfleet.simulator.specs import LampSpec
 from espfleet.store import events, presence, workers
 from espfleet.store.presence import PresenceInfo
@@ -81,12 +82,15 @@ async def test_a_hand_over_that_lets_lamps_wait_is_noticed(
         await first.stop()
         await wait_until(lambda: moved(fleet, 4))
 
-    assert Word.LATE in await seen_during(hand_over, lamps, first.url)
+    # They wait by the usual clock.
+    assert Word.LATE in await seen_during(hand_over, lamps, first.url, monotonic_ms)
 
 
-async def seen_during(what: Callable[[], Awaitable[None]], lamps: list[LampSpec], url: str) -> set[str]:
+async def seen_during(
+    what: Callable[[], Awaitable[None]], lamps: list[LampSpec], url: str, clock: Callable[[], float] = own_ms
+) -> set[str]:
     """Return all that lamps show while something happens, from when all of them have shown their level."""
-    async with simulated(lamps, url, clock=own_ms) as simulator:
+    async with simulated(lamps, url, clock=clock) as simulator:
 
         def words() -> set[str]:
             return {simulator.look(lamp.id).word for lamp in lamps}

@@ -53,13 +53,16 @@ async def test_a_lamp_shows_the_level_of_its_room_and_follows_it(fleet: Fleet, s
         await wait_until(lambda: simulator.look(lamp.id).word == Word.UNKNOWN)
 
 
-async def test_no_lamp_is_green_when_nobody_measures_any_more(fleet: Fleet, start: Start) -> None:
+async def test_no_lamp_is_green_when_nobody_measures_any_more(
+    fleet: Fleet, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("espfleet.gateway.levels.FRESH_S", 3.0)
     gateway = await start()
     lamp = await spec_of(fleet)
     async with running([lamp], gateway.url) as simulator:
         await wait_until(lambda: simulator.look(lamp.id).level == 10)
         fleet.beating = set()
-        await wait_until(lambda: simulator.look(lamp.id).word == Word.UNKNOWN, timeout_s=10)
+        await wait_until(lambda: simulator.look(lamp.id).word == Word.UNKNOWN)
         await wait_until(lambda: simulator.look(lamp.id).channels.green < 0.01)
 
 
@@ -181,7 +184,7 @@ async def test_a_stopping_gateway_says_when_to_come_back(fleet: Fleet, start: St
         await gateway.stop()
         await wait_until(lambda: "(1012: restarting; retry_after_ms=" in simulator.look(lamp.id).why)
         await start(port=gateway.port)
-        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED, timeout_s=20)
+        await wait_until(lambda: simulator.look(lamp.id).link == Link.CONNECTED)
 
 
 async def test_a_ping_lamp_is_served_as_it_always_was(fleet: Fleet, start: Start) -> None:

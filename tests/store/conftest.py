@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 from espfleet.store.client import Store
 from espfleet.store.embedded import embedded_server, revive
-from tests.conftest import TEST_FOLDER, check_lifetimes, emptied_store
+from tests.conftest import TEST_FOLDER, check_lifetimes, emptied_store, wait_until
 from tests.servers import serving
 
 DEBIAN_SERVER = "redis-server"
@@ -33,6 +34,17 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     async with emptied_store(url) as opened:
         yield opened
         await check_lifetimes(opened)
+
+
+async def all_noticed(store: Store) -> None:
+    """Wait until a fleet, whose connections were all cut elsewhere, has noticed that on each of them."""
+    pool = store.redis.connection_pool
+
+    def noticed() -> bool:
+        known = itertools.chain(pool._available_connections, pool._in_use_connections)
+        return all(not one.is_connected or one._reader.at_eof() for one in known)
+
+    await wait_until(noticed, what="the client notices that its connections were cut")
 
 
 class Embedded:

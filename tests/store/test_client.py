@@ -17,6 +17,7 @@ from espfleet.store import client
 from espfleet.store.client import Call, Store, open_store
 from tests.conftest import wait_until
 from tests.servers import free_ports, serving
+from tests.store.conftest import all_noticed
 
 
 async def refusal(url: str) -> StoreError:
@@ -83,7 +84,7 @@ async def test_a_script_runs_on_a_new_connection_where_the_server_closed_the_old
         for _ in range(2):
             assert await once.run("lock", ("free",), ("leave", "nobody:1", 0)) == [0, 0]
             assert await store.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-            await asyncio.sleep(0.05)
+            await all_noticed(once)
 
 
 @pytest.mark.single
@@ -217,7 +218,12 @@ async def test_a_server_that_is_too_old() -> None:
 async def peer(to_info: bytes, to_others: bytes = b"") -> AsyncIterator[int]:
     """Serve on a port: answer INFO with one thing and everything else with another, or nothing at all."""
 
+    over: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        over.add(task)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while head := await reader.readline():
                 words = []
@@ -227,7 +233,11 @@ async def peer(to_info: bytes, to_others: bytes = b"") -> AsyncIterator[int]:
                 # HELLO is unknown to servers older than 6, which is how a client learns to do without.
                 writer.write(to_info if words[0] == b"INFO" else to_others or to_info)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+        # Those who asked have gone, which is heard here later.
+        await asyncio.wait_for(asyncio.gather(*over), 30)

@@ -121,9 +121,9 @@ async def test_a_server_of_a_cluster_that_dies_is_followed_over_tls(cluster: Sto
     lease = await take(cluster, f"s{channel_shard}")
     async with Feed(cluster, Topic, silence_s=1.0) as feed:
         assert await anext(feed) == Resync()
-        await wait_until(lambda: replicated(servers[0]), timeout_s=30)
+        await wait_until(lambda: replicated(servers[0]))
         servers[0].end()
-        await wait_until(lambda: works(cluster), timeout_s=30)
+        await wait_until(lambda: works(cluster))
         assert await registry.load(cluster) == after
 
         async def heard() -> bool:
@@ -135,7 +135,7 @@ async def test_a_server_of_a_cluster_that_dies_is_followed_over_tls(cluster: Sto
                     return isinstance(told, LevelsChanged) and told.shard == channel_shard
             return False
 
-        await wait_until(heard, timeout_s=30)
+        await wait_until(heard)
 
 
 def replicated(server: Server) -> bool:
@@ -166,7 +166,7 @@ async def test_sentinels_over_tls_tell_of_servers_over_tls_and_are_followed(cert
                     return await workers.beat(store, "prober", "host-1", {})
                 return False
 
-            await wait_until(back, timeout_s=30)
+            await wait_until(back)
             assert await registry.load(store) == after
             async with asyncio.timeout(20):
                 while not isinstance(await anext(feed), Resync):

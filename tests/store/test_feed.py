@@ -26,6 +26,7 @@ from espfleet.store.feed import (
 from espfleet.store.leases import Lease
 from espfleet.store.readings import TOLD_AT_ONCE, Report
 from espfleet.store.registry import Change
+from tests.own_time import promised
 from tests.store.conftest import Embedded
 
 LEVEL = GroupLevel(group="a", level=7, state=State.OK, at_ms=1_000)
@@ -33,7 +34,7 @@ LEVEL = GroupLevel(group="a", level=7, state=State.OK, at_ms=1_000)
 
 @pytest.fixture
 async def feed(store: Store) -> AsyncIterator[Feed]:
-    async with Feed(store, Topic) as opened:
+    async with Feed(store, Topic, silence_s=60) as opened:
         assert await anext(opened) == Resync()
         yield opened
 
@@ -98,7 +99,7 @@ async def test_commands_and_events_are_told(store: Store, feed: Feed) -> None:
 
 
 async def test_only_what_was_asked_for_is_told(store: Store) -> None:
-    async with Feed(store, [Topic.REGISTRY]) as feed:
+    async with Feed(store, [Topic.REGISTRY], silence_s=60) as feed:
         assert await anext(feed) == Resync()
         await events.add(store, "hello", {})
         after = await registry.change(store, lambda _: [Change("rooms", "hall", new_room("hall").to_dict())])
@@ -107,7 +108,7 @@ async def test_only_what_was_asked_for_is_told(store: Store) -> None:
 
 @pytest.mark.single
 async def test_fleets_in_different_databases_do_not_hear_each_other(store: Store) -> None:
-    async with open_store(f"{store.url}?db=1", name="other") as other, Feed(store, Topic) as feed:
+    async with open_store(f"{store.url}?db=1", name="other") as other, Feed(store, Topic, silence_s=60) as feed:
         assert await anext(feed) == Resync()
         await events.add(other, "of the other fleet", {})
         await events.add(store, "of this fleet", {})
@@ -119,10 +120,10 @@ async def test_fleets_in_different_databases_do_not_hear_each_other(store: Store
 async def test_nothing_between_resync_and_the_first_message_is_missed(store: Store) -> None:
     fence = await owned(store)
     for number in range(30):
-        async with Feed(store, [Topic.LEVELS]) as feed:
+        async with Feed(store, [Topic.LEVELS], silence_s=60) as feed:
             await anext(feed)
             await levels.publish(store, 3, fence, [LEVEL], number)
-            told = await asyncio.wait_for(anext(feed), 1.0)
+            told = await asyncio.wait_for(anext(feed), 30.0)
             assert isinstance(told, LevelsChanged)
             assert told.at_ms == number
 
@@ -160,8 +161,9 @@ async def test_after_silence_the_connection_is_made_anew(store: Store) -> None:
     async with Feed(store, Topic, silence_s=0.2) as feed:
         assert await anext(feed) == Resync()
         begin = time.monotonic()
-        assert await anext(feed) == Resync()
-        assert 0.15 < time.monotonic() - begin < 2.0
+        with promised(2.0):
+            assert await anext(feed) == Resync()
+        assert time.monotonic() - begin > 0.15
         await events.add(store, "hello", {})
         assert isinstance(await anext(feed), EventSent)
 
@@ -169,10 +171,10 @@ async def test_after_silence_the_connection_is_made_anew(store: Store) -> None:
 async def test_beats_keep_the_connection(store: Store) -> None:
     # On a Cluster each server has some of the shards, and a connection of its own.
     fences = {shard: await owned(store, shard) for shard in range(store.shards)}
-    async with Feed(store, Topic, silence_s=1.0) as feed:
+    async with Feed(store, Topic, silence_s=3.0) as feed:
         assert await anext(feed) == Resync()
         for number in range(6):
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.7)
             for shard, fence in fences.items():
                 await levels.publish(store, shard, fence, [], number)
             told = [await anext(feed) for _ in fences]
@@ -188,9 +190,8 @@ async def test_a_stalled_server_is_noticed_within_seconds(embedded: Embedded, ca
         await asyncio.sleep(2.5)
         assert not next_one.done()
         embedded.go_on()
-        begin = time.monotonic()
-        assert await next_one == Resync()
-        assert time.monotonic() - begin < 1.0
+        with promised(1.0):
+            assert await next_one == Resync()
         await events.add(store, "hello", {})
         assert isinstance(await anext(feed), EventSent)
 
@@ -206,9 +207,8 @@ async def test_a_server_that_went_and_came_back_is_told_once(
         await asyncio.sleep(0.6)
         assert not next_one.done()
         await asyncio.to_thread(embedded.revive)
-        begin = time.monotonic()
-        assert await next_one == Resync()
-        assert time.monotonic() - begin < 2.0
+        with promised(2.0):
+            assert await next_one == Resync()
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "the feed waits for Redis",
         "the feed is back",

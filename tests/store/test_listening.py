@@ -207,7 +207,7 @@ async def test_channels_are_followed_when_slots_move(store: Store, lasting: Clus
             await beat(store, 5)
             return isinstance(await anext(feed), Beat)
 
-        await wait_until(heard, 20)
+        await wait_until(heard)
         assert sum(lasting.listeners()) == len({lasting.primary(store.keys.levels_channel(shard)) for shard in SHARDS})
 
 
@@ -230,7 +230,7 @@ async def test_pictures_are_followed_when_a_server_hands_over(store: Store, last
         waiting = asyncio.ensure_future(anext(following))
         before = lasting.primary(channel)
         lasting.hand_over(channel)
-        await wait_until(lambda: lasting.primary(channel) != before and sum(lasting.listeners()) == 1, 20)
+        await wait_until(lambda: lasting.primary(channel) != before and sum(lasting.listeners()) == 1)
         assert await waiting == b"old"
         await pictures.put(store, CAMERA, b"new", Arrival(1, 1, 1))
         while await anext(following) != b"new":

@@ -71,10 +71,11 @@ async def test_nobody_is_overtaken(store: Store) -> None:
 
 
 async def test_a_holder_that_dies_frees_it_in_time(store: Store) -> None:
-    dead = await taken(store, ttl_ms=200)
     began = time.monotonic()
+    dead = await taken(store, ttl_ms=200)
     heir = await taken(store)
-    assert 0.1 < time.monotonic() - began < 1.0
+    # The server counts whole milliseconds. One who is told by nobody looks again after seconds.
+    assert 0.19 < time.monotonic() - began < 10.0
     assert heir.fence > dead.fence
     assert not dead.held
     assert not await dead.release()

@@ -22,7 +22,7 @@ from espfleet.store.samples import Entry, ShardReader
 from tests.chaos import clocks
 from tests.chaos.proxy import FaultProxy
 from tests.conftest import wait_until
-from tests.store.conftest import Embedded
+from tests.store.conftest import Embedded, all_noticed
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ async def traffic(store: Store) -> AsyncIterator[Traffic]:
     await wait_until(lambda: len(flow.got) > 20)
     yield flow
     count = len(flow.sent)
-    await wait_until(lambda: len(flow.got) > count + 20, timeout_s=10.0)
+    await wait_until(lambda: len(flow.got) > count + 20)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     reader = ShardReader(store, 3, "leveler-1")
@@ -176,6 +176,7 @@ async def test_connections_that_were_cut_meanwhile_fail_nobody_once_the_way_is_f
                 await fleet.time_ms()
             proxy.heal()
             await wait_until(lambda: proxy.connections == 0)
+            await all_noticed(fleet)
             await eight_at_once()
     finally:
         await proxy.stop()

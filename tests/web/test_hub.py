@@ -375,9 +375,9 @@ async def test_a_reader_that_takes_nothing_is_cut(store: Store, cam: Camera) -> 
         stuck = await Reader.open(web.port)
         await stuck.head()
         await stuck.picture()
-        began_s = time.monotonic()
+        began_s = own_s()
         # More than the kernel holds for it, for longer than it may take nothing.
-        while time.monotonic() - began_s < 1.5:
+        while own_s() - began_s < 1.5:
             await put(store, cam, picture(1, 900_000))
             await asyncio.sleep(0.02)
         # Its stream has ended: of what comes after that it gets nothing.

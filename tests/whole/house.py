@@ -7,7 +7,6 @@ import contextlib
 import signal
 import subprocess
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -16,6 +15,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chaos.proxy import FaultProxy
+from tests.own_time import calm_s
 from tests.whole.fleet import Fleet, Workers, wait_for
 
 
@@ -106,7 +106,7 @@ class House:
 
     def agree(self, wanted: dict[str, int], within_s: float) -> float:
         """Wait until all three say the same; return how long the web and the metrics took."""
-        began_s = time.monotonic()
+        began_s = calm_s()
 
         def told() -> bool:
             words = self.by_web()
@@ -118,7 +118,7 @@ class House:
             within_s,
             lambda: f"{wanted}: {self.by_web()} {self.by_metrics()} {self.workers.log.read_text()[-3_000:]}",
         )
-        took_s = time.monotonic() - began_s
+        took_s = calm_s() - began_s
         assert counts(self.by_words()) == wanted
         return took_s
 

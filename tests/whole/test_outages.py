@@ -37,7 +37,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Fleet, U
 
 def words(addresses: list[str]) -> list[str]:
     """Return what the lamps show, asked at the lamps themselves."""
-    return [requests.get(f"http://{address}/state", timeout=3).json()["look"] for address in addresses]
+    return [requests.get(f"http://{address}/state", timeout=30).json()["look"] for address in addresses]
 
 
 def test_a_stalled_redis_darkens_the_lamps_and_all_comes_back(running: tuple[Fleet, Up, list[str]]) -> None:

@@ -77,7 +77,7 @@ def test_an_empty_fleet_begins_with_the_demo(fleet: Fleet, up: Up) -> None:
 def test_the_lamps_show_what_the_fleet_says(fleet: Fleet) -> None:
     def agree() -> bool:
         device = fleet.devices()["demo-fridge"]
-        state = requests.get(f"http://{device['address']}/state", timeout=3).json()
+        state = requests.get(f"http://{device['address']}/state", timeout=30).json()
         return bool((state["look"], state["room"]) == ("level", "demo-kitchen") and state["level"] == device["level"])
 
     # Between the two questions the level may have changed.

@@ -170,7 +170,7 @@ async def test_boards_that_hang_delay_nobody(store: Store, simulated: list[Simul
             await register(store, board, f"hangs-{number}", f"127.0.0.1:{silent.getsockname()[1]}")
         await register(store, simulated[0], "porch")
         async with keeping(store) as keeper:
-            await wait_until(lambda: keeper.failures >= 20, timeout_s=15)
+            await wait_until(lambda: keeper.failures >= 20)
             before, failed = keeper.visits, keeper.failures
             await wait_until(lambda: keeper.visits >= before + 4)
             # Behind those that hang, each of these visits would have waited for nearly all of them.

@@ -46,13 +46,13 @@ async def test_a_leveler_counts_what_it_never_got_and_doctor_says_so(
     working = asyncio.create_task(Leveler(store, "leveler-1").run())
     try:
         # The one that was read and never acknowledged is gone too.
-        await wait_until(lambda: _all_read(store), timeout_s=15.0)
+        await wait_until(lambda: _all_read(store))
 
         async def counted() -> bool:
             # It tells its figures each second.
             return await gaps(store) == WRITTEN - 20
 
-        await wait_until(counted, timeout_s=15.0)
+        await wait_until(counted)
         found = await figures.collect(store, now_ms=1)
         assert [point.value for point in found if point.name == "espfleet.leveler.gaps"] == [WRITTEN - 20]
         monkeypatch.setenv("REDIS_URL", redis_url)

@@ -58,7 +58,7 @@ async def flapping(store: Store) -> AsyncIterator[list[Flapping]]:
     made = [Flapping(board.id) for board in new_boards(BOARDS)]
     simulator = BoardSimulator(made)
     running = asyncio.create_task(simulator.run())
-    await wait_until(simulator.started.is_set, timeout_s=30)
+    await wait_until(simulator.started.is_set)
     await simulated.enlist(
         store,
         [

@@ -52,7 +52,7 @@ async def test_a_room_that_goes_dark_is_one_event_that_stands_for_all(store: Sto
     finder = OutageFinder(store, "s1")
     await finder.step()
     await go(store, ids[:5])
-    await wait_until(lambda: stepped(store, finder), 10.0)
+    await wait_until(lambda: stepped(store, finder))
     await go(store, ids[5:])
     (event,) = await stepped(store, finder)
     assert (event.fields["scope"], event.fields["name"], event.fields["count"]) == ("room", "hall", 5)
@@ -82,7 +82,7 @@ async def test_a_room_that_goes_dark_is_told_after_the_clock_of_redis_was_set_ba
     # Its ids go on from the highest there was.
     monkeypatch.setattr(Store, "time_ms", an_hour_ago)
     await go(store, ids)
-    await wait_until(lambda: stepped(store, finder), 10.0)
+    await wait_until(lambda: stepped(store, finder))
     assert finder.told == 1
     assert not finder._goings
 
@@ -95,11 +95,11 @@ async def test_a_steward_that_takes_over_tells_nothing_twice_and_misses_nothing(
     first, second = OutageFinder(store, "s1"), OutageFinder(store, "s2")
     await first.step()
     await go(store, ids[:4])
-    await wait_until(lambda: stepped(store, first, second), 10.0)
+    await wait_until(lambda: stepped(store, first, second))
     await asyncio.sleep(0.5)
     # The first steward is dead from here on.
     await go(store, ids[4:])
-    await wait_until(lambda: _two(store, second), 10.0)
+    await wait_until(lambda: _two(store, second))
     for _ in range(3):
         await second.step()
     assert [event.fields["count"] for event in await told(store)] == [4, 4]

@@ -145,7 +145,7 @@ async def test_a_prober_tells_how_much_it_writes_to_each_stream(store: Store) ->
         return bool(await told())
 
     try:
-        await wait_until(writes, timeout_s=15.0)
+        await wait_until(writes)
         info = await told()
     finally:
         probing.cancel()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from espfleet.domain.devices import Reason
 from espfleet.domain.points import Point
 from espfleet.domain.samples import Batch, Layout, pack
 from espfleet.domain.shards import shard_of
@@ -16,15 +17,17 @@ from espfleet.domain.sizes import USUAL
 from espfleet.domain.states import State
 from espfleet.exports.datadog import Datadog
 from espfleet.services import targets
-from espfleet.store import levels, points, presence, registry, turns
+from espfleet.store import levels, locks, points, presence, registry, turns, workers
 from espfleet.store import samples as stream
 from espfleet.store.client import Store
 from espfleet.store.history import RESOLUTIONS, read
 from espfleet.store.leases import Lease
 from espfleet.store.samples import ShardReader
 from espfleet.workers.history import Chronicler
+from espfleet.workers.membership import Membership
 from espfleet.workers.sender import Sender
 from espfleet.workers.shard import BEAT_S, Shard
+from espfleet.workers.steward import Steward
 from tests.workers.test_sender import Sink, serving_sink
 
 HOUR_MS = 3_600_000
@@ -49,6 +52,93 @@ async def owned(store: Store, number: int) -> Shard:
     shard = Shard(store, number, lease.fence, ShardReader(store, number, "one"), USUAL)
     await shard.configure(await registry.load(store))
     return shard
+
+
+async def outlast(store: Store, key: str) -> None:
+    """Let a key last as it does when the clock of Redis is set back by an hour."""
+    assert await store.do("PEXPIRE", key, HOUR_MS)
+
+
+async def test_the_duty_of_a_dead_worker_passes_on_after_the_clock_of_redis_was_set_back(store: Store) -> None:
+    dead = await Lease.take(store, "s3", "dead", 1_500)
+    assert dead is not None
+    await outlast(store, store.keys.owner("s3"))
+    assert await Lease.take(store, "s3", "one", 1_500) is None
+    assert 0 < await store.do("PTTL", store.keys.owner("s3")) <= 1_500
+    # Whoever asks later does not make it last.
+    await store.do("PEXPIRE", store.keys.owner("s3"), 100)
+    assert await Lease.take(store, "s3", "one", 1_500) is None
+    assert await store.do("PTTL", store.keys.owner("s3")) <= 100
+
+
+async def test_a_dead_worker_loses_its_share_after_the_clock_of_redis_was_set_back(store: Store) -> None:
+    await workers.beat(store, "leveler", "dead", {}, 1_500)
+    await outlast(store, store.keys.worker("leveler", "dead"))
+    one = Membership(store, "leveler", "one", 1_500)
+    await one.beat({})
+    assert one.names == ("dead", "one")
+    assert 0 < await store.do("PTTL", store.keys.worker("leveler", "dead")) <= 1_500
+    await store.do("PEXPIRE", store.keys.worker("leveler", "dead"), 100)
+    await one.beat({})
+    assert await store.do("PTTL", store.keys.worker("leveler", "dead")) <= 100
+
+
+async def test_the_lock_of_somebody_dead_ends_after_the_clock_of_redis_was_set_back(store: Store) -> None:
+    board = "3c71bff93720"
+    assert await locks.take(store, board, ttl_ms=2_000, wait_ms=0)
+    key = store.keys.lock(shard_of(board, store.shards), board, "request")
+    await outlast(store, key)
+    assert await locks.take(store, board, ttl_ms=60_000, wait_ms=0) is None
+    assert 0 < await store.do("PTTL", key) <= 2_000
+
+
+async def test_who_is_there_does_not_outlast_a_dead_gateway_after_the_clock_of_redis_was_set_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lamp = "3c71bff93720"
+    part = shard_of(lamp, store.shards)
+    steward = Steward(store, "one")
+    now_ms = await store.time_ms()
+
+    async def go_dark() -> None:
+        """Let a lamp and a shard go dark in the hour that the clock is ahead."""
+        await presence.came(store, lamp, presence.Session(session_id="s", gateway="g", watchdog_ms=3_000))
+        await levels.publish(store, 3, lease.fence, [], now_ms)
+        await store.redis.zadd(store.keys.due(part), {lamp: now_ms + HOUR_MS})
+        await outlast(store, store.keys.alive(part, lamp))
+        await outlast(store, store.keys.beat(3))
+
+    async def held() -> bool:
+        keys = (store.keys.alive(part, lamp), store.keys.beat(3))
+        ends_ms = float(await store.do("ZSCORE", store.keys.due(part), lamp))
+        return ends_ms < now_ms + 60_000 and all([0 < await store.do("PTTL", key) <= 3_000 for key in keys])
+
+    lease = await Lease.take(store, "s3", "dead", 60_000)
+    assert lease is not None
+    # A steward that begins does not know what was before; one that goes on sees the clock go back.
+    await go_dark()
+    await steward._sweep()
+    assert await held()
+    await go_dark()
+    await steward._sweep()
+    assert not await held()
+    at_ms = await store.time_ms()
+
+    async def set_back_ms() -> int:
+        return at_ms - HOUR_MS
+
+    with monkeypatch.context() as wrong:
+        wrong.setattr(store, "time_ms", set_back_ms)
+        await steward._sweep()
+    assert await held()
+    # It goes offline as any other does, and not at a time that is yet to come.
+    await store.do("DEL", store.keys.alive(part, lamp))
+    await store.redis.zadd(store.keys.due(part), {lamp: now_ms + HOUR_MS})
+    (gone,) = await presence.sweep(store, everywhere=True)
+    assert (gone.device_id, gone.reason) == (lamp, Reason.GATEWAY)
+    info = (await presence.read_presence(store, [lamp]))[lamp]
+    assert info.changed_ms is not None
+    assert info.changed_ms < now_ms + 60_000
 
 
 async def test_levels_come_again_at_once_when_the_clock_of_redis_was_set_back(store: Store) -> None:

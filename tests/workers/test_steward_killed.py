@@ -71,7 +71,7 @@ async def test_a_killed_steward_loses_no_metric_and_sends_none_twice_that_was_ac
         # In mid-send: some are through, some are not.
         assert len(acknowledged) == 2 * AT_ONCE * ENTRY_POINTS
         go_on.set()
-        await wait_until(lambda: len(ours(sink)) == len(names), timeout_s=20)
+        await wait_until(lambda: len(ours(sink)) == len(names))
 
         heir = Sender(store, Datadog(url=sink.url, api_key="k3y").post)
         while await heir.step():
