@@ -12,12 +12,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
 from bench.report import figure
 from espfleet.domain.capacity import Plan, plan
 from espfleet.domain.loads import Load
-from espfleet.domain.unit_costs import COSTS
+from espfleet.domain.unit_costs import COSTS, UnitCost
+from espfleet.errors import InvalidError
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The bench whose results have this page to themselves.
@@ -55,7 +57,9 @@ def stored(root: Path = ROOT, bench: str = BENCH) -> dict[str, Any]:
 
 def figures(result: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
     """Return everything between the marks, of the results of this bench and of that of a whole fleet."""
-    return "\n".join([*costs(result), "", *plans([plan(load) for load in LOADS]), "", *compared(whole)])
+    return "\n".join(
+        [*costs(result), "", *plans([plan(load) for load in LOADS]), "", *compared(whole), *by_the_last(result)]
+    )
 
 
 def compared(whole: Mapping[str, Any]) -> list[str]:
@@ -64,11 +68,44 @@ def compared(whole: Mapping[str, Any]) -> list[str]:
     if found is None or found["ours"] is None:
         return []
     has_numbers = NUMBERS in found["note"]
-    cores = 100 * plan(WHOLE if has_numbers else replace(WHOLE, reports_per_s=0)).total.cores
+    load = WHOLE if has_numbers else replace(WHOLE, reports_per_s=0)
     said = "which told numbers as the firmware does" if has_numbers else "with bare keepalives"
+    reckoned = plan(load)
+    measured = dict(re.findall(r"(\w+) ([\d.]+)%[,;]", found["note"]))
+    parts = [
+        f"{need.role} {float(measured[need.role]):.0f} % ({100 * need.cores:.0f})"
+        for need in reckoned.needs
+        if need.role in measured
+    ]
     return [
         f"A whole fleet of 10,000 lamps {said} and 1,000 targets took {found['ours']:.0f} % of a core "
-        f"(`make bench BENCH=whole_fleet`); {cores:.0f} % is reckoned for it.",
+        f"(`make bench BENCH=whole_fleet`); {100 * reckoned.total.cores:.0f} % is reckoned for it."
+        + (f" Of that, measured (and reckoned): {', '.join(parts)}." if parts else ""),
+        "",
+    ]
+
+
+def by_the_last(result: Mapping[str, Any]) -> list[str]:
+    """Return what the plans would come to with the figures that were measured last, as a sentence."""
+    measured = {one["promise"]: one["ours"] for one in result["promises"]}
+    last = {
+        key: replace(cost, value=measured[cost.what])
+        for key, cost in COSTS.items()
+        if measured.get(cost.what) is not None
+    }
+    before = [plan(load) for load in LOADS]
+    with patch.dict(cast("dict[str, UnitCost]", COSTS), last):
+        try:
+            after = [plan(load) for load in LOADS]
+        except InvalidError as exc:
+            return [f"With the column *measured* instead of what plans take, {exc}.", ""]
+    told = [
+        f"{two.fleets * two.total.cores:.1f} instead of {one.fleets * one.total.cores:.1f}"
+        for one, two in zip(before, after, strict=True)
+    ]
+    return [
+        f"With the column *measured* instead of what plans take, the three plans come to {', '.join(told[:-1])} and "
+        f"{told[-1]} cores.",
         "",
     ]
 
@@ -93,7 +130,8 @@ def costs(result: Mapping[str, Any]) -> list[str]:
 
 def plans(found: Sequence[Plan]) -> list[str]:
     """Return plans side by side, as a table."""
-    roles = [need.role for need in found[0].needs]
+    # Only a Cluster has replicas.
+    roles = list(dict.fromkeys(need.role for one in found for need in one.needs))
     rows = {
         "fleets": [f"{one.fleets:,}" for one in found],
         "in each: lamps, targets, viewers": [
@@ -120,7 +158,9 @@ def plans(found: Sequence[Plan]) -> list[str]:
 
 
 def _need(one: Plan, role: str) -> str:
-    need = next(need for need in one.needs if need.role == role)
+    need = next((need for need in one.needs if need.role == role), None)
+    if need is None:
+        return "–"
     memory = f"{need.mib / 1_024:,.1f} GiB" if need.mib >= 1_024 else f"{need.mib:,.0f} MiB"
     return f"{need.count} × {need.cores / need.count:.2f} cores, {memory}"
 

@@ -14,6 +14,8 @@ from espfleet.errors import InvalidError
 
 #: The most that one process was measured with; a plan gives none more.
 MOST_LAMPS, MOST_TARGETS, MOST_VIEWERS = 10_000, 20_000, 200
+#: A Cluster has at least so many masters: fewer cannot agree that one of them is gone.
+LEAST_MASTERS = 3
 #: The most devices in one fleet: each change of the registry stops every process for as long as ``device_stall`` says.
 MOST_DEVICES = 100_000
 #: Levels of a shard are told at most so often for each prober: it writes samples every 50 ms.
@@ -111,7 +113,7 @@ def plan(load: Load) -> Plan:
     return Plan(
         fleets=fleets,
         load=load,
-        needs=(gateways, probers, levelers, steward, webs, redis),
+        needs=(gateways, probers, levelers, steward, webs, redis, *_replicas(redis)),
         lamp_mbit_s=_mbit(load.lamps * (lamp_bytes + report_bytes)),
         viewer_mbit_s=_mbit(load.viewers * looked_bytes),
         redis_mbit_s=_mbit(_redis_bytes(load, gateways.count + webs.count)),
@@ -215,8 +217,19 @@ def _redis(load: Load, gateways: int, webs: int) -> Need:
         + min(load.targets * HISTORY_TARGET_BYTES, HISTORY_BYTES)
     )
     count = max(1, math.ceil(total / (load.busy_percent * 1e4)))
-    by = "one server is enough" if count == 1 else "CPU: a Cluster of so many masters, each with a replica"
+    by = "one server is enough"
+    if count > 1:
+        by = "CPU: masters of a Cluster" if count > LEAST_MASTERS else "CPU: a Cluster has three masters at least"
+        count = max(count, LEAST_MASTERS)
     return Need(role="redis", count=count, cores=total / 1e6, mib=size / 2**20, by=by)
+
+
+def _replicas(redis: Need) -> tuple[Need, ...]:
+    """Return the replicas of a Cluster; one server alone has none, unless somebody wants one."""
+    if redis.count == 1:
+        return ()
+    by = "one for each master: the same data, and no more CPU than that"
+    return (replace(redis, role="replicas", by=by),)
 
 
 def kept_samples(load: Load) -> float:

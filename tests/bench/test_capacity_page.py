@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,30 @@ def test_what_is_reckoned_stands_beside_what_a_whole_fleet_took() -> None:
     assert reckoned(full) > reckoned(bare)
     assert compared({}) == []
     assert whole_fleet_took(None, "") == ""
+
+
+def test_what_each_kind_of_process_took_stands_beside_what_is_reckoned_for_it() -> None:
+    told = whole_fleet_took(69, "gateway 37.4%, redis 14.9%, up 0.4%; the lamps' process: 24%; bare keepalives only")
+    assert re.search(r"Of that, measured \(and reckoned\): gateway 37 % \(\d+\), redis 15 % \(\d+\)\.", told)
+
+
+def test_what_plans_come_to_by_the_last_figures_is_said() -> None:
+    said = figures(STORED, {})
+    assert re.search(r"the three plans come to [\d.]+ instead of [\d.]+, .+ and [\d.]+ instead of [\d.]+ cores", said)
+    twice = json.loads(json.dumps(STORED))
+    for one in twice["promises"]:
+        one["ours"] = 1e9
+    assert "no number of processes is enough" in figures(twice, {})
+    # Plans take what they took.
+    assert figures(STORED, {}) == said
+
+
+def test_the_formula_assumes_of_lamps_what_plans_do() -> None:
+    words = (ROOT / "docs" / "capacity.md").read_text().partition("## What one costs")[0]
+    shares = set(re.findall(r"([\d.]+) × `(?:gateway|wire)_report", words)) | set(
+        re.findall(r"\*R\* = ([\d.]+) \*N\*", words)
+    )
+    assert shares == {f"{LOADS[0].reports_per_s:g}"}
 
 
 def reckoned(text: str) -> int:

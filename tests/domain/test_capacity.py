@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from espfleet.domain.capacity import MOST_DEVICES, MOST_LAMPS, MOST_TARGETS, Need, Plan, plan
+from espfleet.domain.capacity import LEAST_MASTERS, MOST_DEVICES, MOST_LAMPS, MOST_TARGETS, Need, Plan, plan
 from espfleet.domain.loads import Load
 from espfleet.domain.unit_costs import COSTS
 from espfleet.errors import InvalidError
@@ -81,6 +81,18 @@ def test_redis_becomes_a_cluster_when_one_server_would_be_too_busy() -> None:
     found = plan(Load(lamps=100_000, targets=5_000))
     assert need(found, "redis").count > 1
     assert any("each message is told by one server, that of its shard" in warning for warning in found.warnings)
+
+
+def test_a_cluster_has_masters_that_can_agree_and_a_replica_of_each() -> None:
+    found = plan(Load(lamps=100_000, targets=5_000))
+    masters, replicas = need(found, "redis"), need(found, "replicas")
+    assert masters.count == replicas.count == LEAST_MASTERS
+    # The data is there twice.
+    assert replicas.mib == masters.mib
+    assert found.total.mib > 2 * masters.mib
+    larger = need(plan(Load(lamps=100_000, targets=5_000, busy_percent=10)), "redis")
+    assert larger.count > LEAST_MASTERS
+    assert larger.by == "CPU: masters of a Cluster"
 
 
 @pytest.mark.parametrize(("shards", "measured"), [(1, 0.75), (4, 1.0), (16, 1.72)])
