@@ -90,6 +90,11 @@ async def read_levels(store: Store) -> LevelsSnapshot:
     return LevelsSnapshot(levels, {shard for shard in shards if replies[store.shards + shard]})
 
 
+async def hold_beats(store: Store) -> None:
+    """Let no shard count as fresh for longer than a beat lasts, as it does after the clock of Redis was set back."""
+    await store.do_all([("PEXPIRE", store.keys.beat(shard), BEAT_TTL_MS, "LT") for shard in range(store.shards)])
+
+
 async def put_snapshots(store: Store, blobs: Mapping[int, bytes]) -> None:
     """Store the summary of each shard's targets; it is true for as long as levels are without a beat."""
     await store.do_all([("SET", store.keys.snapshot(shard), blob, "PX", BEAT_TTL_MS) for shard, blob in blobs.items()])

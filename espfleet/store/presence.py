@@ -215,28 +215,35 @@ async def read_presence(store: Store, device_ids: Iterable[str]) -> dict[str, Pr
     return {device_id: _info(*row) for device_id, row in zip(order, rows, strict=True)}
 
 
-async def sweep(store: Store) -> list[Gone]:
+async def sweep(store: Store, *, everywhere: bool = False) -> list[Gone]:
     """Find devices whose time has run out unnoticed, and record for each, once, that it is offline.
 
     Any number of workers may sweep at once, and any of them may die meanwhile: what one has found and not recorded,
     the next one records.
+
+    Args:
+        store: Where the fleet is kept.
+        everywhere: Look at those too whose time has not run out: none may have more of it than its watchdog, as it has
+            after the clock of Redis was set back.
     """
     now_ms = await store.time_ms()
     parts = range(store.shards)
-    commands: list[Command] = [
-        ("ZRANGEBYSCORE", store.keys.due(part), "-inf", now_ms, "LIMIT", 0, _AT_ONCE) for part in parts
-    ]
+    some = ("+inf",) if everywhere else (now_ms, "LIMIT", 0, _AT_ONCE)
+    commands: list[Command] = [("ZRANGEBYSCORE", store.keys.due(part), "-inf", *some) for part in parts]
     commands += [("ZCARD", store.keys.gone(part)) for part in parts]
     replies = await store.do_all(commands)
     calls = []
     for part in parts:
-        ids = [device_id.decode() for device_id in replies[part]]
-        if ids or replies[store.shards + part]:
+        found_ids = [device_id.decode() for device_id in replies[part]]
+        pieces = _pieces(found_ids)
+        if not pieces and replies[store.shards + part]:
+            pieces = [[]]
+        for ids in pieces:
             due, *others = _many_keys(store, part, ids)
             visits = [store.keys.visits(part, device_id) for device_id in ids]
             words = [VISITS_TTL_MS, KEPT, HTTP, *ids]
             calls.append(Call("sweep", [due, store.keys.gone(part), *others, *visits], words))
-    found = [row for rows in await store.run_all(calls) for row in rows]
+    found = dict.fromkeys(row for rows in await store.run_all(calls) for row in rows)
     return list(await asyncio.gather(*(_bury(store, row) for row in found)))
 
 

@@ -35,13 +35,14 @@ async def beat(store: Store, role: str, name: str, info: Mapping[str, Any], ttl_
     return bool(await store.run("beat_worker", keys, [name, text, ttl_ms, _INDEX_TTL_MS]))
 
 
-async def alive(store: Store, role: str) -> dict[str, dict[str, Any]]:
-    """Return what the living workers of a role tell about themselves, by name."""
-    names = [name.decode() for name in await store.do("ZRANGE", store.keys.workers(role), 0, -1)]
-    if not names:
-        return {}
-    found = await store.do("MGET", *(store.keys.worker(role, name) for name in names))
-    return {name: json.loads(text) for name, text in zip(names, found, strict=True) if text is not None}
+async def alive(store: Store, role: str, ttl_ms: int = TTL_MS) -> dict[str, dict[str, Any]]:
+    """Return what the living workers of a role tell about themselves, by name.
+
+    No beat of theirs lasts over ``ttl_ms``.
+    """
+    keys = store.keys
+    found = await store.run("alive_workers", [keys.workers(role)], [keys.worker(role, ""), ttl_ms])
+    return {name.decode(): json.loads(text) for name, text in zip(found[::2], found[1::2], strict=True)}
 
 
 async def leave(store: Store, role: str, name: str) -> None:

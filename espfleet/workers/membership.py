@@ -51,7 +51,7 @@ class Membership:
         """Tell that this worker lives, and read who else does; return whether the workers changed."""
         before = self.names
         await workers.beat(self._store, self._role, self._name, dict(info), self._life_ms)
-        self.members = await workers.alive(self._store, self._role)
+        self.members = await workers.alive(self._store, self._role, self._life_ms)
         return self.names != before
 
     async def leave(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from espfleet.exports.datadog import Datadog
 from espfleet.exports.dogstatsd import DogStatsd
 from espfleet.exports.prometheus import Prometheus
 from espfleet.services import tokens
-from espfleet.store import presence
+from espfleet.store import levels, presence
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
 from espfleet.workers import exporter, keeper, outages
@@ -87,6 +88,7 @@ class Steward:
         self._membership = Membership(store, ROLE, name)
         self._lease: Lease | None = None
         self._swept = 0
+        self._swept_ms = math.inf
         self._chronicler = Chronicler(store, name)
         self._outages = OutageFinder(store, name)
         shown = Prometheus(settings.prometheus_host, settings.prometheus_port) if settings.prometheus_port else None
@@ -140,8 +142,14 @@ class Steward:
             return
         if self._lease is None:
             logger.info("the sweep is mine")
+            # How late it was before is not known here.
+            self._swept_ms = math.inf
         self._lease = lease
-        await tokens.end_old(self._store, now_ms=await self._store.time_ms())
-        for gone in await presence.sweep(self._store):
+        now_ms, before_ms = await self._store.time_ms(), self._swept_ms
+        await tokens.end_old(self._store, now_ms=now_ms)
+        if now_ms < before_ms:
+            await levels.hold_beats(self._store)
+        for gone in await presence.sweep(self._store, everywhere=now_ms < before_ms):
             self._swept += 1
             logger.info("device %s is offline: %s", gone.device_id, gone.reason)
+        self._swept_ms = now_ms

@@ -69,6 +69,10 @@ if what == 'take' then
       return {grant(token), 0}
     end
   end
+  if holder then
+    -- It lasts longer only if the clock was set back since.
+    redis.call('PEXPIRE', key, string.match(holder, '%d+$'), 'LT')
+  end
   if ARGV[3] ~= '0' then
     redis.call('ZADD', queue, 'NX', now_us, token)
     redis.call('ZADD', alive, now + ARGV[3], token)

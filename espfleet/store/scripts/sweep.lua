@@ -4,15 +4,22 @@
 --       for each device: id
 -- Returns all that are remembered, each as "id, when its time ran out in ms, reason, gateway" with spaces between.
 local now = redis.call('TIME')
-now = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+now = string.format('%.0f', now_ms)
 local count = #ARGV - 3
 for i = 1, count do
   local id, alive, session, visits = ARGV[i + 3], KEYS[2 * i + 1], KEYS[2 * i + 2], KEYS[2 * count + 2 + i]
   local till = redis.call('ZSCORE', KEYS[1], id)
   local left = redis.call('PTTL', alive)
   if till and left > 0 then
-    redis.call('ZADD', KEYS[1], now + left, id)
+    -- It has longer only if the clock was set back since.
+    local most = tonumber(redis.call('HGET', session, 'watchdog_ms') or '') or left
+    if left > most then
+      redis.call('PEXPIRE', alive, most)
+    end
+    redis.call('ZADD', KEYS[1], now_ms + math.min(left, most), id)
   elseif till then
+    till = math.min(till, now_ms)
     redis.call('ZREM', KEYS[1], id)
     local presence, gateway, watchdog, up =
       unpack(redis.call('HMGET', session, 'presence', 'gateway', 'watchdog_ms', 'up_ms'))

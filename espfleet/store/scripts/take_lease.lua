@@ -5,6 +5,8 @@
 local owner = redis.call('GET', KEYS[1])
 local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
 if owner and owner ~= ARGV[1] then
+  -- It lasts longer only if the clock was set back since, and who had it may be dead.
+  redis.call('PEXPIRE', KEYS[1], ARGV[2], 'LT')
   return 0
 end
 if owner and fence > 0 then
