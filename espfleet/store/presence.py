@@ -241,7 +241,7 @@ async def sweep(store: Store, *, everywhere: bool = False) -> list[Gone]:
         for ids in pieces:
             due, *others = _many_keys(store, part, ids)
             visits = [store.keys.visits(part, device_id) for device_id in ids]
-            words = [VISITS_TTL_MS, KEPT, HTTP, *ids]
+            words: list[str | int] = [VISITS_TTL_MS, KEPT, HTTP, *ids]
             calls.append(Call("sweep", [due, store.keys.gone(part), *others, *visits], words))
     found = dict.fromkeys(row for rows in await store.run_all(calls) for row in rows)
     return list(await asyncio.gather(*(_bury(store, row) for row in found)))
