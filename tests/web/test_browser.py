@@ -227,6 +227,35 @@ def test_when_the_server_is_gone_lamps_look_stale_and_come_back(chromium: Browse
         expect(page.locator("[data-device=demo-desk] .state")).to_have_text("live")
 
 
+def test_when_the_server_is_gone_no_page_shows_what_it_said_last_as_present(
+    chromium: Browser, fleet: Fleet, url: str
+) -> None:
+    # A browser has six connections to a server for all its tabs, and each page has one or two all the time.
+    pages = "devices", "room/demo-kitchen", "targets", "target/demo-calm"
+    with opened(chromium, url) as (page, seen):
+        seen.expected = ("ERR_", "Failed to load")
+        tabs = [page.context.new_page() for _ in pages]
+        try:
+            for name, tab in zip(pages, tabs, strict=True):
+                tab.goto(f"{url}#/{name}")
+                expect(tab.locator("#view .is-green").first, name).to_be_visible()
+            (pid,) = fleet.processes()["run web"]
+            page.context.set_offline(True)
+            os.kill(pid, signal.SIGKILL)
+            for name, tab in zip(pages, tabs, strict=True):
+                tab.bring_to_front()
+                expect(tab.locator("#view .pill.is-stale").first, name).to_be_visible()
+                expect(tab.locator("#view").locator(".is-green, .is-orange, .is-red, .is-live"), name).to_have_count(0)
+            page.context.set_offline(False)
+            for name, tab in zip(pages, tabs, strict=True):
+                tab.bring_to_front()
+                expect(tab.locator("#view .is-green").first, name).to_be_visible()
+        finally:
+            page.context.set_offline(False)
+            for tab in tabs:
+                tab.close()
+
+
 def test_the_first_page_is_light(chromium: Browser, url: str) -> None:
     sizes: list[int] = []
     with opened(chromium, "about:blank", anew=True) as (page, _):

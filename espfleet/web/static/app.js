@@ -81,7 +81,13 @@ function tellLink() {
   link.classList.toggle("gone", gone);
 }
 
-setInterval(() => { tellLink(); page?.changed?.("second"); }, 500);
+let quiet = false;
+setInterval(() => {
+  tellLink();
+  // Nobody says that what was said last has become old.
+  if (quiet !== silent()) { quiet = silent(); page?.changed?.("connection"); }
+  page?.changed?.("second");
+}, 500);
 
 const theme = document.getElementById("theme");
 const wish = localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");

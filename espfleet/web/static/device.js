@@ -1,7 +1,7 @@
 // A device's page: its light, what it reports, when it was there, its jobs, and how it is arranged.
 
 import { ago, fact, h, note, pill, presencePill } from "./dom.js";
-import { call, fleet, follow, levelOf, may, now } from "./fleet.js";
+import { call, fleet, follow, levelOf, may, now, presenceOf } from "./fleet.js";
 import { choice, field, form } from "./forms.js";
 import { updateButton } from "./firmware.js";
 import { jobsCard } from "./jobs.js";
@@ -38,7 +38,7 @@ export function devicePage(name) {
   function draw() {
     const known = device();
     if (!known) return;
-    state.replaceChildren(presencePill(known), " ", known.lamp ? pill(levelOf(known.group)) : "");
+    state.replaceChildren(presencePill(presenceOf(known)), " ", known.lamp ? pill(levelOf(known.group)) : "");
     const word = deviceWord(known);
     shows.textContent = SHOWS[word] ?? `It shows: ${word}.`;
   }

@@ -1,7 +1,7 @@
 // Devices: the list.
 
 import { h, pill, presencePill } from "./dom.js";
-import { fleet, levelOf } from "./fleet.js";
+import { fleet, levelOf, presenceOf } from "./fleet.js";
 
 const PAGE = 200;
 
@@ -17,7 +17,7 @@ export function devicesPage() {
     body.replaceChildren(...found.slice(0, PAGE).map((device) => h("tr", {},
       h("td", {}, h("a", { href: `#/device/${device.name}` }, device.name), device.simulated ? h("span.sub.hide-small", {}, " simulated") : "", h("div.sub.small-only", {}, device.room ?? "")),
       h("td.hide-small", {}, device.room ? h("a", { href: `#/room/${device.room}` }, device.room) : "–"),
-      h("td", {}, device.lamp ? pill(levelOf(device.group)) : h("span.quiet", { title: "It has no light" }, "–")), h("td", {}, presencePill(device)), h("td.hide-small.quiet", {}, device.id))));
+      h("td", {}, device.lamp ? pill(levelOf(device.group)) : h("span.quiet", { title: "It has no light" }, "–")), h("td", {}, presencePill(presenceOf(device))), h("td.hide-small.quiet", {}, device.id))));
     more.textContent = found.length > PAGE ? `${PAGE} of ${found.length} are shown: search for the others.` : found.length ? "" : "No device looks like that.";
   }
   draw();
@@ -25,6 +25,6 @@ export function devicesPage() {
     title: "Devices",
     element: h("div", {}, h("div.head", {}, h("h1", {}, "Devices"), h("div.row", {}, state, search)),
       h("div.card.table", {}, h("table", {}, h("thead", {}, h("tr", {}, [["Name"], ["Room", ".hide-small"], ["Level"], ["Presence"], ["Id", ".hide-small"]].map(([name, kind = ""]) => h(`th${kind}`, { scope: "col" }, name)))), body)), more),
-    changed(what) { if (["fleet", "levels", "presence"].includes(what)) draw(); },
+    changed(what) { if (["fleet", "levels", "presence", "connection"].includes(what)) draw(); },
   };
 }

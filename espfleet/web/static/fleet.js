@@ -12,8 +12,9 @@ const STALE = { state: "stale", reason: "no connection to the server" };
 const listeners = new Set();
 
 export const silent = () => performance.now() - fleet.heardMs >= SILENT_MS;
-// The level of a group as far as it may be shown: never an old one.
+// The level of a group, and whether a device is there, as far as it may be shown: never what was so some time ago.
 export const levelOf = (group) => (silent() ? STALE : fleet.groups[group]);
+export const presenceOf = (device) => (silent() ? { presence: "stale" } : device);
 
 export const now = () => Date.now() + fleet.offsetMs;
 export const may = (role) => ["viewer", "operator", "admin"].indexOf(fleet.role) >= ["viewer", "operator", "admin"].indexOf(role);

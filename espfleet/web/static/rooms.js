@@ -36,7 +36,7 @@ export function roomPage(name) {
   return {
     title: name, element,
     changed(what) {
-      if (what === "levels") drawLevel();
+      if (what === "levels" || what === "connection") drawLevel();
       if (what === "second" && performance.now() - asked > 3000 && !why.querySelector("details[open]")) { asked = performance.now(); read(); }
     },
   };

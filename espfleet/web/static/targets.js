@@ -1,13 +1,17 @@
 // Targets: the list, and the page of one with its smoke.
 
 import { clock, h, ms, note, pill } from "./dom.js";
-import { call, may } from "./fleet.js";
+import { call, may, silent } from "./fleet.js";
 import { field, form } from "./forms.js";
 import { draw, LOSSES } from "./smoke.js";
 import { whyView } from "./why.js";
 
 const links = (groups) => groups.map((group, place) => [place ? ", " : "", h("a", { href: `#/group/${group}` }, group)]);
+const STALE = { state: "stale" };
 const levelOf = (row) => ({ state: row.level == null ? "unknown" : "ok", band: row.band, level: row.level });
+// What was measured in the last minutes is no present where nothing is known.
+const percent = (row) => (row.level == null ? "–" : `${row.loss_percent.toFixed(1)} %`);
+const present = (row, value) => (row.level == null ? "–" : ms(value));
 const RANGES = [["3 min", 180], ["15 min", 900], ["3 h", 10800], ["24 h", 86400]];
 const REFRESH_MS = 2000;
 const BEATS = 60;
@@ -17,22 +21,25 @@ export function targetsPage() {
   const search = h("input.search", { type: "search", placeholder: "Find by name or address", "aria-label": "Find a target", oninput: () => show() });
   let rows = [];
   let asked = 0;
+  let old = false;
   function show() {
     const text = search.value.toLowerCase();
     const found = rows.filter((row) => `${row.name} ${row.address} ${row.groups.join(" ")}`.toLowerCase().includes(text));
     body.replaceChildren(...found.map((row) => h("tr", {}, h("td", {}, h("a", { href: `#/target/${row.name}` }, row.name), row.simulated ? h("span.sub", {}, " simulated") : ""),
-      h("td", {}, pill(levelOf(row))), h("td.num", {}, ms(row.now_ms)), h("td.num.hide-small", {}, ms(row.usual_ms)), h("td.num.hide-small", {}, ms(row.jitter_ms)),
-      h("td.num", {}, row.loss_percent == null ? "–" : `${row.loss_percent.toFixed(1)} %`), h("td.hide-small.quiet", {}, row.address), h("td.hide-small.quiet", {}, row.groups.length ? links(row.groups) : "no group"))));
+      old || silent() ? [h("td", {}, pill(STALE)), ["num", "num.hide-small", "num.hide-small", "num"].map((kind) => h(`td.${kind}`, {}, "–"))]
+        : [h("td", { title: row.unknown }, pill(levelOf(row))), h("td.num", {}, present(row, row.now_ms)), h("td.num.hide-small", {}, present(row, row.usual_ms)), h("td.num.hide-small", {}, present(row, row.jitter_ms)), h("td.num", {}, percent(row))], h("td.hide-small.quiet", {}, row.address), h("td.hide-small.quiet", {}, row.groups.length ? links(row.groups) : "no group"))));
     if (!found.length) body.replaceChildren(h("tr", {}, h("td.quiet", { colspan: 8 }, rows.length ? "No target looks like that." : "Nothing is measured yet.")));
   }
   async function read() {
     asked = performance.now();
     try {
       rows = (await call("GET", "targets?limit=1000")).items;
-      show();
+      old = false;
     } catch (error) {
+      old = true;
       note(error.message, true);
     }
+    show();
   }
   read();
   const columns = [["Name", ""], ["Level", ""], ["Now", "num"], ["Usual", "num.hide-small"], ["Jitter", "num.hide-small"], ["Loss", "num"], ["Address", "hide-small"], ["Groups", "hide-small"]];
@@ -40,7 +47,10 @@ export function targetsPage() {
     title: "Targets",
     element: h("div", {}, h("div.head", {}, h("h1", {}, "Targets"), search),
       h("div.card.table", {}, h("table", {}, h("thead", {}, h("tr", {}, columns.map(([name, kind]) => h(`th${kind ? `.${kind}` : ""}`, { scope: "col" }, name)))), body))),
-    changed(what) { if (what === "second" && performance.now() - asked > REFRESH_MS && !document.hidden) read(); },
+    changed(what) {
+      if (what === "connection") show();
+      if (what === "second" && performance.now() - asked > REFRESH_MS && !document.hidden) read();
+    },
   };
 }
 
@@ -71,7 +81,7 @@ export function targetPage(name) {
       const [row, samples] = await Promise.all([call("GET", path), call("GET", `${path}/samples?seconds=${seconds}`)]);
       told = samples;
       state.replaceChildren(pill(levelOf(row)), ` ${row.unknown} `, h("span.quiet", {}, row.address, ` every ${row.interval_ms} ms, judged by `, row.groups.length ? links(row.groups) : "no group"));
-      tiles.replaceChildren(...[["now", ms(row.now_ms)], ["usual", ms(row.usual_ms)], ["jitter", ms(row.jitter_ms)], ["loss", row.loss_percent == null ? "–" : `${row.loss_percent.toFixed(1)} %`], ["last answer", row.last === "answered" ? ms(row.last_ms) : row.last || "–"]]
+      tiles.replaceChildren(...[["now", present(row, row.now_ms)], ["usual", present(row, row.usual_ms)], ["jitter", present(row, row.jitter_ms)], ["loss", percent(row)], ["last answer", row.last === "answered" ? ms(row.last_ms) : row.last || "–"]]
         .map(([label, value]) => h("div.card.tile", {}, h("b", {}, value), h("span", {}, label))));
       if (may("admin") && !edit.childElementCount) arrange(row);
       heartbeat(samples);
@@ -80,7 +90,15 @@ export function targetPage(name) {
       graph.textContent = "";
     } catch (error) {
       graph.textContent = error.message;
+      state.replaceChildren(pill(STALE));
+      tiles.replaceChildren();
     }
+  }
+
+  // What somebody has opened to read stays.
+  async function explain() {
+    if (why.querySelector("details[open]")) return;
+    why.replaceChildren(await call("GET", `why/${encodeURIComponent(name)}?kind=target`).then(whyView, (error) => h("p.quiet", {}, error.message)));
   }
 
   function arrange(row) {
@@ -128,7 +146,7 @@ export function targetPage(name) {
 
   choose();
   read();
-  call("GET", `why/${encodeURIComponent(name)}?kind=target`).then((answer) => why.replaceChildren(whyView(answer)), (error) => why.replaceChildren(h("p.quiet", {}, error.message)));
+  explain();
   return {
     title: name,
     element: h("div", {}, h("div.head", {}, h("div", {}, h("h1", {}, name), state), ranges),
@@ -141,7 +159,7 @@ export function targetPage(name) {
           may("admin") ? h("section.card", { "aria-label": "Arrange" }, h("h2", {}, "How it is measured"), edit) : null),
         h("details.card", { ontoggle: () => told && table(told) }, h("summary", {}, "The latest numbers"), numbers))),
     changed(what) {
-      if (what === "second" && performance.now() - asked > (seconds > 900 ? 15000 : REFRESH_MS) && !document.hidden) read();
+      if (what === "second" && performance.now() - asked > (seconds > 900 ? 15000 : REFRESH_MS) && !document.hidden) { read(); explain(); }
       if (what === "theme") read();
     },
     gone() { chart?.destroy(); },
