@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
-from espfleet.boards.exchange import TIMEOUT_S, exchange
+from espfleet.boards.limits import TIMEOUT_S
 from espfleet.domain.devices import split_address
 from espfleet.domain.names import check_device_id, check_whole, shown
 from espfleet.errors import (
@@ -142,7 +142,7 @@ class Board:
         if method == "POST":
             headers["Content-Type"] = "application/x-www-form-urlencoded"
             body = urlencode(fields).encode()
-        status, answer = exchange(method, self.address, path, self.timeout_s, body, headers)
+        status, answer = _exchange(method, self.address, path, self.timeout_s, body, headers)
         if status in (401, 403):
             raise BoardRefusedError(f"{self.address} wants another token: see set_board_token{_told(answer)}")
         if status in (400, 404, 405, 409, 413, 422) and method == "POST":
@@ -166,7 +166,7 @@ def identify(address: str, timeout_s: float = TIMEOUT_S) -> BoardInfo:
         BoardAnswerError: If what answers is not a device of ours.
         BoardRefusedError: If it wants a token.
     """
-    status, body = exchange("GET", address, "/", timeout_s)
+    status, body = _exchange("GET", address, "/", timeout_s)
     if status in (401, 403):
         raise BoardRefusedError(
             f"{address} wants a token to say who it is: register it with --id, then tell its token by set_board_token"
@@ -174,6 +174,20 @@ def identify(address: str, timeout_s: float = TIMEOUT_S) -> BoardInfo:
     if status != 200:
         raise BoardAnswerError(f"{address} answers with HTTP {status}, not as a board does")
     return _info(address, _object(address, body))
+
+
+def _exchange(
+    method: str,
+    address: str,
+    path: str,
+    timeout_s: float,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
+    # With what it stands on it takes longer to import than all else of a command, most of which ask no device.
+    from espfleet.boards.exchange import exchange
+
+    return exchange(method, address, path, timeout_s, body, headers)
 
 
 def _info(address: str, values: Mapping[str, Any]) -> BoardInfo:
@@ -216,7 +230,7 @@ def provision(address: str, token: str, gateway_url: str, timeout_s: float = TIM
             f"enter it at http://{address}/ui, or put it on by cable with ./espcli provision"
         )
     body = json.dumps({"token": token, "gateway_url": gateway_url}).encode()
-    status, answer = exchange("POST", address, "/provision", timeout_s, body, {"Content-Type": "application/json"})
+    status, answer = _exchange("POST", address, "/provision", timeout_s, body, {"Content-Type": "application/json"})
     if status == 409:
         raise RefusedError(f"the device at {address} has another token already")
     if status != 200:

@@ -18,6 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
+from espfleet.boards.limits import ANSWER_BYTES, TIMEOUT_S
 from espfleet.domain.devices import split_address
 from espfleet.errors import (
     BoardAnswerError,
@@ -27,8 +28,6 @@ from espfleet.errors import (
     BoardUnreachableError,
 )
 
-TIMEOUT_S = 3.0
-ANSWER_BYTES = 65_536
 _CHUNK_BYTES = 4_096
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from espfleet.domain.devices import Presence, Reason
 from espfleet.domain.states import Band, GroupLevel
-from espfleet.domain.summary import TargetSummary
 from espfleet.services.devices import DeviceView
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
+
+    from espfleet.domain.summary import TargetSummary
 
 #: Colours of a terminal; each stands beside its word.
 BAND_STYLES = {Band.GREEN: "green3", Band.ORANGE: "orange1", Band.RED: "bold red1"}
