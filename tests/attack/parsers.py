@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
 from espfleet.boards import client as boards
+from espfleet.boards.client import Board
 from espfleet.domain import backups, jobs, messages, minutes, pictures, points, samples, summary
 from espfleet.domain.apriltags import check_tag
 from espfleet.domain.backups import Backup
@@ -29,6 +32,12 @@ from espfleet.gateway.dialects.pinglamp import PingLamp
 from espfleet.gateway.dialects.v1 import V1
 from espfleet.gateway.handshakes import usual_handshake
 from espfleet.gateway.settings import GatewaySettings
+from espfleet.probes.clocks import Clocks
+from espfleet.probes.ledger import Ledger
+from espfleet.probes.outcomes import Counters
+from espfleet.probes.plain import PlainLink
+from espfleet.probes.sockets import IP_RECVERR
+from espfleet.probes.wire import Family, Identity, Requests, addresses_of
 from espfleet.services.imports import read_pinglamp
 from espfleet.settings import names, read_settings
 from espfleet.simulator import speech
@@ -64,6 +73,39 @@ def _pairs(data: bytes) -> dict[str, str | None]:
 
 def _board(data: bytes) -> object:
     return boards._info("192.0.2.7", boards._object("192.0.2.7", data))
+
+
+def _asked(ask: Callable[[Board], object]) -> Parser:
+    """Return the reader of what a board answers: of odd length as it should, of even length as a refusal."""
+
+    def parse(data: bytes) -> object:
+        status = 200 if len(data) % 2 else 400
+        with mock.patch.object(boards, "_exchange", return_value=(status, data)):
+            return ask(Board(address="192.0.2.7", id="3c71bff93720"))
+
+    return parse
+
+
+IDENTITY = Identity(Family.V4, 7, 2**63 + 5)
+#: What the kernel says with an ICMP error: of ICMP, destination unreachable, host unreachable.
+UNREACHABLE = bytes((0, 0, 0, 0, 2, 3, 1, 0)) + bytes(24)
+
+
+def _pinged(data: bytes) -> object:
+    """Take bytes from the network as an answer to a ping, and as what an ICMP error quotes."""
+    counters = Counters()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        link = PlainLink(sock, IDENTITY, addresses_of(Family.V4, ["192.0.2.1", "192.0.2.2"]), counters, Clocks())
+        link._answers.append((bytes(20) + data, 1, "192.0.2.2"))
+        link._errors.append((data, [(socket.IPPROTO_IP, IP_RECVERR, UNREACHABLE)], 0, ("192.0.2.2", 0)))
+        link.digest(Ledger(10**9, np.array([10**9, 10**9]), counters))
+    return counters
+
+
+def _echo() -> bytes:
+    packets = Requests(2, IDENTITY).packets
+    packets["type"] = 0
+    return bytes(packets[1].tobytes())
 
 
 def _hour(data: bytes) -> object:
@@ -151,6 +193,15 @@ PARSERS: dict[str, tuple[Parser, tuple[bytes, ...]]] = {
         (b"PING_TARGET_1_HOST=192.0.2.1\nPING_TARGET_1_INTERVAL_S=1\nAVG_ORANGE_THRESHOLD_MS=20",),
     ),
     "what a camera recognised": (_json(check_tag), _written({"tag_id": 5, "yaw": 1.5, "x_cm": 20.0, "name": "a"})),
+    "climate that a board measured": (
+        _asked(lambda board: board.get_dht22(4)),
+        _written({"temp": 21.5, "humidity": 40}, {"error": "no sensor"}),
+    ),
+    "voltages that a board measured": (
+        _asked(lambda board: board.read_adc(34)),
+        _written({"data": [1, 2.5], "ticks": 100}, {"data": 5, "id": "3c71bff93720"}),
+    ),
+    "packet of ICMP": (_pinged, (_echo(), _echo()[:8])),
     "pins of a board": (
         _json(lambda values: boards._pins("192.0.2.7", values.get("gpio"))),
         _written(BOARD, {"gpio": {"99": 2}}),
