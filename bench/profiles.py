@@ -8,17 +8,14 @@ install py-spy``), and root to look into other processes. Sampling disturbs what
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
+import ssl
 import sys
 import tempfile
-import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 
-from bench import emulate, namespace
+from bench import boards, emulate, namespace, restart, tls_memory, weighing
 from bench import whole_fleet as whole
 from bench.costs import targets, viewers
 from bench.costs.gateways import Publisher, a_fleet, a_gateway, started
@@ -28,6 +25,7 @@ from bench.load_test import next_row, simulator
 from bench.peers import servers
 from bench.peers.lamps import lamps
 from bench.reply_to_lamp import fleet, wait_for_port
+from bench.sampling import look, spy
 from bench.stage import gateway as one_gateway
 from bench.stage import stage
 from espfleet.domain.groups import Group
@@ -44,10 +42,9 @@ LAMPS = 5_000
 SIMULATED = 3_000
 TARGETS = 50_000
 READERS = 200
-SAMPLED_S = 6
+SAMPLED_S = 12
 #: Connecting takes no longer.
 SHORT_S = 3
-TOP = 12
 
 #: Yields the processes to look into by name.
 Load = Callable[[], AbstractAsyncContextManager[Mapping[str, int]]]
@@ -164,37 +161,137 @@ async def load_test() -> AsyncIterator[Mapping[str, int]]:
                 yield {"gateway": serving.pid, "simulator": testing.pid}
 
 
-def bench_of(name: str) -> Load:
-    """Return a load that is another bench, which works in its own process."""
+@asynccontextmanager
+async def tls_connects() -> AsyncIterator[Mapping[str, int]]:
+    """Lamps that connect over TLS one after the other, and stay."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="ef") as home:
+        async with stage(LAMPS) as ready:
+            with one_gateway(ready.url, port, ESPFLEET_HOME=home, TLS="on") as serving:
+                await asyncio.to_thread(wait_for_port, port)
+                context = weighing.trusting(Path(home))
+                coming = asyncio.create_task(come(context, port, ready.hellos))
+                await asyncio.sleep(1)
+                try:
+                    yield {"gateway": serving.pid}
+                finally:
+                    coming.cancel()
+                    await asyncio.wait([coming])
+
+
+async def come(context: ssl.SSLContext, port: int, hellos: Sequence[str]) -> None:
+    """Be lamps that come over TLS, until cancelled."""
+    stay = []
+    try:
+        for hello in hellos:
+            stay.append(await asyncio.to_thread(tls_memory.open_lamp, context, port, hello))
+    finally:
+        for one in stay:
+            one.close()
+
+
+@asynccontextmanager
+async def storm() -> AsyncIterator[Mapping[str, int]]:
+    """A gateway from its start, to which 10,000 lamps return whose gateway was killed."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="ef") as folder:
+        async with stage(restart.LAMPS) as ready:
+            with one_gateway(ready.url, port) as doomed:
+                await asyncio.to_thread(wait_for_port, port)
+                with lamps(Path(folder), port, ready.hellos) as crowd:
+                    assert (await crowd.asked("connect 200"))["open"] == restart.LAMPS
+                    await crowd.asked("live 1000 3000")
+                    crowd.tell(f"storm {restart.LATEST_MS}")
+                    await asyncio.sleep(0.5)
+                    doomed.kill()
+                    with one_gateway(ready.url, port) as serving:
+                        yield {"gateway": serving.pid}
+
+
+def bench_of(name: str, *workers: str, after_s: float = 2.0) -> Load:
+    """Return a load that is another bench.
+
+    Args:
+        name: Of the bench.
+        workers: Workers that it starts, whom to look at; without, the bench works in its own process.
+        after_s: How long after they have started.
+    """
 
     @asynccontextmanager
     async def running() -> AsyncIterator[Mapping[str, int]]:
         with started([sys.executable, "-m", f"bench.{name}"]) as process:
-            await asyncio.sleep(2)
-            yield {name: process.pid}
+            found = {name: process.pid}
+            while workers and set(workers) - set(found := offspring(process.pid)):
+                assert process.poll() is None, f"{name} has ended before {', '.join(workers)} began"
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(after_s)
+            yield {role: pid for role, pid in found.items() if role in workers or not workers}
 
     running.__doc__ = f"What ``make bench BENCH={name}`` does, its peers included where they are Python."
     return running
 
 
+@asynccontextmanager
+async def thousand_boards() -> AsyncIterator[Mapping[str, int]]:
+    """A thousand boards that are visited each five seconds: the process that visits them."""
+    with started([sys.executable, "-m", "bench.boards"]) as process:
+        while "serve" not in offspring(process.pid):
+            assert process.poll() is None, "the bench has ended"
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(boards.WARM_S)
+        yield {"boards": process.pid}
+
+
+def offspring(parent: int) -> dict[str, int]:
+    """Return the processes that one has started, and those that these have, by their worker or last words."""
+    words, parents = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            # It has ended.
+            continue
+    found, family = {}, {parent}
+    for pid in sorted(words):
+        if parents.get(pid) in family and pid in parents:
+            family.add(pid)
+            for mark in ("run", "bench.boards"):
+                if mark in words[pid][:-1]:
+                    found[words[pid][words[pid].index(mark) + 1]] = pid
+    return found
+
+
 LOADS: Mapping[str, tuple[Load, int]] = {
+    "boards": (thousand_boards, SAMPLED_S),
     "gateway_connects": (gateway_connects, SHORT_S),
     "gateway_keepalives": (gateway_keepalives, SAMPLED_S),
     "gateway_levels": (gateway_levels, SAMPLED_S),
+    "hub": (bench_of("hub", "gateway", "web"), SAMPLED_S),
     "levels": (bench_of("levels"), SAMPLED_S),
     "load_test": (load_test, SAMPLED_S),
     "prober": (bench_of("prober"), SAMPLED_S),
+    "reply_to_lamp": (bench_of("reply_to_lamp", "prober", "leveler", "gateway", after_s=10), SAMPLED_S),
+    "restart": (storm, SHORT_S + 3),
+    "rtt_accuracy": (bench_of("rtt_accuracy"), SAMPLED_S),
     "targets_50k": (targets_50k, SAMPLED_S),
-    "web_readers": (web_readers, 2 * SAMPLED_S),
+    "tls_connects": (tls_connects, SAMPLED_S),
+    "web_readers": (web_readers, SAMPLED_S),
     "whole_fleet": (whole_fleet, SAMPLED_S),
+}
+#: What memory is spent on.
+WEIGHED: Mapping[str, Callable[[], str]] = {
+    "firmware": weighing.firmware,
+    "gateway_memory": weighing.gateway_memory,
 }
 
 
 def take(names: Sequence[str]) -> int:
     """Take profiles of these names, or all; return the exit code."""
-    unknown = [name for name in names if name not in LOADS]
+    known = sorted((*LOADS, *WEIGHED))
+    unknown = [name for name in names if name not in known]
     if unknown:
-        print(f"there is no profile {', '.join(unknown)}; there are: {', '.join(LOADS)}", file=sys.stderr)
+        print(f"there is no profile {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
     lack = servers.missing("gcc") or ("" if namespace.possible() else "needs root, to look into other processes")
     if lack or not spy().exists():
@@ -202,87 +299,28 @@ def take(names: Sequence[str]) -> int:
         return 1
     allow_files()
     FOLDER.mkdir(exist_ok=True)
-    for name in names or LOADS:
+    for name in names or known:
         with namespace.private_network():
+            if name in WEIGHED:
+                keep(name, WEIGHED[name].__doc__, WEIGHED[name]())
+                continue
             found = asyncio.run(profile(*LOADS[name]))
         for role, text in found.items():
-            path = FOLDER / f"{name if len(found) == 1 else f'{name}_{role}'}.txt"
-            path.write_text(f"{LOADS[name][0].__doc__}\n{text}")
-            print(f"--- {path.relative_to(ROOT)}\n{text}", flush=True)
+            keep(name if len(found) == 1 else f"{name}_{role}", LOADS[name][0].__doc__, text)
     return 0
 
 
-def spy() -> Path:
-    """Return where the profiler is, if it is there."""
-    return Path(sys.executable).parent / "py-spy"
+def keep(name: str, head: str | None, text: str) -> None:
+    """Write a profile to its file, and show it."""
+    path = FOLDER / f"{name}.txt"
+    path.write_text(f"{head}\n{text}")
+    print(f"--- {path.relative_to(ROOT)}\n{text}", flush=True)
 
 
 async def profile(load: Load, for_s: int) -> dict[str, str]:
     """Return what each process of a load spends its time on."""
     async with load() as pids:
         return {role: await asyncio.to_thread(look, role, pid, for_s) for role, pid in pids.items()}
-
-
-def look(role: str, pid: int, for_s: int) -> str:
-    """Return what one process spends its time on."""
-    with tempfile.NamedTemporaryFile("r", suffix=".folded") as file:
-        before, at_s = ticks(pid), time.monotonic()
-        subprocess.run(
-            [
-                spy(),
-                "record",
-                "-d",
-                str(for_s),
-                "-r",
-                "250",
-                "-f",
-                "raw",
-                "-o",
-                file.name,
-                "--nonblocking",
-                "--pid",
-                str(pid),
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        passed_s = time.monotonic() - at_s
-        user_s, kernel_s = (
-            (now - then) / os.sysconf("SC_CLK_TCK") for now, then in zip(ticks(pid), before, strict=True)
-        )
-        share = (user_s + kernel_s) / passed_s
-        head = f"{role}: {share:.0%} of a core, of which {kernel_s / max(user_s + kernel_s, 1e-9):.0%} in the kernel"
-        return f"{head}\n\n{table(file.read().splitlines())}"
-
-
-def table(stacks: Sequence[str]) -> str:
-    """Return the functions that took most, as text.
-
-    Args:
-        stacks: Lines of frames, from outermost to innermost with semicolons between, and how often each was seen.
-    """
-    alone: Counter[str] = Counter()
-    within: Counter[str] = Counter()
-    for stack in stacks:
-        path, _, seen = stack.rpartition(" ")
-        frames = [named(frame) for frame in path.split(";")]
-        alone[frames[-1]] += int(seen)
-        within.update(dict.fromkeys(frames, int(seen)))
-    whole = max(sum(alone.values()), 1)
-    rows = [f"{count / whole:6.1%} {within[name] / whole:6.1%}  {name}" for name, count in alone.most_common(TOP)]
-    return "\n".join(["  self  within  function", *rows, ""])
-
-
-def named(frame: str) -> str:
-    """Return a frame by its function and file, without its line."""
-    return frame.rpartition(":")[0] + ")" if ":" in frame else frame
-
-
-def ticks(pid: int) -> tuple[int, int]:
-    """Return the CPU time of a process by user and kernel, in ticks."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]), int(fields[12])
 
 
 if __name__ == "__main__":
