@@ -1,10 +1,11 @@
 """The holder of a duty is killed, or Redis is: how soon does the work go on?
 
-Two levelers and two stewards share the work of a fleet with 1,000 targets in 20 groups, each group watched by a lamp;
-all run as processes with the settings that users have. A killed leveler's shards go on when the other one has published
-all of them, and a killed steward's duties when the other one holds all of them. Redis is killed (``kill -9``) and
-started again, at once and after six seconds: levels flow when the prober writes samples of all shards again and each
-lamp has got a level that is newer than the kill. It is back when its supervisor starts it.
+Two probers, two levelers and two stewards share the work of a fleet with 1,000 targets in 20 groups, each group
+watched by a lamp; all run as processes with the settings that users have. A killed prober's targets go on when the
+other one has all of them (each is probed when its interval has passed), a killed leveler's shards when the other one
+has published all of them, and a killed steward's duties when the other one holds all of them. Redis is killed (``kill
+-9``) and started again, at once and after six seconds: levels flow when the probers write samples of all shards again
+and each lamp has got a level that is newer than the kill. It is back when its supervisor starts it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from espfleet.domain.shards import shard_of
 from espfleet.domain.states import State
 from espfleet.domain.targets import Target
 from espfleet.domain.tokens import hash_token, new_token
-from espfleet.store import registry
+from espfleet.store import registry, workers
 from espfleet.store.client import Store, open_store
 from espfleet.store.embedded import embedded_server, revive
 from espfleet.store.leases import holder
@@ -53,11 +54,12 @@ LATEST_S = 60.0
 LOOK_S = 0.01
 SETTLE_S = 2.0
 DUTIES = (steward.SWEEP_DUTY, outages.DUTY, history.DUTY, keeper.DUTY, exporter.DUTY)
-CAST = ("steward", "steward", "leveler", "leveler", "prober", "gateway")
+CAST = ("steward", "steward", "leveler", "leveler", "prober", "prober", "gateway")
+PROBER = "a prober killed, 1,000 targets: all its targets are the other's"
 LEVELER = "a leveler killed, 1,000 targets: all its shards are published by the other"
 STEWARD = "a steward killed: all its duties are held by the other"
 REDIS = "Redis killed and started again, 1,000 targets: samples and levels flow"
-BOUNDS = {LEVELER: "ours <= 3", STEWARD: "ours <= 3", REDIS: "ours <= 5"}
+BOUNDS = {PROBER: "ours <= 3", LEVELER: "ours <= 3", STEWARD: "ours <= 3", REDIS: "ours <= 5"}
 
 
 @dataclass
@@ -97,10 +99,24 @@ class World:
             pid = int((await holder(self.store, duty) or "").split("-")[-2])
             held.setdefault(pid, []).append(duty)
         pid = max(held, key=lambda one: len(held[one]))
+        self._kill(pid)
+        return held[pid]
+
+    async def kill_prober(self) -> str:
+        """Kill the prober with the most targets; return its name."""
+        shares = await self.shares()
+        name = max(shares, key=lambda one: shares[one])
+        self._kill(int(name.split("-")[-2]))
+        return name
+
+    async def shares(self) -> dict[str, int]:
+        """Return how many targets each living prober has."""
+        return {name: int(info["targets"]) for name, info in (await workers.alive(self.store, "prober")).items()}
+
+    def _kill(self, pid: int) -> None:
         process = self._running.pop(pid)
         process.kill()
         process.wait()
-        return held[pid]
 
     async def kill_redis(self, absence_s: float) -> float:
         """Kill Redis, and start it again after a while; return when, on the monotonic clock."""
@@ -116,7 +132,9 @@ class World:
 
         async def all_well() -> bool:
             levelers = {await holder(self.store, shard) for shard in shards}
-            known = None not in levelers and all(lamp.known for lamp in self.lamps)
+            shares = await self.shares()
+            shared = len(shares) == CAST.count("prober") and sum(shares.values()) == TARGETS
+            known = shared and None not in levelers and all(lamp.known for lamp in self.lamps)
             return known and len(levelers) == CAST.count("leveler") and await all_held(self.store, DUTIES)
 
         await until(all_well)
@@ -139,6 +157,9 @@ async def measure() -> dict[str, list[float]]:
     found: dict[str, list[float]] = {promise: [] for promise in BOUNDS}
     async with running() as world:
         for _ in range(ROUNDS):
+            await world.settled()
+            found[PROBER].append(await prober_killed(world))
+            world.start("prober")
             await world.settled()
             found[LEVELER].append(await leveler_killed(world))
             world.start("leveler")
@@ -221,6 +242,19 @@ async def live(lamp: Lamp, port: int, text: str) -> None:
         finally:
             beating.cancel()
     raise AssertionError(f"the lamp of {lamp.group} was sent away")
+
+
+async def prober_killed(world: World) -> float:
+    """Kill a prober; return how long it took until the other one had all targets, s."""
+    killed = await world.kill_prober()
+    killed_s = time.monotonic()
+
+    async def moved() -> bool:
+        shares = await world.shares()
+        return killed not in shares and sum(shares.values()) == TARGETS
+
+    await until(moved)
+    return time.monotonic() - killed_s
 
 
 async def leveler_killed(world: World) -> float:

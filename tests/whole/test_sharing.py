@@ -104,8 +104,13 @@ def test_the_targets_of_a_killed_prober_move_to_the_other(workers: Workers) -> N
             10,
             lambda: f"two shares, not {shares(client)}",
         )
-    first.kill()
-    killed = time.monotonic()
+        first.kill()
+        killed = time.monotonic()
+        wait_for(
+            lambda: shares(client) == [TARGETS],
+            TAKEN_OVER_WITHIN_S + 1.0,
+            lambda: f"all targets are the other's: {shares(client)} {workers.log.read_text()}",
+        )
     wait_for(
         lambda: time.monotonic() - killed > 2.5 and oldest_ms(fleet) < 2_000,
         MOVES_WITHIN_S + LOOKING_S,
