@@ -215,6 +215,14 @@ async def read_presence(store: Store, device_ids: Iterable[str]) -> dict[str, Pr
     return {device_id: _info(*row) for device_id, row in zip(order, rows, strict=True)}
 
 
+async def overdue(store: Store) -> list[str]:
+    """Return the ids of devices whose time has run out and that nobody has swept yet; of very many, some."""
+    now_ms = await store.time_ms()
+    keys = [store.keys.due(part) for part in range(store.shards)]
+    found = await store.do_all([("ZRANGEBYSCORE", due, "-inf", now_ms, "LIMIT", 0, _AT_ONCE) for due in keys])
+    return [device_id.decode() for ids in found for device_id in ids]
+
+
 async def sweep(store: Store, *, everywhere: bool = False) -> list[Gone]:
     """Find devices whose time has run out unnoticed, and record for each, once, that it is offline.
 

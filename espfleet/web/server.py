@@ -18,6 +18,7 @@ from espfleet.services import tokens
 from espfleet.services.registering import REAL, Boards
 from espfleet.store import workers
 from espfleet.store.client import Store
+from espfleet.web.absences import Absences
 from espfleet.web.app import create_app
 from espfleet.web.context import Context
 from espfleet.web.crowd import Crowd
@@ -132,6 +133,7 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(live.run(), name="live")
             tasks.create_task(projector.run(), name="projector")
+            tasks.create_task(Absences(store, live).run(), name="absences")
             tasks.create_task(_beat(store, settings, live, crowd, app), name="beat")
             tasks.create_task(_serve(server, listening), name="http")
     finally:
