@@ -45,4 +45,5 @@ class Absences:
             if info.presence is Presence.OFFLINE:
                 reason = info.reason.value if info.reason else None
                 told = {"device": device_id, "presence": info.presence.value, "reason": reason, "gateway": info.gateway}
-                self._live.tell("presence", {**told, "at_ms": info.seen_ms})
+                # It has no id: it is no event of those that are kept.
+                self._live.tell("presence", {**told, "kind": presence.EVENT, "at_ms": info.seen_ms})

@@ -123,7 +123,7 @@ export function connect() {
       Object.assign(device, { presence: event.presence, offline_reason: event.reason ?? null, changed_ms: event.at_ms });
       device.changedAt = performance.now();
     }
-    keep(event);
+    if (event.id) keep(event);
     tell("presence", event.device);
   });
   on("event", (event) => { keep(event); tell("event"); });
