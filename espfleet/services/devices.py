@@ -47,6 +47,7 @@ class DeviceView:
         reason: Why it is not live, or ``None``.
         seen_ms: When it was heard last, ms since the epoch, or ``None``.
         since_ms: When its session began, ms since the epoch, or ``None``.
+        changed_ms: When its presence changed last, or ``None``.
         gateway: Name of the gateway it is or was connected to, or ``""``.
         firmware, chip: What it told of itself when it connected last, or ``""``.
     """
@@ -61,6 +62,7 @@ class DeviceView:
     gateway: str
     firmware: str = ""
     chip: str = ""
+    changed_ms: int | None = None
 
 
 async def register(
@@ -320,6 +322,7 @@ async def _views(store: Store, current: Registry, devices: Iterable[Device], now
                 gateway=there.gateway,
                 firmware=there.firmware,
                 chip=there.chip,
+                changed_ms=there.changed_ms,
             )
         )
     return found

@@ -63,7 +63,7 @@ async def wall_of(here: Context) -> dict[str, Any]:
                 "brightness": current.brightness_of(view.device),
                 "presence": view.presence.value,
                 "offline_reason": view.reason.value if view.reason else None,
-                "changed_ms": view.since_ms,
+                "changed_ms": view.changed_ms,
                 "seen_ms": view.seen_ms,
                 "simulated": view.device.simulated,
                 "lamp": view.device.glows,

@@ -8,11 +8,13 @@ import re
 import pytest
 import requests
 
+from espfleet.domain.devices import Reason
 from espfleet.domain.roles import Role
 from espfleet.errors import StartError
-from espfleet.services import groups, rooms, targets, tokens
-from espfleet.store import events, registry
+from espfleet.services import devices, groups, rooms, targets, tokens
+from espfleet.store import events, presence, registry
 from espfleet.store.client import Store
+from espfleet.store.presence import Session
 from espfleet.web.pages import FOLDER
 from tests.web.serving import WAITING, Web, serving
 
@@ -102,6 +104,17 @@ async def test_lists_come_in_pages_and_are_filtered(store: Store, web: Web) -> N
     assert (await web.get("/api/devices?state=live"))["total"] == 0
     assert (await web.get("/api/devices?q=MP-4"))["total"] == 1
     await web.get("/api/devices?state=dancing", 422)
+
+
+async def test_the_wall_says_since_when_a_lamp_is_away(store: Store, web: Web) -> None:
+    await devices.register(store, device_id="3c71bff93720", name="porch", now_ms=1)
+    await presence.came(store, "3c71bff93720", Session(session_id="1", gateway="g1", watchdog_ms=3_000))
+    await asyncio.sleep(0.01)
+    await presence.went(store, "3c71bff93720", "1", Reason.CLOSED)
+    [porch] = (await web.get("/api/wall"))["devices"]
+    [row] = (await web.get("/api/devices"))["items"]
+    assert (porch["presence"], porch["offline_reason"]) == ("offline", "closed")
+    assert porch["changed_ms"] > row["session_since_ms"]
 
 
 async def test_what_has_not_changed_is_not_sent_again(web: Web) -> None:
@@ -202,7 +215,7 @@ async def test_a_login_is_a_cookie_that_other_sites_cannot_use(store: Store, web
 
     def browse() -> list[int]:
         with requests.Session() as browser:
-            logged_in = browser.post(f"{web.url}/api/session", json={"token": token}, timeout=5)
+            logged_in = browser.post(f"{web.url}/api/session", json={"token": token}, timeout=30)
             cookie = logged_in.headers["set-cookie"].lower()
             assert "httponly" in cookie
             assert "samesite=strict" in cookie
