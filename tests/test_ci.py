@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BASICS = ("sh", "cat", "dirname", "grep", "mktemp", "rm", "tail", "tee", "timeout")
-NEEDED = ("ip", "ping", "fping", "redis-server", "openssl", "chromium", "systemd-analyze", "faketime")
+NEEDED = ("ip", "ping", "fping", "redis-server", "openssl", "chromium-headless-shell", "systemd-analyze", "faketime")
 
 
 class Machine:

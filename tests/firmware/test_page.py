@@ -17,7 +17,7 @@ from tests.firmware.test_portal import NEW, alone, good
 from tests.firmware.together import Boards
 from tests.web.browser import PATIENCE_MS, browser, opened
 
-pytestmark = [pytest.mark.package("chromium"), pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.package("chromium-headless-shell"), pytest.mark.slow, pytest.mark.timeout(180)]
 
 PHONE = (360, 740)
 REFUSED = ("400 (Refused)", "401 (Refused)")
@@ -105,6 +105,9 @@ async def test_the_page_of_a_registered_lamp_has_a_field_for_its_token(boards: B
             # Kept by this browser, until the window is closed.
             page.get_by_role("button", name="25 high").click()
             expect(page.get_by_role("button", name="25 low")).to_be_visible()
+            # A lamp without power refuses nothing: what is asked waits.
+            page.route("**/state", lambda _: None)
+            expect(page.locator("#look")).to_have_text("The lamp does not answer.")
 
     await visit(f"http://{one.host}/ui", act)
 

@@ -20,7 +20,7 @@ from espfleet.store.client import open_store
 from tests.web.browser import CONTRAST, Seen, faults, opened, turn
 from tests.whole.fleet import Fleet
 
-pytestmark = [pytest.mark.package("chromium"), pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.package("chromium-headless-shell"), pytest.mark.slow, pytest.mark.timeout(180)]
 
 PAGES = (
     "", "#/targets", "#/target/demo-busy", "#/devices", "#/device/demo-desk", "#/room/demo-office",

@@ -17,7 +17,7 @@ from espfleet.domain.states import State
 from espfleet.web.pages import FOLDER
 from tests.web.browser import browser
 
-pytestmark = [pytest.mark.package("chromium"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.package("chromium-headless-shell"), pytest.mark.timeout(120)]
 
 NOW_MS = 100_000.0
 NAMES = {
