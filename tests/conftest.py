@@ -151,7 +151,7 @@ def _installed(package: str) -> bool:
     if not shutil.which("dpkg-query"):
         return False
     told = subprocess.run(
-        ["dpkg-query", "-W", "-f=${Status}", package], capture_output=True, text=True, timeout=10, check=False
+        ["dpkg-query", "-W", "-f=${Status}", package], capture_output=True, text=True, timeout=30, check=False
     )
     return told.stdout == "install ok installed"
 

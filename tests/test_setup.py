@@ -240,7 +240,7 @@ async def test_an_interrupted_set_up_is_started_again_from_nothing(
         (clone.folder / ".venv" / "rest").touch()
         process.send_signal(end)
         # Its pipenv is ended too, or, after SIGKILL, still holds the gate.
-        assert process.wait(timeout=20) == code
+        assert process.wait(timeout=60) == code
     clone.go_on()
     assert clone.run().returncode == 0
     assert not (clone.folder / ".venv" / "rest").exists()

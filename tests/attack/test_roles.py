@@ -43,7 +43,7 @@ def wanted(route: str) -> str:
 def statuses(port: int, routes: list[str], headers: dict[str, str]) -> dict[str, int]:
     """Return what each route answers, asked about what is not there."""
     told = {}
-    link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     for route in routes:
         method, path = route.split(" ")
         body = None if method == "GET" else "{}"

@@ -35,10 +35,10 @@ def simulated() -> Iterator[SimulatedBoard]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(wait()))
     thread.start()
-    assert ready.wait(5)
+    assert ready.wait(30)
     yield next(iter(simulator.boards.values()))
     loop.call_soon_threadsafe(running.cancel)
-    thread.join(5)
+    thread.join(30)
     loop.close()
 
 

@@ -144,7 +144,7 @@ def test_help_lists_everything_without_redis_and_quickly(monkeypatch: pytest.Mon
             [sys.executable, "-P", "-m", "espfleet", "--help"],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=True,
             env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "REDIS_URL": "redis://127.0.0.1:1/0"},
         )
@@ -249,7 +249,7 @@ def test_ctrl_c_before_a_command_begins_is_no_traceback(tmp_path: Path) -> None:
         [sys.executable, "-P", "-m", "espfleet", "--help"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
         env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin:/bin"},
     )
@@ -263,7 +263,7 @@ def test_help_imports_nothing_heavy() -> None:
         [sys.executable, "-P", "-c", code],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
     )

@@ -19,7 +19,7 @@ def agent() -> Iterator[socket.socket]:
     """A socket on loopback, as an agent has one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
-        listening.settimeout(5)
+        listening.settimeout(30)
         yield listening
 
 

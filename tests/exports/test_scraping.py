@@ -25,14 +25,14 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[Prometheus]:
 
 
 def fetch(shown: Prometheus) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{shown.port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{shown.port}/metrics", timeout=30) as answer:
         return str(answer.read().decode())
 
 
 def said(shown: Prometheus, data: bytes) -> bytes:
     """Return what is answered to some bytes until the server hangs up."""
     got = b""
-    with socket.create_connection(("127.0.0.1", shown.port), timeout=10) as link:
+    with socket.create_connection(("127.0.0.1", shown.port), timeout=30) as link:
         link.sendall(data)
         with contextlib.suppress(ConnectionResetError):
             while piece := link.recv(65_536):

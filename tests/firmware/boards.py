@@ -137,7 +137,7 @@ class Board:
         """How many lines it has printed."""
         return len(self.lines)
 
-    async def line(self, pattern: str, since: int = 0, timeout_s: float = 40.0) -> re.Match[str]:
+    async def line(self, pattern: str, since: int = 0, timeout_s: float = 60.0) -> re.Match[str]:
         """Return the first line, from line ``since`` on, that holds a pattern; wait for it."""
         end = time.monotonic() + timeout_s
         while True:

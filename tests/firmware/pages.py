@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from tests.conftest import wait_until
 from tests.firmware.boards import Board
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)

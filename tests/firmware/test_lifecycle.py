@@ -40,7 +40,7 @@ async def test_ctrl_c_leaves_a_dark_light_and_says_goodbye(boards: Boards) -> No
     async with serving(server) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await board.line("@pwm 4 65535", timeout_s=5)
+        await board.line("@pwm 4 65535", timeout_s=30)
         board.interrupt()
         await board.line("The lamp is off. Ctrl-D starts it again.")
         await wait_until(lambda: board.exit_code == 0)
@@ -77,7 +77,7 @@ async def test_after_ctrl_c_there_is_a_prompt_that_works(boards: Boards) -> None
         os.write(ours, b"import asyncio; print(6 * 7 * asyncio.run(asyncio.Lock().acquire()))\r")
         await wait_until(lambda: says(b"\n42\r"))
         os.write(ours, b"\x04")
-        await asyncio.wait_for(process.wait(), 5)
+        await asyncio.wait_for(process.wait(), 30)
     finally:
         if process.returncode is None:
             process.kill()
@@ -124,7 +124,7 @@ async def test_a_task_that_crashes_restarts_the_lamp_and_the_gateway_is_told_why
     async with serving(server) as gateway:
         board = boards(gateway=gateway.url)
         board.power_on()
-        await board.line("@pwm 4 65535", timeout_s=5)
+        await board.line("@pwm 4 65535", timeout_s=30)
         board.world("fault", "pwm")
         await board.line(r"lamp: light: machine.py:\d+ RuntimeError: the hardware is broken")
         await board.line("@reset")
@@ -146,7 +146,7 @@ async def test_a_lamp_that_cannot_even_start_tries_again_ever_more_seldom(boards
     assert crashes >= 2
     assert why == "" or "the hardware is broken" in why
     board.world("fault", "")
-    await board.line("light: no settings", timeout_s=10)
+    await board.line("light: no settings", timeout_s=30)
 
 
 @together

@@ -35,7 +35,7 @@ def first(bad: Bad, then: Bad = good) -> Handler:
     return serve
 
 
-async def green(board: Board, since: int = 0, timeout_s: float = 20.0) -> None:
+async def green(board: Board, since: int = 0, timeout_s: float = 60.0) -> None:
     """Wait until a lamp shows a fresh level of 0."""
     await board.line("light: level", since, timeout_s)
     await wait_until(lambda: board.light()[0] > 60_000 and board.light()[2] < 100, timeout_s)
@@ -108,7 +108,7 @@ async def test_readings_come_with_the_time_of_the_gateway(boards: Boards) -> Non
         board = boards(gateway=gateway.url, sensor={"kind": "dht22", "pin": 13})
         board.world("climate", '{"temperature": 21.5, "humidity": 40.0}')
         board.power_on()
-        readings = await asyncio.wait_for(found, 15)
+        readings = await asyncio.wait_for(found, 60)
     assert 1_763_670_000_123 < readings["at_ms"] < 1_763_670_020_000
     values = readings["values"]
     assert (values["temperature_c"], values["humidity_percent"]) == (21.5, 40.0)
@@ -443,7 +443,7 @@ async def test_a_wrong_password_is_told_and_the_next_network_tried(boards: Board
     )
     board.world("wifi", "wrong password")
     board.power_on()
-    await board.line("wifi: attic: the password is wrong", timeout_s=20)
+    await board.line("wifi: attic: the password is wrong", timeout_s=60)
     board.world("wifi", "on")
     since = board.said
     await board.line("@wifi connect home home-secret", since)

@@ -177,7 +177,9 @@ async def test_a_gateway_that_dies_in_the_middle_is_asked_for_the_rest_when_it_i
     assert [hello["firmware"] for hello in depot.hellos] == [OLD, OLD, NEW]
     assert [hello["update"]["state"] for hello in depot.hellos] == ["running", "writing", "trial"]
     assert depot.fetched == sorted(depot.fetched)
-    assert len(set(depot.fetched)) == len(depot.fetched)
+    # One that does not come in time is asked for again at once, which happens on a busy machine.
+    once = [at for at, before in zip(depot.fetched, [None, *depot.fetched], strict=False) if at != before]
+    assert len(set(once)) == len(once)
 
 
 @together
@@ -287,7 +289,7 @@ async def test_a_version_that_hangs_meets_the_watchdog(boards: Boards) -> None:
         await wait_until(lambda: depot.hellos)
         await depot.offer()
         for _ in range(3):
-            await board.line("@watchdog 120000", board.at, 20)
+            await board.line("@watchdog 120000", board.at)
             await board.power_off()
             board.world("cause", "3")
             board.restart()

@@ -14,6 +14,7 @@ from espfleet.gateway.accepting import NOWHERE
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.frames import KEEPALIVE_TEXTS, close_frame, is_keepalive, text_frame, whole_text
 from espfleet.gateway.handshakes import Handshake
+from espfleet.gateway.hearing import Hearing
 from espfleet.gateway.peers import Refusal
 from tests.conftest import wait_until
 from tests.gateway.raw import BINARY, CLOSE, CONT, PING, TEXT, frame, request
@@ -69,6 +70,7 @@ class Desk:
     most_bytes = TEXT_BYTES
 
     def __init__(self) -> None:
+        self.hearing = Hearing()
         self.got: list[str] = []
         self.stuck: set[Connection] = set()
         self.keepalives = 0
@@ -415,7 +417,7 @@ async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(
                 connection.send(b"<sent>")
         got = b""
         while not got.endswith(sent[-1]):
-            got += await asyncio.wait_for(reader.read(65_536), 20)
+            got += await asyncio.wait_for(reader.read(65_536), 60)
         whole, rest = [], got
         while rest:
             piece = b"<sent>" if rest.startswith(b"<sent>") else sent[rest[0] - 1]
@@ -429,7 +431,7 @@ async def test_frames_stay_whole_and_in_order_when_the_kernel_takes_only_a_part(
         assert not desk.stuck
         assert connection.socket is ours
         connection.show(b"<after>")
-        assert await asyncio.wait_for(reader.readexactly(7), 20) == b"<after>"
+        assert await asyncio.wait_for(reader.readexactly(7), 60) == b"<after>"
     finally:
         writer.close()
         await writer.wait_closed()

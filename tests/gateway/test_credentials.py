@@ -135,7 +135,7 @@ class Feed:
 
     def __init__(self, web: Web, token: str) -> None:
         self._answer = requests.get(
-            f"{web.url}/api/live", headers={"Authorization": f"Bearer {token}"}, stream=True, timeout=10
+            f"{web.url}/api/live", headers={"Authorization": f"Bearer {token}"}, stream=True, timeout=30
         )
         assert self._answer.status_code == 200
         self._lines = self._answer.iter_lines()

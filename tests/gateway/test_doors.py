@@ -78,7 +78,7 @@ async def test_a_plain_client_is_told_to_speak_tls(fleet: Fleet, start: Start, s
     gateway = await start(tls=server.context)
     async with stranger(gateway) as (reader, writer):
         writer.write(said)
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 30)
     assert answer.startswith(b"HTTP/1.1 426 ")
     assert b"Upgrade: TLS/1.2" in answer
     assert answer.endswith(b"connect with wss:// instead of ws://\n")
@@ -87,7 +87,7 @@ async def test_a_plain_client_is_told_to_speak_tls(fleet: Fleet, start: Start, s
 async def test_who_says_nothing_does_not_stay(fleet: Fleet, start: Start, server: ServerSide) -> None:
     gateway = await start(limits=Limits(handshake_ms=300), tls=server.context)
     async with stranger(gateway) as (reader, _):
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 30) == b""
 
 
 async def test_who_stops_in_the_middle_of_the_handshake_does_not_stay(
@@ -96,7 +96,7 @@ async def test_who_stops_in_the_middle_of_the_handshake_does_not_stay(
     gateway = await start(limits=Limits(handshake_ms=300), tls=server.context)
     async with stranger(gateway) as (reader, writer):
         writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 30) == b""
 
 
 async def test_garbage_in_the_handshake_ends_it_and_nothing_else(
@@ -109,7 +109,7 @@ async def test_garbage_in_the_handshake_ends_it_and_nothing_else(
                 writer.write(junk)
                 writer.write_eof()
                 with contextlib.suppress(ConnectionError):
-                    await asyncio.wait_for(reader.read(), 5)
+                    await asyncio.wait_for(reader.read(), 30)
         await fleet.publish(61)
         await lamp.until(level=61)
 

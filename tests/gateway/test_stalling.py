@@ -198,5 +198,5 @@ async def test_when_it_stops_those_who_wait_are_let_go(fleet: Fleet, start: Star
         await gateway.stop()
         for reader, _ in links:
             with contextlib.suppress(ConnectionError):
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(60):
                     assert await reader.read() == b""

@@ -22,7 +22,7 @@ RELEASE = new_release("0.2.0", {"lamp/app.mpy": bytes(range(256)) * 20, "lamp/ws
 WHOLE = RELEASE.manifest + RELEASE.data
 
 
-async def binary(lamp: Lamp, timeout_s: float = 10.0) -> bytes:
+async def binary(lamp: Lamp, timeout_s: float = 30.0) -> bytes:
     """Return the next binary frame."""
     async with asyncio.timeout(timeout_s):
         while not isinstance(data := await lamp.socket.recv(), bytes):

@@ -27,7 +27,7 @@ class Names:
 
     def look_up(self, name: str) -> Sequence[str]:
         self.asked.append(name)
-        if not self.answering.wait(10):
+        if not self.answering.wait(30):
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         answer = self.known.get(name, NO_SUCH_NAME)
         if isinstance(answer, Exception):

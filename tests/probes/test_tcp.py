@@ -48,7 +48,7 @@ def test_a_connection_is_reset_at_once_and_leaves_nothing(listener: socket.socke
         driven.rounds_of_each(1)
         connection, _ = listener.accept()
         with connection:
-            connection.settimeout(5)
+            connection.settimeout(30)
             with pytest.raises(ConnectionResetError):
                 connection.recv(1)
         assert driven.engine.outstanding == 0

@@ -141,7 +141,7 @@ class Responder:
     def close(self) -> None:
         if self._thread.is_alive():
             os.write(self._stop_writer, b"x")
-            self._thread.join(5)
+            self._thread.join(30)
         for fd in (self._fd, self._stop_reader, self._stop_writer):
             os.close(fd)
 

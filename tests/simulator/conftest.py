@@ -158,7 +158,7 @@ async def fetch(address: str, raw: bytes) -> tuple[int, dict[str, str], bytes]:
         with suppress(ConnectionError):
             writer.write(raw)
             await writer.drain()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     finally:
         writer.close()

@@ -48,7 +48,7 @@ async def test_a_server_that_closes_hangs_up_on_whoever_has_just_come(echo: Echo
             await asyncio.sleep(0)
         await server.close()
         for link in links:
-            link.settimeout(20)
+            link.settimeout(60)
             with link, suppress(ConnectionResetError):
                 assert await asyncio.to_thread(link.recv, 1) == b""
 

@@ -259,7 +259,7 @@ async def test_lamps_answer_commands_and_pings_and_report(fleet: Fleet, start: S
     async with swarming(fleet, gateway.url, 1) as swarm, playing(swarm, fleet, "at 0s arrive all"):
         await wait_until(lambda: swarm.connected() == 1)
         pong = await gateway.lamps[swarm.id_of(0)].ping()
-        await asyncio.wait_for(pong, 10)
+        await asyncio.wait_for(pong, 30)
         hello = gateway.hellos[0]
         assert (hello.chip, hello.capabilities) == ("simulated", ("identify", "reboot", "settings"))
 

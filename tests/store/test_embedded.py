@@ -30,7 +30,7 @@ PROJECT = Path(__file__).parents[2]
 def ask(url: str, *lines: str) -> list[str]:
     """Send inline commands to a server and return the line it answers to each."""
     with socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(5.0)
+        link.settimeout(30.0)
         link.connect(unquote(urlsplit(url).path))
         with link.makefile("rw", newline="\r\n") as talk:
             answers = []
@@ -138,7 +138,7 @@ def test_it_uses_the_settings_it_should(embedded: Embedded) -> None:
 
 def test_the_last_one_out_stops_it(data: Path, embedded: Embedded, other: subprocess.Popen[str]) -> None:
     pid = embedded.pid
-    other.communicate("\n", timeout=10)
+    other.communicate("\n", timeout=30)
     assert servers_of(data) == [pid]
 
 
@@ -164,7 +164,7 @@ def test_eight_at_once_start_one_server(data: Path) -> None:
         numbers = [line_of(process) for process in crowd]
         running = servers_of(data)
         for process in crowd:
-            process.communicate("\n", timeout=20)
+            process.communicate("\n", timeout=60)
 
         assert len(running) == 1
         assert Counter(numbers) == Counter(f":{n}" for n in range(8 * rounds - 7, 8 * rounds + 1))
@@ -196,7 +196,7 @@ def test_several_who_revive_at_once_start_one_server(embedded: Embedded, other: 
     crowd = [user(code, embedded.data) for _ in range(4)]
     embedded.kill()
     for process in crowd:
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     revive(embedded.data)
     assert len(servers_of(embedded.data)) == 1
 

@@ -168,6 +168,6 @@ async def test_sentinels_over_tls_tell_of_servers_over_tls_and_are_followed(cert
 
             await wait_until(back)
             assert await registry.load(store) == after
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not isinstance(await anext(feed), Resync):
                     pass

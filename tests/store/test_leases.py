@@ -49,17 +49,17 @@ async def test_one_given_back_is_free_at_once(store: Store) -> None:
 
 
 async def test_renewing_makes_it_last(store: Store) -> None:
-    lease = await taken(store, "ann", ttl_ms=1_000)
+    lease = await taken(store, "ann", ttl_ms=2_000)
     for _ in range(5):
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.5)
         assert await lease.renew()
     assert lease.held
 
 
 async def test_one_that_is_kept_outlives_its_time_and_then_ends(store: Store) -> None:
-    lease = await taken(store, "ann", ttl_ms=1_500)
+    lease = await taken(store, "ann", ttl_ms=3_000)
     async with lease.kept():
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(3.5)
         assert await holder(store, "s3") == "ann"
     await wait_until(lambda: holder_is(store, None))
 

@@ -25,7 +25,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 def has_lamps(fleet: Fleet) -> bool:
     """Return whether the dashboard answers and the demo's lamps have come."""
     try:
-        rows = requests.get(f"http://127.0.0.1:{fleet.web_port}/api/devices?state=live", timeout=5).json()
+        rows = requests.get(f"http://127.0.0.1:{fleet.web_port}/api/devices?state=live", timeout=30).json()
     except requests.RequestException:
         return False
     return int(rows.get("total", 0)) >= 3

@@ -24,7 +24,7 @@ class Link:
     async def ask(self, what: bytes = GET) -> tuple[int, str, bytes]:
         """Return status, head and body of the answer to a request; status 0 if it is cut."""
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 self._writer.write(what)
                 head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
                 length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
@@ -35,7 +35,7 @@ class Link:
 
     async def ends(self) -> None:
         """Wait until the server closes it."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             with contextlib.suppress(ConnectionError):
                 await self._reader.read()
 

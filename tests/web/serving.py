@@ -44,7 +44,7 @@ class Web:
     async def send(self, method: str, path: str, **more: Any) -> requests.Response:
         more["headers"] = {**self.headers, **more.get("headers", {})}
         more["verify"] = self._verify
-        return await asyncio.to_thread(requests.request, method, self.url + path, timeout=10, **more)
+        return await asyncio.to_thread(requests.request, method, self.url + path, timeout=30, **more)
 
     async def get(self, path: str, status: int = 200, **more: Any) -> Any:
         answer = await self.send("GET", path, **more)

@@ -53,7 +53,7 @@ async def plain(web: Web, source: str = "127.0.0.1") -> AsyncIterator[Streams]:
 
 async def answer_to(web: Web, said: bytes) -> str:
     """Return all that is answered until the server closes."""
-    async with plain(web) as (reader, writer), asyncio.timeout(15):
+    async with plain(web) as (reader, writer), asyncio.timeout(60):
         writer.write(said)
         return (await reader.read()).decode()
 
@@ -107,7 +107,7 @@ def test_nothing_but_a_name_or_an_address_is_told_back(host: str) -> None:
 async def test_who_says_nothing_or_stops_in_the_handshake_does_not_stay(store: Store, folder: Folder) -> None:
     async with https(store, folder, limits=Limits(handshake_ms=1_000)) as web:
         for said in (b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET / HTTP/1.1\r\n"):
-            async with plain(web) as (reader, writer), asyncio.timeout(15):
+            async with plain(web) as (reader, writer), asyncio.timeout(60):
                 writer.write(said)
                 with contextlib.suppress(ConnectionError):
                     await reader.read()
@@ -135,7 +135,7 @@ async def test_one_source_cannot_take_all_connections_over_tls_either(store: Sto
             statuses = []
             for reader, writer in links:
                 writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(60):
                     statuses.append((await reader.readuntil(b"\r\n")).split()[1])
             assert statuses == [b"200", b"200", b"503"]
             assert (await web.send("GET", "/healthz")).ok

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -153,7 +154,7 @@ async def _send_raw(web: Web, cam: Camera, size: int) -> str:
     head = f"POST /photo HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {cam.header['Authorization']}\r\n"
     writer.write(f"{head}Content-Length: {size}\r\n\r\n".encode() + JPEG.ljust(size, b"\0"))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return (await reader.readuntil(b"\r\n\r\n")).decode()
     finally:
         writer.transport.abort()
@@ -162,7 +163,7 @@ async def _send_raw(web: Web, cam: Camera, size: int) -> str:
 async def test_the_token_is_looked_at_before_the_body_comes(web: Web, cam: Camera) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
     writer.write(b"POST /photo HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: wrong\r\nContent-Length: 1000000\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 401 ")
     writer.transport.abort()
 
@@ -172,7 +173,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(store: Store, cam: Ca
         reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
         head = f"POST /photo HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {cam.header['Authorization']}\r\n"
         writer.write(f"{head}Content-Length: 1000\r\n\r\n".encode() + b"\xff\xd8")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 408 ")
         writer.transport.abort()
 
@@ -305,11 +306,11 @@ class Reader:
         return cls(reader, writer)
 
     async def head(self) -> str:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return (await self._reader.readuntil(b"\r\n\r\n")).decode()
 
     async def picture(self) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
             assert "--espfleet-picture\r\nContent-Type: image/jpeg\r\n" in head
             length = int(re.findall(r"Content-Length: (\d+)", head)[0])
@@ -318,7 +319,7 @@ class Reader:
             return data
 
     async def rest(self) -> bytes:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             return await self._reader.read()
 
     def close(self) -> None:
@@ -349,11 +350,18 @@ async def test_the_stream_begins_with_the_newest_and_goes_on(store: Store, web: 
         reader.close()
 
 
+@pytest.fixture
+async def patient(store: Store) -> AsyncIterator[Web]:
+    """A web server that cuts nobody who takes nothing."""
+    async with serving(store, limits=Limits(blocked_ms=120_000)) as running:
+        yield running
+
+
 async def test_only_the_slow_reader_misses_pictures_and_then_gets_the_newest(
-    store: Store, web: Web, cam: Camera
+    store: Store, patient: Web, cam: Camera
 ) -> None:
     await put(store, cam, picture(0))
-    quick, slow = await Reader.open(web.port), await Reader.open(web.port)
+    quick, slow = await Reader.open(patient.port), await Reader.open(patient.port)
     for reader in (quick, slow):
         await reader.head()
         await reader.picture()
@@ -453,7 +461,7 @@ async def test_the_page_needs_no_token_and_takes_nothing_from_elsewhere(web: Web
 
 async def test_an_answer_to_a_refused_post_ends_the_connection(web: Web) -> None:
     def ask() -> str | None:
-        link = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+        link = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
         link.request("POST", "/apriltag", json.dumps(TAG))
         answer = link.getresponse()
         answer.read()

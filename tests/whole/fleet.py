@@ -41,7 +41,7 @@ class Fleet:
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-P", "-m", "espfleet", *words]
 
-    def type(self, *words: str, timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
+    def type(self, *words: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
             self.command(*words), env=self.environ, capture_output=True, text=True, timeout=timeout_s, check=False
@@ -62,7 +62,7 @@ class Fleet:
     def devices_by_web(self) -> dict[str, dict[str, Any]]:
         """Return what the web says of each device, at a hundredth of a command's cost; nothing while it is away."""
         with contextlib.suppress(requests.RequestException, KeyError):
-            rows = requests.get(f"http://127.0.0.1:{self.web_port}/api/devices", timeout=10).json()["items"]
+            rows = requests.get(f"http://127.0.0.1:{self.web_port}/api/devices", timeout=30).json()["items"]
             return {row["name"]: row for row in rows}
         return {}
 
@@ -147,7 +147,7 @@ class Workers:
     def _end(process: subprocess.Popen[bytes]) -> None:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(30)
         finally:
             process.kill()
             process.wait()

@@ -32,7 +32,7 @@ class Link:
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self.proxy.stop(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(30)
         self.loop.close()
 
 
@@ -59,7 +59,7 @@ class House:
 
     def _web_answers(self) -> bool:
         with contextlib.suppress(requests.RequestException):
-            return requests.get(f"http://127.0.0.1:{self.fleet.web_port}/healthz", timeout=5).ok
+            return requests.get(f"http://127.0.0.1:{self.fleet.web_port}/healthz", timeout=30).ok
         return False
 
     def lamps(self, count: int, room: str, wanted: dict[str, int]) -> subprocess.Popen[bytes]:
@@ -88,14 +88,14 @@ class House:
     def by_web(self) -> list[str]:
         """Return what the web says of each device; nothing while it says nothing."""
         with contextlib.suppress(requests.RequestException, KeyError):
-            rows = requests.get(self.api_url, timeout=10).json()["items"]
+            rows = requests.get(self.api_url, timeout=30).json()["items"]
             return [word(row["presence"], row["offline_reason"]) for row in rows]
         return []
 
     def by_metrics(self) -> dict[str, int]:
         """Return how many devices are in each state, by the metrics."""
         with contextlib.suppress(requests.RequestException):
-            families = text_string_to_metric_families(requests.get(self.metrics_url, timeout=10).text)
+            families = text_string_to_metric_families(requests.get(self.metrics_url, timeout=30).text)
             found = {one.name: one.samples for one in families}
             return {sample.labels["state"]: int(sample.value) for sample in found.get("espfleet_devices", [])}
         return {}

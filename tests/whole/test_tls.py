@@ -23,7 +23,7 @@ def test_one_setting_makes_everything_speak_tls_and_the_first_admin_finds_a_toke
         web = f"https://127.0.0.1:{fleet.web_port}"
 
         def asked(**headers: str) -> requests.Response:
-            return requests.get(f"{web}/api/levels", verify=str(certs / "ca.pem"), headers=headers, timeout=10)
+            return requests.get(f"{web}/api/levels", verify=str(certs / "ca.pem"), headers=headers, timeout=30)
 
         def answers() -> bool:
             try:
@@ -37,7 +37,7 @@ def test_one_setting_makes_everything_speak_tls_and_the_first_admin_finds_a_toke
         assert str(file) in up.said()
         token = file.read_text().strip()
         assert asked(Authorization=f"Bearer {token}").status_code == 200
-        plain = requests.get(f"http://127.0.0.1:{fleet.port}/lamp", timeout=10)
+        plain = requests.get(f"http://127.0.0.1:{fleet.port}/lamp", timeout=30)
         assert (plain.status_code, plain.text.split(":")[0]) == (426, "this gateway speaks TLS only")
         assert fleet.type("certs", "renew").returncode == 0
         wait_for(lambda: up.said().count("the certificate was renewed") >= 2, 20, up.said)

@@ -33,7 +33,7 @@ class Step:
 
 async def run_until_done(forever: Forever, step: Step) -> None:
     task = asyncio.create_task(forever.run(step))
-    await asyncio.wait_for(step.done.wait(), 5)
+    await asyncio.wait_for(step.done.wait(), 30)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -23,6 +23,7 @@ from espfleet.store.registry import Change
 from espfleet.workers.keeper import MISSED
 from espfleet.workers.steward import Steward, StewardSettings
 from tests.conftest import wait_until
+from tests.own_time import own_s
 
 BOARDS, JOBS, POLL_S = 1_000, 200, 5.0
 
@@ -37,7 +38,7 @@ class Flapping(SimulatedBoard):
 
     def handle(self, request: Request) -> Response:
         if request.method == "GET":
-            now_s = time.monotonic()
+            now_s = own_s()
             if self.asked:
                 self.longest_apart_s = max(self.longest_apart_s, now_s - self._asked_s)
             self._asked_s = now_s

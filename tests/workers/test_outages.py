@@ -20,7 +20,7 @@ from tests.conftest import wait_until
 
 @pytest.fixture(autouse=True)
 def short_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("espfleet.workers.outages.WINDOW_MS", 400)
+    monkeypatch.setattr("espfleet.workers.outages.WINDOW_MS", 1_500)
 
 
 async def come(store: Store, count: int, gateway: str = "g1") -> list[str]:
@@ -114,7 +114,7 @@ async def test_single_lamps_are_told_one_by_one(store: Store) -> None:
     finder = OutageFinder(store, "s1")
     await finder.step()
     await go(store, ids[:1])
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.7)
     await go(store, ids[1:2])
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.7)
     assert await stepped(store, finder) == []

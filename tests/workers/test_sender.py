@@ -78,7 +78,7 @@ def serving_sink() -> Iterator[Sink]:
     thread.start()
     yield made
     made.server.shutdown()
-    thread.join(5)
+    thread.join(30)
     made.server.server_close()
 
 

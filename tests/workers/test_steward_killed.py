@@ -79,7 +79,7 @@ async def test_a_killed_steward_loses_no_metric_and_sends_none_twice_that_was_ac
     finally:
         go_on.set()
         steward.kill()
-        steward.wait(10)
+        steward.wait(30)
     count = Counter(ours(sink))
     assert set(count) == set(names)
     assert {name for name, times in count.items() if times > 1} <= left

@@ -22,10 +22,10 @@ def sockets():
 async def talk(url):
     socks = []
     try:
-        ws = await asyncio.wait_for_ms(borrow("dial").connect(url, "127.0.0.1:9", {}, socks), 1500)
+        ws = await asyncio.wait_for_ms(borrow("dial").connect(url, "127.0.0.1:9", {}, socks), 5_000)
         await ws.send("hello")
         while True:
-            message = await asyncio.wait_for_ms(ws.receive(), 3000)
+            message = await asyncio.wait_for_ms(ws.receive(), 15_000)
             if isinstance(message, bytes):
                 say(bytes=list(message[:20]), size=len(message))
                 continue
@@ -33,7 +33,7 @@ async def talk(url):
             if message[:1] == "!":
                 await ws.send(message)
             if message == "bye":
-                await asyncio.wait_for_ms(ws.close(1000), 1000)
+                await asyncio.wait_for_ms(ws.close(1000), 15_000)
                 say(said="bye")
                 break
     except ClosedError as exc:
