@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from espfleet.cli.children import STOP_S, WATCH_S, Child, end
 from espfleet.cli.opening import fleet_url
@@ -47,13 +49,13 @@ def run_processes(worker: str, given: Settings, count: int, drain_s: float) -> N
     options: list[str] = []
     with fleet_url(given, SILENT_FOR_S), contextlib.ExitStack() as stack:
         if worker == "gateway":
-            port = stack.enter_context(_reserved(given.server_host, given.server_port))
+            port = stack.enter_context(reserved(given.server_host, given.server_port))
             options = [f"--share_port={port}", f"--drain={drain_s:g}"]
         run_until_told(lambda: _supervise(worker, given, count, options, drain_s), drain_s)
 
 
 @contextlib.contextmanager
-def _reserved(host: str, port: int) -> Iterator[int]:
+def reserved(host: str, port: int) -> Iterator[int]:
     """Hold a port that only processes of this user can share, and yield its number."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -64,14 +66,26 @@ def _reserved(host: str, port: int) -> Iterator[int]:
         raise StartError(f"the gateways cannot listen on {host!r}: {exc.strerror}; set SERVER_HOST") from exc
     with holder:
         try:
-            # Without it as yet: a port that somebody else shares is not ours.
-            holder.bind(address)
+            _bind(holder, address)
         except OSError as exc:
             raise StartError(
                 f"the gateways cannot listen on {host}:{port}: {exc.strerror}; set SERVER_HOST or SERVER_PORT"
             ) from exc
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         yield int(holder.getsockname()[1])
+
+
+def _bind(holder: socket.socket, address: Any) -> None:
+    """Bind a socket to an address that nobody else has, or shares."""
+    try:
+        holder.bind(address)
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE:
+            raise
+        # Lamps of a gateway that has just ended keep its port for a minute; who listens there still keeps us out.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(address)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
 async def _supervise(worker: str, given: Settings, count: int, options: Sequence[str], drain_s: float) -> None:
