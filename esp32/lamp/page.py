@@ -70,7 +70,8 @@ at("token").oninput = () => sessionStorage.setItem("token", at("token").value);
 
 async function ask(path, body) {
   const how = {cache: "no-store"};
-  if (body) {
+  if (!body) how.signal = AbortSignal.timeout(4000);
+  else {
     how.method = "POST";
     how.body = JSON.stringify(body);
     how.headers = {"Content-Type": "application/json"};

@@ -31,7 +31,7 @@ p { margin: 0; max-width: 32rem; text-align: center }
 const at = id => document.getElementById(id);
 async function refresh() {
   try {
-    const lamp = await (await fetch("/state", {cache: "no-store"})).json();
+    const lamp = await (await fetch("/state", {cache: "no-store", signal: AbortSignal.timeout(3000)})).json();
     const colour = `rgb($${lamp.rgb})`;
     at("light").style.background = colour;
     at("light").style.boxShadow = `0 0 4rem $${colour}`;

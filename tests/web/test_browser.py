@@ -259,7 +259,7 @@ def test_when_the_server_is_gone_no_page_shows_what_it_said_last_as_present(
 def test_the_page_of_a_simulated_lamp_shows_nothing_old_when_it_is_frozen(chromium: Browser, url: str) -> None:
     rows = requests.get(f"{url}api/devices", timeout=10).json()["items"]
     address = next(row["address"] for row in rows if row["name"] == "demo-fridge")
-    with opened(chromium, f"http://{address}/") as (page, _):
+    with opened(chromium, f"http://{address}/ui") as (page, _):
         expect(page.locator("#look")).to_have_text(re.compile("level|green|[0-9]"))
         page.route("**/state", lambda _: None)
         expect(page.locator("#look")).to_have_text("switched off")

@@ -8,6 +8,8 @@ export const fleet = {
 };
 // A server that is silent for so long is gone, and what it said last is worth nothing.
 const SILENT_MS = 3000;
+// What is only asked for comes within this time, or not at all.
+const ANSWER_MS = 10000;
 const STALE = { state: "stale", reason: "no connection to the server" };
 const listeners = new Set();
 
@@ -46,7 +48,7 @@ export async function call(method, path, body) {
 
 async function ask(path, options) {
   try {
-    return await fetch(`/api/${path}`, options);
+    return await fetch(`/api/${path}`, options.method === "GET" ? { ...options, signal: AbortSignal.timeout(ANSWER_MS) } : options);
   } catch {
     throw new Error("the server cannot be reached");
   }

@@ -3,7 +3,7 @@
 import { h, note, pill } from "./dom.js";
 import { call, fleet, levelOf, may } from "./fleet.js";
 import { choice, field, form } from "./forms.js";
-import { whyView } from "./why.js";
+import { unsaid, whyView } from "./why.js";
 
 const REFRESH_MS = 3000;
 const LIMITS = [
@@ -85,6 +85,7 @@ export function groupPage(name) {
       h("section.card", { "aria-label": "Targets" }, h("h2", {}, "What it judges"), targets)), arranging)),
     changed(what) {
       if (what === "levels" || what === "connection") drawLevel();
+      if (what === "connection") unsaid(why);
       if (what === "second" && performance.now() - asked > REFRESH_MS && !document.hidden && !why.querySelector("details[open]")) explain();
     },
   };

@@ -5,7 +5,7 @@ import { call, fleet, levelOf, may } from "./fleet.js";
 import { choice, field, form } from "./forms.js";
 import { groupSituation, light } from "./lamps.js";
 import { identify } from "./wall.js";
-import { whyView } from "./why.js";
+import { unsaid, whyView } from "./why.js";
 
 export function roomPage(name) {
   const room = fleet.rooms.find((one) => one.name === name);
@@ -37,6 +37,7 @@ export function roomPage(name) {
     title: name, element,
     changed(what) {
       if (what === "levels" || what === "connection") drawLevel();
+      if (what === "connection") unsaid(why);
       if (what === "second" && performance.now() - asked > 3000 && !why.querySelector("details[open]")) { asked = performance.now(); read(); }
     },
   };

@@ -4,7 +4,7 @@ import { clock, h, ms, note, pill } from "./dom.js";
 import { call, may, silent } from "./fleet.js";
 import { field, form } from "./forms.js";
 import { draw, LOSSES } from "./smoke.js";
-import { whyView } from "./why.js";
+import { unsaid, whyView } from "./why.js";
 
 const links = (groups) => groups.map((group, place) => [place ? ", " : "", h("a", { href: `#/group/${group}` }, group)]);
 const STALE = { state: "stale" };
@@ -90,9 +90,13 @@ export function targetPage(name) {
       graph.textContent = "";
     } catch (error) {
       graph.textContent = error.message;
-      state.replaceChildren(pill(STALE));
-      tiles.replaceChildren();
+      age();
     }
+  }
+
+  function age() {
+    state.replaceChildren(pill(STALE));
+    tiles.replaceChildren();
   }
 
   // What somebody has opened to read stays.
@@ -160,6 +164,7 @@ export function targetPage(name) {
         h("details.card", { ontoggle: () => told && table(told) }, h("summary", {}, "The latest numbers"), numbers))),
     changed(what) {
       if (what === "second" && performance.now() - asked > (seconds > 900 ? 15000 : REFRESH_MS) && !document.hidden) { read(); explain(); }
+      if (what === "connection" && silent()) { age(); unsaid(why); }
       if (what === "theme") read();
     },
     gone() { chart?.destroy(); },

@@ -1,6 +1,7 @@
 // A level in words: what decided it, and what every other contribution would have made of it.
 
 import { h, pill, shape } from "./dom.js";
+import { silent } from "./fleet.js";
 
 const NAMES = {
   loss: "loss over the last minute", now: "latency now (median of the last seconds)", usual: "usual latency (median of three minutes)",
@@ -18,6 +19,11 @@ export function whyView(why) {
     h("ol.steps", {}, why.way.map((step) => h("li", {}, step)),
       h("li", {}, count ? `group '${explanation.group.name}' judges by preset '${explanation.group.preset}': ${rule}` : `group '${explanation.group.name}' has no targets`)),
     explanation.targets.map(targetView));
+}
+
+// Takes an explanation away that is old.
+export function unsaid(why) {
+  if (silent()) why.replaceChildren(h("p.quiet", {}, "No connection to the server."));
 }
 
 function targetView(target) {
