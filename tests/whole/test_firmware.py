@@ -48,13 +48,26 @@ class Simulated:
         return self.addresses()
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Fleet:
+def fleet_in(folder: Path) -> Fleet:
     if not micropython().exists():
         reason = "there is no MicroPython for this machine: set MICROPYTHON to one that you built"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    (tmp_path / "t").mkdir()
-    return Fleet(tmp_path, TMPDIR=str(tmp_path / "t"))
+    (folder / "t").mkdir()
+    return Fleet(folder, TMPDIR=str(folder / "t"))
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return fleet_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A fleet that runs, with one target and no device of the demo."""
+    fleet = fleet_in(tmp_path_factory.mktemp("fleet"))
+    with fleet.up("--nodemo") as running:
+        wait_for(lambda: fleet.type("target", "calm", "add", "sim://calm?seed=1").returncode == 0, 20, running.said)
+        yield running
 
 
 @contextmanager
@@ -109,16 +122,21 @@ def gateway(up: Up) -> int:
 
 
 def test_two_firmwares_are_registered_show_their_room_and_go_late_stale_and_fresh_with_their_gateway(
-    fleet: Fleet,
+    up: Up,
 ) -> None:
-    with fleet.up("--nodemo") as up, simulated(fleet, "2") as lamps:
+    fleet = up.fleet
+    with simulated(fleet, "2") as lamps:
         first, second = lamps.started(2)
         wait_for_look([first, second], "no settings")
-        wait_for(lambda: fleet.type("target", "calm", "add", "sim://calm?seed=1").returncode == 0, 20, up.said)
         for address, name in ((first, "porch"), (second, "shelf")):
             assert fleet.ask("register", address, name)["name"] == name
         wait_for_look([first, second], "level")
-        wait_for(lambda: {row["presence"] for row in fleet.devices_by_web().values()} == {"live"}, 20, fleet.devices)
+        names = {"porch", "shelf"}
+        wait_for(
+            lambda: names <= {name for name, row in fleet.devices_by_web().items() if row["presence"] == "live"},
+            20,
+            fleet.devices,
+        )
         row = fleet.devices()["porch"]
         assert (row["presence"], row["simulated"], row["chip"], row["room"]) == ("live", True, "ESP32", "default")
         wait_for(lambda: state(first)["level"] == fleet.levels()["default"]["level"], 20, lambda: state(first))
@@ -143,31 +161,30 @@ def test_two_firmwares_are_registered_show_their_room_and_go_late_stale_and_fres
         )
 
 
-def test_a_board_on_a_cable_is_provisioned_comes_and_shows_its_level(fleet: Fleet, tmp_path: Path) -> None:
+def test_a_board_on_a_cable_is_provisioned_comes_and_shows_its_level(up: Up, tmp_path: Path) -> None:
+    fleet = up.fleet
     board = PluggedBoard(tmp_path / "board")
     try:
         # Only here: without pages of its own, which would be everybody's.
         (board.folder / "settings.json").write_text('{"http_port": 0}')
-        with fleet.up("--nodemo") as up:
-            wait_for(lambda: fleet.type("target", "calm", "add", "sim://calm?seed=1").returncode == 0, 20, up.said)
-            words = ("--name", "porch", "--wifi", "home", "--gateway", f"ws://127.0.0.1:{fleet.port}")
-            told = subprocess.run(
-                fleet.command("provision", board.port, *words),
-                env=fleet.environ,
-                input="a password of home\n",
-                capture_output=True,
-                text=True,
-                timeout=50,
-            )
-            assert told.returncode == 0, told.stderr
-            assert json.loads(told.stdout)["id"] == "3c71bff93720"
+        words = ("--name", "attic", "--wifi", "home", "--gateway", f"ws://127.0.0.1:{fleet.port}")
+        told = subprocess.run(
+            fleet.command("provision", board.port, *words),
+            env=fleet.environ,
+            input="a password of home\n",
+            capture_output=True,
+            text=True,
+            timeout=50,
+        )
+        assert told.returncode == 0, told.stderr
+        assert json.loads(told.stdout)["id"] == "3c71bff93720"
 
-            def shows() -> bool:
-                row = fleet.devices()["porch"]
-                return bool(row["presence"] == "live" and row["state"] == "ok" and not row["simulated"])
+        def shows() -> bool:
+            row = fleet.devices_by_web().get("attic", {})
+            return bool(row and row["presence"] == "live" and row["state"] == "ok" and not row["simulated"])
 
-            wait_for(shows, 25, fleet.devices)
-            assert "a password of home" not in up.said() + told.stdout + told.stderr
+        wait_for(shows, 25, fleet.devices)
+        assert "a password of home" not in up.said() + told.stdout + told.stderr
     finally:
         board.close()
 
