@@ -13,7 +13,7 @@ from espfleet.store import readings, registry, workers
 from espfleet.store.client import Store
 
 ROLES = ("prober", "leveler", "gateway", "steward", "web")
-#: Older readings are not told.
+#: Older readings are not told, nor those of clocks that are so far ahead.
 FRESH_MS = 120_000
 
 
@@ -53,7 +53,7 @@ async def board_readings(store: Store, *, now_ms: int) -> list[Point]:
     devices_by_id = (await registry.load(store)).devices
     for device_id, known in (await readings.get_all(store, devices_by_id)).items():
         for name, reading in known.items():
-            if now_ms - reading.at_ms <= FRESH_MS:
+            if abs(now_ms - reading.at_ms) <= FRESH_MS:
                 tags = (f"name:{devices_by_id[device_id].name}", f"reading:{name}")
                 found.append(Point("espfleet.reading", reading.value, reading.at_ms // 1_000, tags))
     return found

@@ -56,6 +56,15 @@ async def test_prometheus_can_read_what_it_fetches(store: Store) -> None:
     assert counts == {"live": 0, "late": 0, "offline": 1}
 
 
+@pytest.mark.parametrize(("ago_ms", "told"), [(1_000, True), (-60_000, True), (150_000, False), (-86_400_000, False)])
+async def test_a_reading_of_another_time_is_no_figure(store: Store, ago_ms: int, told: bool) -> None:
+    await devices.register(store, device_id=ID, name="porch", now_ms=1)
+    now_ms = await store.time_ms()
+    # A gateway whose clock is a day ahead would have it told for a day.
+    await readings.put(store, ID, {"air.temp": 21.5}, now_ms - ago_ms)
+    assert bool(await figures.board_readings(store, now_ms=now_ms)) is told
+
+
 async def test_what_is_not_measured_any_more_is_no_figure(store: Store) -> None:
     await targets.add(store, name="router", address="192.0.2.1")
     target, shard = (await registry.load(store)).targets["router"], shard_of("default", store.shards)
