@@ -40,7 +40,8 @@ def restore(file: str, force: bool) -> None:
     made = done.backup
     instead = f" instead of {_spoken(done.replaced)}" if done.replaced else ""
     output.say(
-        f"Restored {_spoken(made.counts)}{instead}, as they were {age(made.made_ms, now_ms())} ago.",
+        f"Restored {_spoken(made.counts)}{instead}, as they were {age(made.made_ms, now_ms())} ago. "
+        "Tokens too: what was ended since is valid again.",
         {"rows": made.counts, "replaced": done.replaced, "made_ms": made.made_ms, "made_by": made.made_by},
     )
 
