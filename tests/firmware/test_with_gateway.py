@@ -25,8 +25,8 @@ from tests.gateway.conftest import QUICK, Fleet, Start
 from tests.own_time import promised
 
 PATIENCE_S = 30.0
-#: How long levels are fresh: as long as for users.
-FRESH_MS = 3_000
+#: How long levels are fresh: longer than for users, for what beats here is kept waiting by a busy machine.
+FRESH_MS = 10_000
 
 
 async def a_registered_lamp_shows_the_level_of_its_room_and_follows_it(
@@ -159,7 +159,7 @@ async def a_lamp_goes_late_then_stale_then_fresh_with_its_gateway(fleet: Fleet, 
     assert board.starts == 1
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_lamps_on_a_gateway_that_changes(
     fleet: Fleet, start: Start, redis_url: str, boards: Boards, tmp_path: Path
 ) -> None:

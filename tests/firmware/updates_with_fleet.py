@@ -36,7 +36,7 @@ class Typist:
             stderr=PIPE,
         )
         try:
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(240):
                 out, err = await process.communicate()
         finally:
             if process.returncode is None:
