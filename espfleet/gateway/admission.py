@@ -35,6 +35,7 @@ from espfleet.gateway.dialects.pinglamp import PingLamp
 from espfleet.gateway.dialects.v1 import V1
 from espfleet.gateway.guests import Guest
 from espfleet.gateway.handshakes import Handshake
+from espfleet.gateway.hearing import Hearing
 from espfleet.gateway.hub import Hub
 from espfleet.gateway.hub_door import HubDoor, Refuse
 from espfleet.gateway.hub_viewers import HubViewers
@@ -55,6 +56,7 @@ class Admission:
 
     Attributes:
         viewer_hashes: Hashes of the tokens that viewers may show.
+        hearing: Reads lamps that have settled.
         relay: S2's clients.
     """
 
@@ -67,6 +69,7 @@ class Admission:
         ask_for_news: Callable[[], None],
     ) -> None:
         self.viewer_hashes: Collection[str] = ()
+        self.hearing = Hearing()
         self._hub = hub
         self._viewers = viewers
         self._ask_for_news = ask_for_news
@@ -330,6 +333,7 @@ class Admission:
             for connection in self._crowd:
                 connection.abort()
             await asyncio.sleep(0)
+        self.hearing.close()
 
     def _comes_from_here(self, handshake: Handshake) -> bool:
         """Tell whether a request comes from no web page, or from one of this machine's own.

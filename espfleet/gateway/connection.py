@@ -32,6 +32,8 @@ from espfleet.gateway.peers import Peer, Reception, Refusal
 REQUEST_BYTES = 16_384
 #: What is read at once. asyncio asks for 256 KiB, for which the system maps memory anew each time: 9 µs instead of 2.
 READ_BYTES = 65_536
+#: What is read at once of a lamp that says the usual: some of its messages.
+USUAL_BYTES = 4_096
 
 #: First byte of a close frame.
 _CLOSE = 0x88
@@ -138,6 +140,9 @@ class Connection(asyncio.Protocol):
         peer = self.peer
         if peer is not None and is_keepalive(data):
             self.taken += 1
+            if self._own_socket is not NOWHERE:
+                # A lamp, and at home here.
+                self._reception.hearing.add(self._own_socket, self._transport, self)
             peer.heard()
             return b""
         # Lamps tell numbers in two messages at once, and a gateway that is behind finds several of any kind.
@@ -175,6 +180,24 @@ class Connection(asyncio.Protocol):
         self.close(CloseCode.TOO_MUCH, "too many bytes", Reason.REFUSED)
         return True
 
+    def readable(self) -> None:
+        """Read and take what is there, in place of the transport (``Hearing``)."""
+        if self._transport.is_closing():
+            return
+        try:
+            data = self._own_socket.recv(USUAL_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._reception.hearing.give_back(self._own_socket, self._transport)
+        elif (peer := self.peer) is not None and self._rare is None and is_keepalive(data):
+            self.taken += 1
+            peer.heard()
+        else:
+            self.data_received(data)
+
     def eof_received(self) -> bool:
         """Let the transport close: the client will send nothing more."""
         return False
@@ -202,6 +225,7 @@ class Connection(asyncio.Protocol):
         """Tell everybody that it is over."""
         logger.debug("the connection is gone: %s", exc or "it was closed")
         self._end(Reason.CLOSED)
+        self._reception.hearing.forget(self._own_socket)
         self._reception.left(self)
 
     # What the rest of the gateway calls.

@@ -10,6 +10,7 @@ from espfleet.gateway.handshakes import Handshake
 
 if TYPE_CHECKING:
     from espfleet.gateway.connection import Connection
+    from espfleet.gateway.hearing import Hearing
 
 
 class Refusal(NamedTuple):
@@ -54,6 +55,10 @@ class Peer(Protocol):
 
 class Reception(Protocol):
     """Who decides about connections; one for all."""
+
+    @property
+    def hearing(self) -> Hearing:
+        """Reads lamps that have settled."""
 
     def clock(self) -> float:
         """Return seconds on a clock that never jumps."""

@@ -17,6 +17,7 @@ from espfleet.domain.devices import Reason
 from espfleet.domain.messages import KEEPALIVE, TEXT_BYTES
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.frames import KEEPALIVE_TEXTS
+from espfleet.gateway.hearing import Hearing
 from tests.gateway.raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, frame, request
 
 Heard = tuple[str, bytes]
@@ -53,6 +54,7 @@ class Reception:
     waiting_bytes = 1 << 30
 
     def __init__(self, peer: Peer) -> None:
+        self.hearing = Hearing()
         self.peer = peer
 
     def __getattr__(self, name: str) -> Any:
