@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -23,14 +25,23 @@ PHONE = (360, 740)
 REFUSED = ("400 (Refused)", "401 (Refused)")
 
 
-async def visit(url: str, act: Callable[[Browser, str], None]) -> None:
-    """Run a browser in a thread: the lamp's lines are read by this one meanwhile."""
+Visit = Callable[[str, Callable[[Browser, str], None]], Awaitable[None]]
 
-    def work() -> None:
-        with browser() as running:
-            act(running, url)
 
-    await asyncio.to_thread(work)
+@pytest.fixture(scope="module")
+def visit() -> Iterator[Visit]:
+    """Run a browser in a thread of its own: the lamp's lines are read by that of the test meanwhile."""
+    with ThreadPoolExecutor(1) as thread, ExitStack() as stack:
+        running = thread.submit(stack.enter_context, browser()).result()
+
+        async def visit(url: str, act: Callable[[Browser, str], None]) -> None:
+            await asyncio.wrap_future(thread.submit(act, running, url))
+
+        try:
+            yield visit
+        finally:
+            # Only that thread may end it.
+            thread.submit(stack.close).result()
 
 
 async def lamp(boards: Boards, **settings: Any) -> Pages:
@@ -44,7 +55,7 @@ def fits(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
-async def test_a_person_tries_the_light_switches_a_pin_and_changes_settings(boards: Boards) -> None:
+async def test_a_person_tries_the_light_switches_a_pin_and_changes_settings(boards: Boards, visit: Visit) -> None:
     one = await lamp(boards, token="")
     one.board.world("climate", '{"temperature": 21.5, "humidity": 40.2}')
     one.board.world("pins", '{"34": 1000}')
@@ -86,7 +97,7 @@ async def test_a_person_tries_the_light_switches_a_pin_and_changes_settings(boar
     assert secrets["wifi"] == {"home": "home-secret", "new": "new-secret"}
 
 
-async def test_the_page_of_a_registered_lamp_has_a_field_for_its_token(boards: Boards) -> None:
+async def test_the_page_of_a_registered_lamp_has_a_field_for_its_token(boards: Boards, visit: Visit) -> None:
     one = await lamp(boards, token="the-token", gateway="ws://127.0.0.1:9")
 
     def act(running: Browser, url: str) -> None:
@@ -112,7 +123,7 @@ async def test_the_page_of_a_registered_lamp_has_a_field_for_its_token(boards: B
     await visit(f"http://{one.host}/ui", act)
 
 
-async def test_a_person_sets_a_lamp_up_on_its_own_network(boards: Boards) -> None:
+async def test_a_person_sets_a_lamp_up_on_its_own_network(boards: Boards, visit: Visit) -> None:
     async with serving(good) as gateway, alone(boards, speed=4) as one:
 
         def act(running: Browser, url: str) -> None:
