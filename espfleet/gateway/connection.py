@@ -10,7 +10,7 @@ import asyncio
 import logging
 from http import HTTPStatus
 from sys import intern
-from typing import Any, cast
+from typing import cast
 
 from websockets.exceptions import InvalidMessage
 from websockets.frames import CloseCode as StandardCode
@@ -18,7 +18,6 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
-from websockets.streams import StreamReader
 
 from espfleet.domain.closing import CloseCode
 from espfleet.domain.devices import Reason
@@ -26,22 +25,18 @@ from espfleet.domain.messages import TEXT_BYTES, ProtocolError
 from espfleet.gateway.accepting import NOWHERE, SocketOf, no_socket
 from espfleet.gateway.frames import PING, after_keepalive, close_frame, is_keepalive, whole_text
 from espfleet.gateway.handshakes import handshake_of, usual_handshake
+from espfleet.gateway.parsing import is_idle, let_go, new_parser
 from espfleet.gateway.peers import Peer, Reception, Refusal
 
 #: A request with all its headers; what browsers send is far below.
 REQUEST_BYTES = 16_384
 #: What is read at once. asyncio asks for 256 KiB, for which the system maps memory anew each time: 9 µs instead of 2.
 READ_BYTES = 65_536
-#: What is read at once of a lamp that says the usual: some of its messages.
-USUAL_BYTES = 4_096
 
 #: First byte of a close frame.
 _CLOSE = 0x88
 
 logger = logging.getLogger(__name__)
-# websockets logs each opening and closing; what matters of that is logged with the device's name elsewhere.
-_quiet = logging.getLogger(f"{__name__}.frames")
-_quiet.setLevel(logging.WARNING)
 
 
 class Connection(asyncio.Protocol):
@@ -64,6 +59,7 @@ class Connection(asyncio.Protocol):
         "_rare",
         "_reception",
         "_requested",
+        "_settled",
         "_socket_of",
         "_transport",
         "_waiting",
@@ -82,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._parts: tuple[Opcode, list[bytes]] | None = None
         self._waiting: bytes | None = None
         self._requested = 0
-        self._ended = False
+        self._ended = self._settled = False
         self.socket = NOWHERE
         self.peer: Peer | None = None
         self.taken = 0
@@ -118,12 +114,12 @@ class Connection(asyncio.Protocol):
         elif self.peer is None:
             if self._is_too_long(data) or self._begin(data):
                 return
-            rare = self._rare = ServerProtocol(max_size=TEXT_BYTES, logger=_quiet)
+            rare = self._rare = new_parser(State.CONNECTING, TEXT_BYTES)
         else:
             data = self._take_usual(data)
             if not data or self.peer is None:
                 return
-            rare = self._rare = ServerProtocol(state=State.OPEN, max_size=self.peer.most_bytes, logger=_quiet)
+            rare = self._rare = new_parser(State.OPEN, self.peer.most_bytes)
         rare.receive_data(data)
         while rare.events and not self._ended:
             event = rare.events.pop(0)
@@ -140,8 +136,8 @@ class Connection(asyncio.Protocol):
         peer = self.peer
         if peer is not None and is_keepalive(data):
             self.taken += 1
-            if self._own_socket is not NOWHERE:
-                # A lamp, and at home here.
+            if not self._settled:
+                self._settled = True
                 self._reception.hearing.add(self._own_socket, self._transport, self)
             peer.heard()
             return b""
@@ -179,24 +175,6 @@ class Connection(asyncio.Protocol):
             return False
         self.close(CloseCode.TOO_MUCH, "too many bytes", Reason.REFUSED)
         return True
-
-    def readable(self) -> None:
-        """Read and take what is there, in place of the transport (``Hearing``)."""
-        if self._transport.is_closing():
-            return
-        try:
-            data = self._own_socket.recv(USUAL_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._reception.hearing.give_back(self._own_socket, self._transport)
-        elif (peer := self.peer) is not None and self._rare is None and is_keepalive(data):
-            self.taken += 1
-            peer.heard()
-        else:
-            self.data_received(data)
 
     def eof_received(self) -> bool:
         """Let the transport close: the client will send nothing more."""
@@ -271,7 +249,7 @@ class Connection(asyncio.Protocol):
     def refuse(self, status: HTTPStatus, text: str, retry_after_s: int = 0) -> None:
         """Answer the request, or what should have been one, with an HTTP error."""
         if not self._ended and self.peer is None:
-            answer = ServerProtocol(logger=_quiet).reject(status, f"{text}\n")
+            answer = new_parser(State.CONNECTING).reject(status, f"{text}\n")
             if retry_after_s:
                 answer.headers["Retry-After"] = str(retry_after_s)
             self._transport.write(answer.serialize())
@@ -365,7 +343,7 @@ class Connection(asyncio.Protocol):
     def _settle(self, rare: ServerProtocol) -> None:
         """Write what the protocol has to say, and drop it when nothing is half read."""
         self._write_all(rare)
-        if not self._ended and rare.state is State.OPEN and _is_idle(rare):
+        if not self._ended and rare.state is State.OPEN and is_idle(rare):
             self._drop_rare()
 
     def _write_all(self, rare: ServerProtocol) -> None:
@@ -405,14 +383,4 @@ class Connection(asyncio.Protocol):
     def _drop_rare(self) -> None:
         rare, self._rare = self._rare, None
         if rare is not None:
-            # The parser is a generator that holds the protocol that holds it: without this only gc would free them.
-            del rare.parser
-
-
-def _is_idle(rare: ServerProtocol) -> bool:
-    """Tell whether nothing is half read: no byte, no header, no message in parts."""
-    waiting: Any = rare.parser
-    while (inner := getattr(waiting, "gi_yieldfrom", None)) is not None:
-        waiting = inner
-    at_boundary = getattr(waiting, "gi_code", None) is StreamReader.at_eof.__code__
-    return at_boundary and rare.current_size is None and not rare.reader.buffer
+            let_go(rare)

@@ -9,56 +9,44 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from typing import Protocol
+
+from espfleet.gateway.accepting import NOWHERE
 
 #: Read in one turn of the loop, so that nobody else is kept waiting for long.
 AT_ONCE = 512
-
-
-class Speaker(Protocol):
-    """Who is read so."""
-
-    def readable(self) -> None:
-        """Read what is there, and take it."""
-
-    def abort(self) -> None:
-        """Cut the connection."""
+#: Read at once of one lamp: some of its messages.
+READ_BYTES = 4_096
 
 
 class Hearing:
     """All that are read so; where the system has no epoll there are none."""
 
     def __init__(self) -> None:
-        self._speakers: dict[int, Speaker] = {}
+        self._heard: dict[int, tuple[socket.socket, asyncio.Transport, asyncio.Protocol]] = {}
         self._poll: select.epoll | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self._speakers)
+        return len(self._heard)
 
-    def add(self, sock: socket.socket, transport: asyncio.Transport, speaker: Speaker) -> None:
-        """Read a socket from now on, in place of its transport."""
-        poll = self._poll or self._open()
-        if poll is None or sock.fileno() in self._speakers or transport.is_closing():
+    def add(self, sock: socket.socket, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
+        """Read for a protocol from now on, in place of its transport; with ``NOWHERE`` nothing changes."""
+        if sock is NOWHERE or transport.is_closing():
             return
-        transport.pause_reading()
-        self._speakers[sock.fileno()] = speaker
-        poll.register(sock, select.EPOLLIN)
-
-    def give_back(self, sock: socket.socket, transport: asyncio.Transport) -> None:
-        """Let the transport read a socket again: it knows what to do when there is nothing more to read."""
-        if self._speakers.pop(sock.fileno(), None) is not None and self._poll is not None:
-            self._poll.unregister(sock)
-            transport.resume_reading()
+        poll = self._poll or self._open()
+        if poll is not None:
+            transport.pause_reading()
+            self._heard[sock.fileno()] = sock, transport, protocol
+            poll.register(sock, select.EPOLLIN)
 
     def forget(self, sock: socket.socket) -> None:
         """Read a socket no more that is about to be closed: the system then forgets it by itself."""
-        self._speakers.pop(sock.fileno(), None)
+        self._heard.pop(sock.fileno(), None)
 
     def close(self) -> None:
         """Read nobody any more."""
-        self._speakers.clear()
+        self._heard.clear()
         if self._poll is not None and self._loop is not None:
             self._loop.remove_reader(self._poll.fileno())
             self._poll.close()
@@ -72,16 +60,33 @@ class Hearing:
         return self._poll
 
     def _turn(self, poll: select.epoll) -> None:
-        speakers = self._speakers
+        heard = self._heard
         for number, _ in poll.poll(0, AT_ONCE):
-            speaker = speakers.get(number)
-            if speaker is None:
+            found = heard.get(number)
+            if found is None or found[1].is_closing():
                 continue
-            whole = False
+            sock, transport, protocol = found
             try:
-                speaker.readable()
-                whole = True
-            finally:
-                # As with asyncio: a defect that a lamp meets is told, and ends its connection. Others have their turn.
-                if not whole:
-                    speaker.abort()
+                data = sock.recv(READ_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if data:
+                _tell(protocol, transport, data)
+            else:
+                # Its transport finds the same, and knows what follows from it.
+                del heard[number]
+                poll.unregister(sock)
+                transport.resume_reading()
+
+
+def _tell(protocol: asyncio.Protocol, transport: asyncio.Transport, data: bytes) -> None:
+    taken = False
+    try:
+        protocol.data_received(data)
+        taken = True
+    finally:
+        # As with asyncio: a defect that one lamp meets is told, and ends its connection. Others have their turn.
+        if not taken:
+            transport.abort()

@@ -14,8 +14,9 @@ import pytest
 
 from espfleet.domain.messages import KEEPALIVE
 from espfleet.gateway.accepting import Listener
-from espfleet.gateway.connection import USUAL_BYTES, Connection
+from espfleet.gateway.connection import Connection
 from espfleet.gateway.frames import text_frame
+from espfleet.gateway.hearing import READ_BYTES
 from tests.conftest import wait_until
 from tests.gateway.raw import BINARY, CLOSE, PING, PONG, TEXT, frame, request
 from tests.gateway.test_connection import Desk
@@ -67,7 +68,7 @@ async def lamps(desk: Desk, count: int) -> AsyncIterator[tuple[list[Connection],
 
 
 async def test_many_are_heard_in_whatever_pieces_they_speak(desk: Desk) -> None:
-    desk.most_bytes = 10 * USUAL_BYTES
+    desk.most_bytes = 10 * READ_BYTES
     async with lamps(desk, 20) as (made, others):
         for other in others:
             other.sendall(ALIVE)
@@ -80,8 +81,8 @@ async def test_many_are_heard_in_whatever_pieces_they_speak(desk: Desk) -> None:
         await wait_until(lambda: desk.keepalives == 80)
         assert desk.got.count("more") == 20
         # More than is read at once.
-        others[0].sendall(frame(BINARY, bytes(3 * USUAL_BYTES)) + frame(PING, b"hi"))
-        await wait_until(lambda: f"binary {3 * USUAL_BYTES}" in desk.got)
+        others[0].sendall(frame(BINARY, bytes(3 * READ_BYTES)) + frame(PING, b"hi"))
+        await wait_until(lambda: f"binary {3 * READ_BYTES}" in desk.got)
         assert await asyncio.to_thread(others[0].recv, 100) == bytes((0x80 | PONG, 2)) + b"hi"
         made[3].send(text_frame("level"))
         assert await asyncio.to_thread(others[3].recv, 100) == text_frame("level")
