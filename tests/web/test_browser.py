@@ -256,6 +256,36 @@ def test_when_the_server_is_gone_no_page_shows_what_it_said_last_as_present(
                 tab.close()
 
 
+def test_tabs_that_nobody_looks_at_keep_no_other_from_opening(chromium: Browser, url: str) -> None:
+    def hide(tab: Page, hidden: bool) -> None:
+        tab.evaluate(
+            """hidden => { Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+            document.dispatchEvent(new Event("visibilitychange")); }""",
+            hidden,
+        )
+
+    # A browser has six connections to a server for all its tabs, and the page of a device holds two of them.
+    with opened(chromium, "about:blank") as (page, _):
+        tabs = [page.context.new_page() for _ in range(4)]
+        try:
+            for tab in tabs[:3]:
+                tab.clock.install()
+                tab.goto(f"{url}#/device/demo-fridge")
+                expect(tab.locator("#view .pill.is-live").first).to_be_visible()
+            for tab in tabs[:3]:
+                hide(tab, True)
+                tab.clock.fast_forward(11_000)
+            tabs[3].goto(url)
+            expect(tabs[3].locator(".room .is-green").first).to_be_visible()
+            tabs[3].close()
+            hide(tabs[0], False)
+            expect(tabs[0].locator("#view .pill.is-live").first).to_be_visible()
+            expect(tabs[0].locator("#view .pill.is-stale")).to_have_count(0)
+        finally:
+            for tab in tabs:
+                tab.close()
+
+
 def test_the_page_of_a_simulated_lamp_shows_nothing_old_when_it_is_frozen(chromium: Browser, url: str) -> None:
     rows = requests.get(f"{url}api/devices", timeout=10).json()["items"]
     address = next(row["address"] for row in rows if row["name"] == "demo-fridge")

@@ -1,5 +1,7 @@
 // The fleet as this page knows it: one answer of /api/wall, kept up to date by /api/live.
 
+import { whileSeen } from "./seen.js";
+
 export const fleet = {
   rooms: [], groups: {}, devices: new Map(), events: [], choices: { presets: [], combine: [], dialects: [], targets: [] },
   targets: 0, version: 0, role: null, token: false, offsetMs: 0,
@@ -105,6 +107,17 @@ function reload() {
 const KINDS = "levels,presence,event,registry,told";
 
 export function connect() {
+  whileSeen(() => { attend(); return rest; });
+}
+
+function rest() {
+  source?.close();
+  source = null;
+  // What happens meanwhile is not made up for one by one.
+  fleet.live = undefined;
+}
+
+function attend() {
   source?.close();
   source = new EventSource(`/api/live?kinds=${KINDS}&since=${fleet.live ?? ""}`);
   const on = (kind, act) => source.addEventListener(kind, (message) => {
@@ -147,11 +160,12 @@ export function connect() {
 
 // The server said no, or is not there: a token that has ended leads to the page that says so.
 async function again() {
+  if (!source) return;
   try {
     // Asked with a token that has ended, it says no, and takes the cookie away.
     if (!(await mayStill()) && !(await mayStill())) { fleet.role = null; tell("ended"); return; }
     fleet.live = undefined;
-    connect();
+    if (source) attend();
   } catch {
     setTimeout(again, 2000);
   }
@@ -159,12 +173,14 @@ async function again() {
 
 // Calls back with what one device reports as it comes; returns how to stop it.
 export function follow(id, callback) {
-  const feed = new EventSource("/api/live?kinds=readings");
-  feed.addEventListener("readings", (message) => {
-    const told = JSON.parse(message.data).readings[id];
-    if (told) callback(told);
+  return whileSeen(() => {
+    const feed = new EventSource("/api/live?kinds=readings");
+    feed.addEventListener("readings", (message) => {
+      const told = JSON.parse(message.data).readings[id];
+      if (told) callback(told);
+    });
+    return () => feed.close();
   });
-  return () => feed.close();
 }
 
 function keep(event) {
