@@ -30,6 +30,7 @@ from espfleet.domain.registry import Registry
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.contests import OTHER_ALIVE, Contests
 from espfleet.gateway.dialects import Dialect
+from espfleet.gateway.hand_over import HandOver
 from espfleet.gateway.levels import LevelBoard
 from espfleet.gateway.passes import Directory, Pass
 from espfleet.gateway.sessions import Session
@@ -111,7 +112,7 @@ class Hub:
         self._look_s = 0.0
         self._number = 0
         self._stopping = False
-        self._handing_over: list[Session] | None = None
+        self._handing_over: HandOver | None = None
 
     @property
     def registry(self) -> Registry:
@@ -155,6 +156,8 @@ class Hub:
             since_ms: When the session there began, ms since the epoch; equal ones are told apart by their gateways.
             stays: Whether that session has proved that it lives.
         """
+        if self._handing_over is not None:
+            self._handing_over.arrived(device_id)
         session = self.sessions.get(device_id)
         if session is None:
             return
@@ -314,17 +317,21 @@ class Hub:
         for session, retry_ms in zip(list(self.sessions.values()), spread(len(self.sessions)), strict=True):
             session.connection.close(CloseCode.RESTARTING, restart_reason(retry_ms), Reason.GATEWAY)
 
-    def hand_over(self, most: int) -> int:
-        """Send up to ``most`` sessions to other gateways; return how many are still here.
+    def hand_over(self, until_s: float) -> int:
+        """Send sessions to other gateways, as many as these take now; return how many are still here.
 
         Nobody is told that they went: whoever is not back when its watchdog runs out is offline by that.
+
+        Args:
+            until_s: When all must have gone, on ``clock``.
         """
         self._stopping = True
         if self._handing_over is None:
-            self._handing_over = list(self.sessions.values())
-        for session in self._handing_over[:most]:
-            session.connection.close(CloseCode.RESTARTING, restart_reason(0), Reason.GATEWAY)
-        del self._handing_over[:most]
+            self._handing_over = HandOver(self.sessions, until_s, self._settings.lease_ms / 1_000)
+        for device_id in self._handing_over.next(self.clock()):
+            session = self.sessions.get(device_id)
+            if session is not None:
+                session.connection.close(CloseCode.RESTARTING, restart_reason(0), Reason.GATEWAY)
         return len(self.sessions)
 
     def _is_late(self, session: Session, silent_s: float) -> None:

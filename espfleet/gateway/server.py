@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import resource
 import sys
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from espfleet.gateway.connection import Connection
 from espfleet.gateway.following import Follower
 from espfleet.gateway.garbage import Garbage, long_lived_objects
 from espfleet.gateway.gathering import Gathering
-from espfleet.gateway.hub import CONNECTS_PER_S, RETRY_FROM_MS, Hub
+from espfleet.gateway.hub import RETRY_FROM_MS, Hub
 from espfleet.gateway.hub_viewers import HubViewers
 from espfleet.gateway.journal import FleetJournal
 from espfleet.gateway.levels import LevelBoard
@@ -155,12 +154,10 @@ class Gateway:
         """Take no more lamps, and send away who is here a few at a time, to come back to another gateway at once."""
         for server in self._servers:
             server.close()
-        count, drain_s = len(self._hub.sessions), self._settings.drain_ms / 1_000
-        over_s = min(drain_s, count / CONNECTS_PER_S)
-        slice_size = math.ceil(count * SLICE_S / over_s) if over_s else count
-        logger.info("the gateway hands over %d lamps", count)
-        for _ in range(math.ceil(drain_s / SLICE_S)):
-            if not self._hub.hand_over(slice_size):
+        logger.info("the gateway hands over %d lamps", len(self._hub.sessions))
+        until_s = self._hub.clock() + self._settings.drain_ms / 1_000
+        while self._hub.hand_over(until_s):
+            if self._hub.clock() >= until_s:
                 break
             await asyncio.sleep(SLICE_S)
 

@@ -86,6 +86,35 @@ async def test_a_hand_over_that_lets_lamps_wait_is_noticed(
     assert Word.LATE in await seen_during(hand_over, lamps, first.url, monotonic_ms)
 
 
+async def test_lamps_stay_where_they_are_while_no_other_gateway_takes_them(
+    fleet: Fleet, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("espfleet.gateway.hand_over.MOST_UNDER_WAY", 2)
+    first = await start(name="first", port=0, share_port=True, drain_ms=60_000, **LASTING)
+    devices = await fleet.add_many(LAMPS)
+    lamps = [LampSpec(id=device.id, name=device.name, token=token) for device, token in devices]
+
+    async def at_first() -> int:
+        return int((await workers.alive(fleet.store, "gateway")).get("first", {"lamps": 0})["lamps"])
+
+    async def all_are_here() -> bool:
+        return await at_first() == LAMPS
+
+    async def some_have_gone() -> bool:
+        return not await all_are_here()
+
+    async with simulated(lamps, first.url) as simulator:
+        await wait_until(lambda: {simulator.look(lamp.id).word for lamp in lamps} == {Word.LEVEL})
+        await wait_until(all_are_here)
+        stopping = asyncio.create_task(first.stop())
+        await wait_until(some_have_gone)
+        # Each second two or three more are no longer waited for.
+        assert await at_first() > LAMPS / 2
+        await start(name="second", port=first.port, share_port=True, **LASTING)
+        await wait_until(lambda: moved(fleet, LAMPS), timeout_s=30)
+        await stopping
+
+
 async def seen_during(
     what: Callable[[], Awaitable[None]], lamps: list[LampSpec], url: str, clock: Callable[[], float] = own_ms
 ) -> set[str]:
