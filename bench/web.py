@@ -39,7 +39,7 @@ CAP_S = 240.0
 SEED = 1
 dice = random.Random(SEED)
 ROOT = Path(__file__).parents[1]
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 
 LIST = "GET /api/devices with 10,000 devices, first page, p99"
 FILTERED = "GET /api/devices with 10,000 devices, those of a room, p99"
@@ -218,7 +218,7 @@ async def _readers(web: Web, publisher: Publisher) -> None:
 
 
 async def _browser(web: Web, publisher: Publisher) -> None:
-    reason = "" if shutil.which(CHROMIUM) else "needs chromium"
+    reason = "" if shutil.which(CHROMIUM) else "needs chromium-headless-shell"
     if reason:
         for title, bound in ((PAINT, "ours <= 1000"), (WEIGHT, "ours <= 500"), (PIXEL, "ours <= 250")):
             not_measured(title, bound=bound, reason=reason)
