@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import random
 import shutil
 import socket
 import subprocess
@@ -18,8 +18,11 @@ from redis import Redis
 from espfleet.certificates.folder import Folder
 from espfleet.store.binaries import find_server
 from tests.conftest import TEST_FOLDER
+from tests.ports import PORTS
 
 SLOTS = 16_384
+#: How far above its port a server of a Cluster listens to the others.
+CLUSTER_BUS = 10_000
 READY_WITHIN_S = 30.0
 
 
@@ -106,16 +109,19 @@ def serving(
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody listens on, low enough for a Cluster's second port 10,000 above."""
+    """Return ports of 127.0.0.1 that nobody has, nor the second ones of a Cluster's servers, 10,000 above.
+
+    Both are of those that the kernel gives to no connection.
+    """
     found: list[int] = []
-    # Processes that look for ports at the same moment begin far from each other.
-    candidate = 20_000 + os.getpid() * 101 % 20_000
+    lowest, highest = PORTS
     while len(found) < count:
-        candidate += 1
+        candidate = random.SystemRandom().randrange(lowest, highest - CLUSTER_BUS)
         with socket.socket() as one, socket.socket() as two, contextlib.suppress(OSError):
             one.bind(("127.0.0.1", candidate))
-            two.bind(("127.0.0.1", candidate + 10_000))
-            found.append(candidate)
+            two.bind(("127.0.0.1", candidate + CLUSTER_BUS))
+            if candidate not in found:
+                found.append(candidate)
     return found
 
 

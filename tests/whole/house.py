@@ -97,7 +97,8 @@ class House:
         with contextlib.suppress(requests.RequestException):
             families = text_string_to_metric_families(requests.get(self.metrics_url, timeout=30).text)
             found = {one.name: one.samples for one in families}
-            return {sample.labels["state"]: int(sample.value) for sample in found.get("espfleet_devices", [])}
+            told = {sample.labels["state"]: int(sample.value) for sample in found.get("espfleet_devices", [])}
+            return {state: count for state, count in told.items() if count}
         return {}
 
     def by_words(self) -> list[str]:
