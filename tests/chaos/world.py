@@ -19,6 +19,8 @@ from random import Random
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
+from redis.exceptions import RedisError
+
 from espfleet.domain.devices import Device, Kind
 from espfleet.domain.jobs import DAY_S, Job, JobKind
 from espfleet.domain.rooms import Room
@@ -299,7 +301,8 @@ class World:
 
     async def _look_at_redis(self, at_s: float) -> None:
         """Note what Redis keeps, whichever process of it it is, and its files beside its clients."""
-        with contextlib.suppress(StoreError, OSError, ValueError):
+        # It may be killed while it answers.
+        with contextlib.suppress(StoreError, RedisError, OSError, ValueError):
             if self.servers is None and not self.redis_down and (used := look(self.redis_pid)) is not None:
                 told = await asyncio.wait_for(self.direct.redis.info("memory", "clients"), 1.0)
                 self.redis_curve.times_s.append(at_s)
