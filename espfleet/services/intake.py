@@ -45,21 +45,22 @@ class Intake:
         """Look the rows of all targets up again: the book has been configured anew."""
         self._layouts.clear()
 
-    async def add(self, entries: Iterable[StreamEntry], now_ms: int) -> int:
+    async def add(self, entries: Iterable[StreamEntry], now_ms: int, *, past: bool = False) -> int:
         """Take in entries in their order, but none that was written twice; return how many samples were used.
 
         Args:
             entries: What was read.
             now_ms: Time after reading them by the clock of Redis, ms since the epoch.
+            past: Whether they were written some time ago, and not just now.
         """
-        batches = [batch for entry in entries if (batch := await self._samples(entry, now_ms)) is not None]
+        batches = [batch for entry in entries if (batch := await self._samples(entry, now_ms, past)) is not None]
         count = 0
         for rows, rtt_us, sent_ms in joined(batches):
             self._book.add(rows, rtt_us, sent_ms)
             count += len(rows)
         return count
 
-    async def _samples(self, entry: StreamEntry, now_ms: int) -> Samples | None:
+    async def _samples(self, entry: StreamEntry, now_ms: int, past: bool) -> Samples | None:
         """Return what an entry says of targets that the book knows, or ``None`` where it is of no use."""
         if entry.seq <= self._newest_seq.get(entry.worker, 0):
             return None
@@ -74,7 +75,11 @@ class Intake:
         except (InvalidError, IndexError) as exc:
             logger.warning("shard %d: entry %s of %s is not usable: %s", self._shard, entry.entry_id, entry.worker, exc)
             return None
-        sent_ms = _on_our_clock(batch.sent_ms(), written_ms(entry), now_ms, layout.timeout_ms)
+        sent_ms = batch.sent_ms()
+        if past and min(int(sent_ms[-1]), written_ms(entry)) > now_ms + LATEST_MS:
+            # All clocks were ahead, and have been set back since: nobody knows when this was, but it was not just now.
+            return None
+        sent_ms = _on_our_clock(sent_ms, written_ms(entry), now_ms, layout.timeout_ms)
         inside = here >= 0
         if inside.all():
             return here, batch.rtt_us, sent_ms

@@ -78,7 +78,7 @@ async def _book(store: Store, current: Registry, group: str, now_ms: int) -> tup
     members = {name: current.targets[name] for name in current.groups[group].targets if name in current.targets}
     book.configure(members, {group: current.groups[group]})
     history = await ShardReader(store, shard, "why").history(now_ms - memory.long_ms)
-    count = await Intake(store, shard, book).add(history, now_ms)
+    count = await Intake(store, shard, book).add(history, now_ms, past=True)
     book.evaluate(now_ms)
     return book, count
 

@@ -70,7 +70,7 @@ class Shard:
         # First, so that what a former owner had read and not acknowledged is in the history too.
         claimed = await self.reader.claim_all()
         entries = await self.reader.history(now_ms - self._memory.long_ms)
-        count = await self._intake.add(entries, now_ms)
+        count = await self._intake.add(entries, now_ms, past=True)
         if entries:
             self._read_back_to = entries[-1].entry_id
         await self.reader.ack([entry.entry_id for entry in claimed])

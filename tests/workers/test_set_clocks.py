@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,6 +152,22 @@ async def test_levels_come_again_at_once_when_the_clock_of_redis_was_set_back(st
     assert not await turns.write(store, [shard.outcome(now_ms)], now_ms)
     found = (await levels.read_levels(store)).levels["default"]
     assert (found.state, found.reason) == (State.OK, "router: latency 9 ms")
+
+
+async def test_what_was_measured_while_all_clocks_were_ahead_is_not_taken_for_the_present(store: Store) -> None:
+    await stream.init_consumers(store)
+    now_ms = await store.time_ms()
+    number = await measure(store, sent_ms=now_ms + HOUR_MS, written_ms=now_ms + HOUR_MS, count=5)
+    shard = await owned(store, number)
+    assert await shard.rebuild(now_ms) == 0
+    assert not await turns.write(store, [shard.outcome(now_ms)], now_ms)
+    found = (await levels.read_levels(store)).levels["default"]
+    assert (found.state, found.reason) == (State.UNKNOWN, "router: no samples yet")
+    # What comes now is known to be of now, whatever the clocks say.
+    entries = await shard.reader.history(0)
+    for_now = [replace(one, seq=one.seq + 5, entry_id=f"{now_ms + HOUR_MS}-{20 + n}") for n, one in enumerate(entries)]
+    assert await shard.add(for_now, now_ms) == 5
+    assert [level.state for level in shard._book.evaluate(now_ms)] == [State.OK]
 
 
 async def test_a_shard_beats_on_when_the_clock_of_redis_was_set_back(store: Store) -> None:
