@@ -2,8 +2,8 @@
 
 There are two cores, and the lamps need some of them too: so they are stopped (SIGSTOP) while a level is written, which
 the kernel keeps for them, and go on afterwards. A level is written when the gateways have come to rest: their CPU time,
-as the kernel counts it, is looked at every half millisecond. Each gateway has a core to itself; the time begins before
-the level is published to Redis.
+as the kernel counts it, is looked at every millisecond, by a process that waits where a gateway wants to run. Each
+gateway has a core to itself; the time begins before the level is published to Redis.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ CHANGES = 12
 #: Seldom, for the gateways are to rest.
 BEAT_S = 1.0
 REST_S = 0.03
-LOOK_S = 0.0005
+LOOK_S = 0.001
+#: The nice value of who lets everybody else go first.
+LAST = 19
 PROMISE = "levels written to 10,000 lamps in a second: two gateway processes against one"
 BOUND = "ratio >= 1.7"
 
@@ -58,6 +60,7 @@ def main() -> None:
 
 async def one_run(count: int) -> float:
     """Return how long so many gateways take to write a level to all lamps, s, in the median change."""
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
     async with stage(LAMPS, BEAT_S) as ready:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ef")))
@@ -69,6 +72,7 @@ async def one_run(count: int) -> float:
             # It notices what is left of the connections only when it is asked.
             await crowd.asked("spare 2000")
             assert await seated(ready.store) == LAMPS
+            os.setpriority(os.PRIO_PROCESS, 0, LAST)
             taken = []
             for number in range(1, CHANGES + 1):
                 os.kill(crowd.pid, signal.SIGSTOP)
@@ -79,6 +83,7 @@ async def one_run(count: int) -> float:
                 finally:
                     os.kill(crowd.pid, signal.SIGCONT)
                 await crowd.asked("spare 400")
+            os.setpriority(os.PRIO_PROCESS, 0, usual)
             return statistics.median(taken)
 
 
@@ -101,16 +106,20 @@ async def seated(store: Store) -> int:
 
 def at_rest_s(pids: Sequence[int]) -> float:
     """Wait until all processes rest, and return since when."""
-    files = [Path(f"/proc/{pid}/schedstat") for pid in pids]
-    spent, since_s = None, time.perf_counter()
-    while True:
-        # The first number is the time on a core, ns; less than 0.3 ms of it in all is housekeeping.
-        now_s, now = time.perf_counter(), sum(int(file.read_text().split()[0]) for file in files)
-        if spent is None or now - spent > 300_000:
-            spent, since_s = now, now_s
-        elif now_s - since_s > REST_S:
-            return since_s
-        time.sleep(LOOK_S)
+    with ExitStack() as stack:
+        # Opened once: who looks takes time of the cores that the gateways are on.
+        files = [os.open(f"/proc/{pid}/schedstat", os.O_RDONLY) for pid in pids]
+        for file in files:
+            stack.callback(os.close, file)
+        spent, since_s = None, time.perf_counter()
+        while True:
+            # The first number is the time on a core, ns; less than 0.3 ms of it in all is housekeeping.
+            now_s, now = time.perf_counter(), sum(int(os.pread(file, 64, 0).split()[0]) for file in files)
+            if spent is None or now - spent > 300_000:
+                spent, since_s = now, now_s
+            elif now_s - since_s > REST_S:
+                return since_s
+            time.sleep(LOOK_S)
 
 
 if __name__ == "__main__":
