@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 #: Between two turns, in seconds: next to nothing on the way of a level to a lamp.
-DISTANCE_S = 0.004
+DISTANCE_S = 0.002
 
 
 def _rest(for_s: float) -> None:

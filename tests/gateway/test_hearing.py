@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from espfleet.domain.messages import KEEPALIVE
+from espfleet.gateway import hearing
 from espfleet.gateway.accepting import Listener
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.frames import text_frame
@@ -86,6 +87,32 @@ async def test_many_are_heard_in_whatever_pieces_they_speak(desk: Desk) -> None:
         assert await asyncio.to_thread(others[0].recv, 100) == bytes((0x80 | PONG, 2)) + b"hi"
         made[3].send(text_frame("level"))
         assert await asyncio.to_thread(others[3].recv, 100) == text_frame("level")
+
+
+async def test_what_is_said_within_moments_is_read_together_and_keeps_nothing_else_waiting(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "MANY", 20)
+    async with lamps(desk, 20) as (_, others):
+        monkeypatch.setattr(hearing, "REST_S", 0.3)
+        others[0].sendall(ALIVE)
+        await wait_until(lambda: desk.keepalives == 21)
+        counts = set()
+        for other in others:
+            other.sendall(ALIVE)
+            # A turn of the loop; whatever else is due has it.
+            await asyncio.sleep(0)
+            counts.add(desk.keepalives)
+        await wait_until(lambda: counts.add(desk.keepalives) or desk.keepalives == 41)
+        assert counts == {21, 41}
+        # Those few who stay are heard at once again.
+        for other in others[:15]:
+            other.close()
+        await wait_until(lambda: desk.got.count("left") == 15)
+        await wait_until(lambda: desk.hearing._rest is None)
+        monkeypatch.setattr(hearing, "REST_S", 60.0)
+        others[15].sendall(ALIVE)
+        await wait_until(lambda: desk.keepalives == 42)
 
 
 async def test_who_says_goodbye_is_answered_and_gone(desk: Desk) -> None:

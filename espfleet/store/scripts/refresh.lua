@@ -9,7 +9,10 @@ local due = {}
 for i = 2, #KEYS, 2 do
   local left = ARGV[i + 2]
   if tonumber(left) > 0 then
-    redis.call('SET', KEYS[i], ARGV[1], 'PX', left)
+    -- In the log this is half as long as to set it anew.
+    if redis.call('PEXPIRE', KEYS[i], left) == 0 then
+      redis.call('SET', KEYS[i], ARGV[1], 'PX', left)
+    end
     due[#due + 1] = now + left
     due[#due + 1] = ARGV[i + 1]
   end
