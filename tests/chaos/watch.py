@@ -19,6 +19,7 @@ from espfleet.store import points, registry, workers
 from espfleet.store.client import Command
 from espfleet.store.feed import Beat, Feed, LevelsChanged, Topic
 from espfleet.store.levels import BEAT_TTL_MS
+from tests.chaos.news import News
 from tests.chaos.world import DOOR, World
 
 LOOK_S = 0.25
@@ -69,7 +70,7 @@ class Watch:
         self._world = world
         self._slack_s = slack_s
         self._began_s = time.monotonic()
-        self._news_s: dict[int, float] = defaultdict(time.monotonic)
+        self._news = News(GREEN_WITHOUT_NEWS_S + slack_s, self._began_s)
         #: By name of a number, the highest, and when it was seen first.
         self._highest: dict[str, tuple[int, float]] = {}
         self._wrong: dict[str, int] = defaultdict(int)
@@ -90,11 +91,11 @@ class Watch:
             tasks.create_task(self._count())
             tasks.create_task(self._write_jobs())
 
-    def fail(self, what: str, detail: str) -> None:
+    def fail(self, what: str, detail: str, at_s: float | None = None) -> None:
         """Note a broken invariant: the first moments of it, and how often in all."""
         moments = self.broken.setdefault(what, [])
         if len(moments) < MOMENTS:
-            moments.append(f"after {time.monotonic() - self._began_s:.1f} s: {detail}")
+            moments.append(f"after {(at_s or time.monotonic()) - self._began_s:.1f} s: {detail}")
         self.times[what] += 1
 
     # --- what lamps show
@@ -104,6 +105,8 @@ class Watch:
         while True:
             await asyncio.sleep(LOOK_S)
             now_s = time.monotonic()
+            for at_s, what in self._news.lies(now_s):
+                self.fail("no lamp is green without fresh levels", what, at_s)
             for simulator in self._world.simulators:
                 for lamp in [session.lamp for session in simulator._sessions.values()]:
                     self._note_seq(lamp)
@@ -112,14 +115,12 @@ class Watch:
                     green = view.word == "level" and view.level is not None and view.level < ORANGE_LEVEL
                     self.greens += green
                     group = view.group or ""
-                    old_s = now_s - self._news_s[shard_of(group, self._world.direct.shards)]
+                    shard = shard_of(group, self._world.direct.shards)
+                    old_s = self._news.age_s(shard, now_s)
+                    if self._seems(f"{view.name} stale", green and old_s > GREEN_WITHOUT_NEWS_S + self._slack_s):
+                        told = f"{view.name} shows {view.level} of {group}, of which nothing came for {old_s:.1f} s"
+                        self._news.doubt(shard, now_s, told)
                     closed_s = self._world.door.closed_s
-                    self._judge(
-                        f"{view.name} stale",
-                        "no lamp is green without fresh levels",
-                        green and old_s > GREEN_WITHOUT_NEWS_S + self._slack_s,
-                        f"{view.name} shows {view.level} of {group}, of which nothing came for {old_s:.1f} s",
-                    )
                     dead_s = now_s - closed_s if group == DOOR and closed_s is not None else 0.0
                     self._judge(
                         f"{view.name} dead",
@@ -136,9 +137,13 @@ class Watch:
         self._grows("levels of a lamp never go back", f"lamp {lamp.spec.id}", lamp._seq)
 
     def _judge(self, key: str, what: str, wrong: bool, detail: str) -> None:
-        self._wrong[key] = self._wrong[key] + 1 if wrong else 0
-        if self._wrong[key] >= LOOKS:
+        if self._seems(key, wrong):
             self.fail(what, detail)
+
+    def _seems(self, key: str, wrong: bool) -> bool:
+        """Return whether something has been wrong for some looks."""
+        self._wrong[key] = self._wrong[key] + 1 if wrong else 0
+        return self._wrong[key] >= LOOKS
 
     # --- what is published
 
@@ -147,7 +152,7 @@ class Watch:
         async with Feed(self._world.direct, [Topic.LEVELS]) as feed:
             async for told in feed:
                 if isinstance(told, Beat | LevelsChanged):
-                    self._news_s[told.shard] = time.monotonic()
+                    self._news.heard(told.shard, time.monotonic())
                     changed = isinstance(told, LevelsChanged)
                     self._grows("numbers of publications grow", f"shard {told.shard}", told.seq, changed)
 
@@ -185,7 +190,7 @@ class Watch:
         for shard, left in enumerate(left_ms):
             # One that lasts longer was left by a clock that was ahead.
             if 0 < left <= BEAT_TTL_MS:
-                self._news_s[shard] = max(self._news_s[shard], now_s - (BEAT_TTL_MS - left) / 1_000)
+                self._news.heard(shard, now_s - (BEAT_TTL_MS - left) / 1_000)
 
     def _grows(self, what: str, name: str, number: int, strictly: bool = False) -> None:
         """A number never goes back, but for what was lost in the last second before Redis was killed."""
