@@ -187,3 +187,8 @@ def test_the_other_picture_shows_how_many_times_better_than_the_peer_ours_is() -
     assert bars[0][1] < bars[1][1]
     assert bars[2][0] < bars[2][1] == pytest.approx(line_x, abs=0.2)
     assert bars[2][2] == "broken"
+
+
+@pytest.mark.parametrize("bench", discover(BENCHES))
+def test_what_a_bench_measured_is_stored(bench: str) -> None:
+    assert (BENCHES / "results" / f"{bench}.json").exists(), f"make bench BENCH={bench}"
