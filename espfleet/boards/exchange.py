@@ -1,8 +1,8 @@
 """One HTTP exchange with a device: capped in size and time, and every failure with a sentence of its own.
 
 What answers at an address that someone typed may be anything: no redirect is followed, no proxy, cookie or password of
-the environment is used, an answer may have 64 KiB, and the whole exchange ends in time, however slowly the other side
-drips.
+the environment is used, an answer may have 64 KiB, with all that is around it 128 KiB, and the whole exchange ends in
+time, however slowly the other side drips.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-from espfleet.boards.limits import ANSWER_BYTES, TIMEOUT_S
+from espfleet.boards.limits import ANSWER_BYTES, TIMEOUT_S, WIRE_BYTES
 from espfleet.domain.devices import split_address
 from espfleet.errors import (
     BoardAnswerError,
@@ -31,14 +31,27 @@ from espfleet.errors import (
 _CHUNK_BYTES = 4_096
 
 
+class _TooMuchError(OSError):
+    """Raised when more comes than any board sends, in headers, ends of chunks or whatever else."""
+
+
 class _DeadlineSocket(socket.socket):
-    """A socket whose reads and writes all together end at ``end_s`` of the monotonic clock."""
+    """A socket whose reads and writes all together end at ``end_s`` of the monotonic clock.
+
+    Its reads end after ``WIRE_BYTES``, too: what reads HTTP takes megabytes of headers, and any number of answers that
+    promise another one.
+    """
 
     end_s = 0.0
+    left_bytes = WIRE_BYTES
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
         self._limit()
-        return super().recv_into(*args, **kwargs)
+        count = super().recv_into(*args, **kwargs)
+        self.left_bytes -= count
+        if self.left_bytes < 0:
+            raise _TooMuchError
+        return count
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:
         self._limit()
@@ -110,7 +123,8 @@ def exchange(
             if answer.status_code in range(300, 400):
                 raise BoardAnswerError(f"{address} is not a board: it sends elsewhere (HTTP {answer.status_code})")
             return answer.status_code, _body(address, answer)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
+        # A ValueError is what urllib3 makes of a chunk that has less than no bytes.
         raise _failure(address, port, timeout_s, exc) from exc
     finally:
         adapter.close()
@@ -121,12 +135,18 @@ def _body(address: str, answer: requests.Response) -> bytes:
     for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
         body += chunk
         if len(body) > ANSWER_BYTES:
-            raise BoardAnswerError(f"{address} is not a board: it sends more than {ANSWER_BYTES // 1024} KiB")
+            raise _too_much(address, ANSWER_BYTES)
     return bytes(body)
+
+
+def _too_much(address: str, most_bytes: int) -> BoardAnswerError:
+    return BoardAnswerError(f"{address} is not a board: it sends more than {most_bytes // 1024} KiB")
 
 
 def _failure(address: str, port: int, timeout_s: float, exc: Exception) -> BoardAnswerError | BoardUnreachableError:
     causes = list(_causes(exc))
+    if any(isinstance(cause, _TooMuchError) for cause in causes):
+        return _too_much(address, WIRE_BYTES)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return BoardClosedError(f"{address} refuses the connection: nothing listens on port {port} there")
     if any(isinstance(cause, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError) for cause in causes):

@@ -149,6 +149,7 @@ def test_a_port_without_a_listener_refuses() -> None:
         (http(b"x" * 70_000), "it sends more than 64 KiB"),
         (http(b"{}", head="HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"), "broken off or garbled"),
         (http(b"zz\r\n", head="HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"), "broken off or garbled"),
+        (http(b"-5\r\n", head="HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"), "broken off or garbled"),
     ],
 )
 def test_each_wrong_answer_has_its_own_sentence(serve: Serve, sentence: str) -> None:
@@ -183,6 +184,30 @@ def test_an_answer_that_drips_ends_in_time(head: str) -> None:
             identify(address, 0.4)
         done.set()
     assert calm_s() - asked < 2
+
+
+@pytest.mark.parametrize(
+    ("head", "again"),
+    [
+        ("", "HTTP/1.1 100 Continue\r\n\r\n"),
+        ("HTTP/1.1 200 OK\r\n", f"Set-Cookie: {'x' * 60_000}\r\n"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", f"1;{'x' * 60_000}\r\n \r\n"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", f"X: {'x' * 60_000}\r\n"),
+    ],
+    ids=["answers that promise another", "headers", "chunks with much to say", "what follows the last chunk"],
+)
+def test_what_goes_on_and_on_around_an_answer_has_an_end(head: str, again: str) -> None:
+    sent_bytes = 0
+
+    def pour(connection: socket.socket, _: bytes) -> None:
+        nonlocal sent_bytes
+        connection.sendall(head.encode())
+        while sent_bytes < 64 * 1_048_576:
+            connection.sendall(again.encode())
+            sent_bytes += len(again)
+
+    with pytest.raises(BoardAnswerError, match="it sends more than 128 KiB"):
+        asking(pour, 30.0)
 
 
 @pytest.mark.parametrize("address", ["porch", "http://127.0.0.1", "127.0.0.1:0", "", "127.0.0.1:99999", "0.0.0.0"])
