@@ -16,7 +16,7 @@ class CloseCode(IntEnum):
     #: The lamp said nothing for ten watchdogs.
     SILENT = 1001
     RESTARTING = 1012
-    #: Too many wrong tokens came from there, or nobody can be asked now whether the client may be let in.
+    #: Too many wrong tokens came from there, it comes too often, or nobody can be asked now whether it may be let in.
     TRY_LATER = 1013
     TOKEN = 4001
     REPLACED = 4002
@@ -50,6 +50,11 @@ def unsure_reason(retry_after_ms: int) -> str:
 def crowded_reason(retry_after_ms: int) -> str:
     """Return the reason of a close with 1013: too many have not said who they are, most from where it comes from."""
     return f"others are waiting too; retry_after_ms={retry_after_ms}"
+
+
+def often_reason(retry_after_ms: int) -> str:
+    """Return the reason of a close with 1013: this device comes again and again."""
+    return f"this device comes too often; retry_after_ms={retry_after_ms}"
 
 
 def retry_after_ms(reason: str) -> int | None:

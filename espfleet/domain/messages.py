@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from espfleet.domain.closing import CloseCode
 from espfleet.domain.names import check_device_id, check_name, shown
+from espfleet.domain.plain import flaw_of
 from espfleet.domain.releases import ID_CHARS, MANIFEST_BYTES, PIECE_BYTES, RELEASE_BYTES, Standing
 from espfleet.errors import InvalidError
 
@@ -272,6 +273,7 @@ def _result(values: dict[str, Any]) -> Result:
     data = values.get("data", {})
     if not isinstance(data, dict):
         raise ProtocolError("data must be an object", field="data")
+    _check_plain(data, "data")
     return Result(id=_text(values, "id"), ok=ok, data=data, error=_text(values, "error", "", SENTENCE_CHARS))
 
 
@@ -290,7 +292,9 @@ def _readings(values: dict[str, Any]) -> Readings:
 
 def _event(values: dict[str, Any]) -> LampEvent:
     name = _name(values.get("name"), "name")
-    return LampEvent(name=name, fields={key: value for key, value in values.items() if key not in ("type", "name")})
+    fields = {key: value for key, value in values.items() if key not in ("type", "name")}
+    _check_plain(fields, "an event")
+    return LampEvent(name=name, fields=fields)
 
 
 def _fetch(values: dict[str, Any]) -> Fetch:
@@ -327,6 +331,17 @@ def _no_number(word: str) -> NoReturn:
 
 #: Made once: ``json.loads`` would make one each time.
 _DECODER = json.JSONDecoder(parse_constant=_no_number)
+
+
+def _check_plain(values: Mapping[str, Any], what: str) -> None:
+    """Refuse what is passed on as it is, and others could not read.
+
+    Raises:
+        ProtocolError: If it is nested too deep, or holds a number or text that is none elsewhere.
+    """
+    flaw = flaw_of(values)
+    if flaw:
+        raise ProtocolError(f"what {what} holds {flaw}")
 
 
 def _is_number(value: object) -> bool:

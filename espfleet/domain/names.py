@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
+import heapq
 import math
 import re
 from collections.abc import Collection, Iterable
@@ -12,9 +14,13 @@ from espfleet.errors import InvalidError
 NAME_CHARS = 64
 #: Label of everything that exists only as a program on this machine.
 SIMULATED = "simulated"
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?", re.IGNORECASE)
+# Not IGNORECASE: with it the Kelvin sign is a k, and two groups look the same.
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _DEVICE_ID = re.compile(r"[0-9a-f]{12}")
 _SHOWN_CHARS = 40
+#: Names that a wrong one is held against, and those of them that are compared letter by letter.
+_LOOKED_AT = 400
+_COMPARED = 16
 _PRETTY_ID = str.maketrans("", "", ":-.")
 
 
@@ -62,10 +68,26 @@ def check_device_id(device_id: object) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
-    """Return up to three of ``names`` that look like ``name``, the likeliest first."""
+    """Return up to three of ``names`` that look like ``name``, the likeliest first.
+
+    Of very many, those around it in the alphabet are looked at: whoever asks for what is not there, again and again,
+    must not keep a gateway from its lamps.
+    """
+    wanted = name[:NAME_CHARS].casefold()
     by_fold = {known.casefold(): known for known in names}
-    close = difflib.get_close_matches(name[:NAME_CHARS].casefold(), list(by_fold), n=3, cutoff=0.6)
-    return [by_fold[fold] for fold in close]
+    folds = list(by_fold)
+    if len(folds) > _LOOKED_AT:
+        folds.sort()
+        place = bisect.bisect(folds, wanted)
+        folds = folds[max(0, place - _LOOKED_AT // 2) :][:_LOOKED_AT]
+    matcher = difflib.SequenceMatcher(b=wanted)
+
+    def likeness(fold: str) -> float:
+        matcher.set_seq1(fold)
+        return matcher.quick_ratio()
+
+    likely = heapq.nlargest(_COMPARED, folds, likeness)
+    return [by_fold[fold] for fold in difflib.get_close_matches(wanted, likely, n=3, cutoff=0.6)]
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

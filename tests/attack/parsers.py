@@ -148,7 +148,7 @@ HELLO = {
     "update": {"state": "confirmed", "slot": "a"},
 }  # fmt: skip
 BOARD = {"id": "3c71bff93720", "f": 70.5, "gpio": {"2": 1}, "chip": "esp32", "provision": True}
-SUMMARY = summary._HEADER.pack(summary.VERSION, 2, 3, 5) + b"a\nb" + np.zeros(2, summary._TABLE).tobytes()
+SUMMARY = summary.HEADER.pack(summary.VERSION, 2, 3, 5) + b"a\nb" + bytes(2 * summary.ROW.size)
 BACKUP = Backup(schema=1, made_ms=5, made_by="1.0", tables={"rooms": {"hall": {"name": "hall"}}})
 
 

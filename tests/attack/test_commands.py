@@ -141,7 +141,7 @@ def test_a_name_cannot_reach_another_server(redis_url: str) -> None:
         "fe80::1%eth0/x", "fe80::1%a b", "fe80::1%a@b", "fe80::1%a\r\nb", "fd00:ec2::254%eth0", "[fd00:ec2::254%1]:80",
         "::ffff:169.254.169.254%1", "::169.254.169.254", "64:ff9b::169.254.169.254", "64:ff9b::a9fe:a9fe",
         "2002:a9fe:a9fe::1", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd20:ce::254",
-        "0:0:0:0:0:ffff:a9fe:a9fe",
+        "0:0:0:0:0:ffff:a9fe:a9fe", "fe80::a9fe:a9fe", "fe80::a9fe:a9fe%eth0", "64:ff9b:1::a9fe:a9fe",
         "::ffff:0.0.0.0", "::ffff:255.255.255.255", "64:ff9b::224.0.0.1", "::ffff:a9fe:a9fe",
     ],
 )  # fmt: skip

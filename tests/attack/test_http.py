@@ -201,6 +201,17 @@ async def test_no_other_site_acts_in_the_name_of_who_looks_at_it(web: Web) -> No
         assert (await web.get("/api/groups"))["items"] == []
 
 
+async def test_a_header_that_shows_no_token_does_not_make_another_site_this_one(store: Store) -> None:
+    token = await tokens.add(store, name="boss", role="admin", now_ms=1)
+    logged_in = {"Cookie": f"espfleet_token={token}"}
+    sites = ({"Origin": "https://example.com"}, {"Sec-Fetch-Site": "cross-site"})
+    async with serving(store) as web:
+        for given, site in itertools.product(("Basic eDp5", "Bearer ", "bearer", "x"), sites):
+            headers = {**logged_in, **site, "Authorization": given}
+            assert (await web.send("POST", "/api/demo", headers=headers)).status_code == 401, headers
+        assert (await web.get("/api/groups", headers=logged_in))["items"] == []
+
+
 NO_NAMES = [
     "[",
     "]",
