@@ -11,8 +11,8 @@ import numpy as np
 from espfleet.domain.groups import Combine
 from espfleet.domain.quantiles import Array, Rows
 from espfleet.domain.states import ORANGE_LEVEL
+from espfleet.domain.unknowns import UNKNOWN
 
-UNKNOWN = -1
 _LEVEL_SHIFT = 32
 _LAST = (1 << _LEVEL_SHIFT) - 1
 

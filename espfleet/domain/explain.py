@@ -9,16 +9,16 @@ import numpy as np
 
 from espfleet.domain.bands import GREEN, NOT_LOW, ORANGE, RED
 from espfleet.domain.blocks import Blocks
-from espfleet.domain.combine import UNKNOWN
 from espfleet.domain.contributions import FULL_LEVEL, Kind, contributions, deciding, red_at_once
 from espfleet.domain.groups import Group, Thresholds
 from espfleet.domain.members import Members
 from espfleet.domain.quantiles import BIN_ERROR, Rows
-from espfleet.domain.reasons import WHY, no_address
+from espfleet.domain.reasons import no_address
 from espfleet.domain.samples import UNREACHABLE, UNRESOLVED
 from espfleet.domain.states import ORANGE_LEVEL, RED_LEVEL, Band, GroupLevel
 from espfleet.domain.targets import Target
-from espfleet.domain.windows import LOSS_DEVIATIONS, NEVER, Why, WindowBlock
+from espfleet.domain.unknowns import UNKNOWN, WHY, Why
+from espfleet.domain.windows import LOSS_DEVIATIONS, NEVER, WindowBlock
 
 #: A jump above this came of an infinite median.
 _HUGE = 1e6

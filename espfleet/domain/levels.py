@@ -13,19 +13,20 @@ import numpy.typing as npt
 
 from espfleet.domain.bands import GREEN
 from espfleet.domain.blocks import Blocks, in_order
-from espfleet.domain.combine import UNKNOWN, combine
+from espfleet.domain.combine import combine
 from espfleet.domain.contributions import FULL_LEVEL, Cause, calm_levels, hot_levels, red_at_once
 from espfleet.domain.explain import Explanation, explain
 from espfleet.domain.groups import Group
 from espfleet.domain.members import Members, spread
 from espfleet.domain.names import nearest
+from espfleet.domain.packing import pack
 from espfleet.domain.quantiles import Floats, Rows
 from espfleet.domain.reasons import why_level, why_unknown
 from espfleet.domain.samples import UNRESOLVED
 from espfleet.domain.sizes import USUAL, Memory
 from espfleet.domain.states import ORANGE_LEVEL, UNKNOWN_LEVEL, GroupLevel, State
-from espfleet.domain.summary import pack
 from espfleet.domain.targets import Target
+from espfleet.domain.unknowns import UNKNOWN
 from espfleet.domain.windows import WindowBlock
 from espfleet.errors import NotFoundError
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from espfleet.domain.bands import Bands
 from espfleet.domain.blocks import BLOCK_SHIFT, ROW_MASK, Blocks
-from espfleet.domain.combine import UNKNOWN, rank_of
+from espfleet.domain.combine import rank_of
 from espfleet.domain.contributions import marks_of
 from espfleet.domain.groups import DEFAULT_PRESET, PRESETS, Group
 from espfleet.domain.quantiles import Array, Rows
+from espfleet.domain.unknowns import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,9 @@ from espfleet.domain.members import Members
 from espfleet.domain.quantiles import Floats, Rows
 from espfleet.domain.states import ORANGE_LEVEL
 from espfleet.domain.targets import Target, parse_address
-from espfleet.domain.windows import Why, WindowBlock
+from espfleet.domain.unknowns import WHY, Why
+from espfleet.domain.windows import WindowBlock
 
-WHY = {
-    Why.NONE_YET: "no samples yet",
-    Why.SILENT: "no samples any more",
-    Why.UNMEASURED: "not measured",
-    Why.AHEAD: "its samples lie in the future",
-    Why.SECOND: "waits for a second sample",
-}
 # What is said before and behind the number of each cause that has one.
 _BEFORE = ("loss ", "latency ", "usual latency ", "jitter ", "latency jumped to ", "loss ", "one answer after ")
 _BEHIND = (" %", " ms", " ms", " ms", " ms", " %", " ms")

@@ -1,43 +1,24 @@
-"""Summary: what is known of each target at one moment, packed into few bytes for the store."""
+"""Summary: what is known of each target at one moment, as ``packing`` makes it for the store; read without numpy."""
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Collection
 from dataclasses import dataclass
 
-import numpy as np
-
-from espfleet.domain.blocks import Blocks
-from espfleet.domain.combine import UNKNOWN
-from espfleet.domain.members import Members
-from espfleet.domain.quantiles import Array
-from espfleet.domain.reasons import WHY
-from espfleet.domain.samples import UNREACHABLE, UNRESOLVED
 from espfleet.domain.states import Band, band_of
-from espfleet.domain.windows import NEVER, Why
+from espfleet.domain.unknowns import UNKNOWN, WHY, Why
 from espfleet.errors import InvalidError
 
 VERSION = 1
 #: version, targets, bytes of the names, when it was made (ms since the epoch)
-_HEADER = struct.Struct("<BIIq")
-_TABLE = np.dtype(
-    [
-        ("level", "<i1"),
-        ("why", "<i1"),
-        ("code", "<i1"),
-        ("now_ms", "<f4"),
-        ("usual_ms", "<f4"),
-        ("last_ms", "<f4"),
-        ("jitter_ms", "<f4"),
-        ("loss_percent", "<f4"),
-        ("age_ms", "<i4"),
-    ]
-)
+HEADER = struct.Struct("<BIIq")
+#: A target: level, why it is unknown, code of the last sample, now_ms, usual_ms, last_ms, jitter_ms, loss_percent,
+#: age_ms. The fields of ``packing`` are these.
+ROW = struct.Struct("<bbbfffffi")
 #: What the last sample of a target was, by code.
 LAST = ("", "answered", "lost", "unreachable", "no address", "not measured")
-_NONE, _ANSWERED, _LOST, _UNREACHABLE, _UNRESOLVED, _UNMEASURED = range(len(LAST))
-_NO_AGE = -1
+NO_AGE = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,38 +55,6 @@ class TargetSummary:
         return None if self.level is None else band_of(self.level)
 
 
-def pack(blocks: Blocks, members: Members, now_ms: int, only: Collection[str] | None = None) -> bytes:
-    """Return the summary of all targets, or of those in ``only``, as bytes: 28 for each, and the names."""
-    names = list(blocks.rows) if only is None else [name for name in blocks.rows if name in only]
-    rows = np.array([blocks.rows[name] for name in names], np.int64)
-    table = np.zeros(len(names), _TABLE)
-    for number, inside, where in blocks.split(rows):
-        block = blocks.blocks[number]
-        newest_ms = block.newest_ms.take(inside)
-        last_us = block.last_us.take(inside)
-        part = np.zeros(len(inside), _TABLE)
-        part["level"] = members.worst(number, inside)
-        part["why"] = block.why_unknown(inside)
-        part["code"] = _codes(last_us, newest_ms, block.unmeasured_ms.take(inside))
-        some = newest_ms != NEVER
-        part["now_ms"] = np.where(some, block.values[1].take(inside), np.inf)
-        part["usual_ms"] = np.where(some, block.values[2].take(inside), np.inf)
-        part["last_ms"] = np.where(some & (last_us >= 0), last_us / np.float32(1_000), np.inf)
-        part["jitter_ms"] = block.values[3].take(inside)
-        part["loss_percent"] = block.lost_percent(inside)
-        part["age_ms"] = np.where(some, np.clip(now_ms - newest_ms, 0, 2**31 - 1), _NO_AGE)
-        table[where] = part
-    text = "\n".join(names).encode()
-    return _HEADER.pack(VERSION, len(names), len(text), now_ms) + text + table.tobytes()
-
-
-def _codes(last_us: Array, newest_ms: Array, unmeasured_ms: Array) -> Array:
-    """Return what the last sample of each row was, as a position in ``LAST``."""
-    lost = np.where(last_us == UNREACHABLE, _UNREACHABLE, np.where(last_us == UNRESOLVED, _UNRESOLVED, _LOST))
-    codes = np.where(newest_ms == NEVER, _NONE, np.where((last_us >= 0) & (last_us < np.inf), _ANSWERED, lost))
-    return np.where(unmeasured_ms > newest_ms, _UNMEASURED, codes)
-
-
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What is known of some targets.
@@ -125,16 +74,16 @@ def parse_summary(blob: bytes) -> Summary:
     Raises:
         InvalidError: If the bytes are of another version, cut short, or mean nothing.
     """
-    if len(blob) < _HEADER.size or blob[0] != VERSION:
+    if len(blob) < HEADER.size or blob[0] != VERSION:
         raise InvalidError(f"a summary of {len(blob)} bytes is not of version {VERSION}")
-    _, count, names_bytes, at_ms = _HEADER.unpack_from(blob)
-    start = _HEADER.size + names_bytes
-    if len(blob) != start + count * _TABLE.itemsize:
+    _, count, names_bytes, at_ms = HEADER.unpack_from(blob)
+    start = HEADER.size + names_bytes
+    if len(blob) != start + count * ROW.size:
         raise InvalidError(f"a summary of {len(blob)} bytes contradicts its header")
-    table = np.frombuffer(blob, _TABLE, count, start)
+    rows = ROW.iter_unpack(memoryview(blob)[start:])
     try:
-        names = blob[_HEADER.size : start].decode().split("\n") if count else []
-        return Summary(at_ms, {name: _summary(name, *row) for name, row in zip(names, table.tolist(), strict=True)})
+        names = blob[HEADER.size : start].decode().split("\n") if count else []
+        return Summary(at_ms, {name: _summary(name, *row) for name, row in zip(names, rows, strict=True)})
     except (ValueError, IndexError):
         raise InvalidError(f"a summary of {len(blob)} bytes holds values that mean nothing") from None
 
@@ -160,10 +109,10 @@ def _summary(
         last_ms=_finite(last_ms),
         jitter_ms=jitter_ms,
         loss_percent=loss_percent,
-        age_ms=None if age_ms == _NO_AGE else age_ms,
+        age_ms=None if age_ms == NO_AGE else age_ms,
         last=LAST[code],
     )
 
 
 def _finite(value: float) -> float | None:
-    return None if value == np.inf else value
+    return None if value == math.inf else value

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espfleet.domain.combine import UNKNOWN, combine, rank_of
+from espfleet.domain.combine import combine, rank_of
 from espfleet.domain.groups import Combine
 from espfleet.domain.states import band_of
+from espfleet.domain.unknowns import UNKNOWN
 
 
 def one(levels: list[int], rule: Combine = Combine.WORST, quorum: int = 1) -> tuple[int, int]:
