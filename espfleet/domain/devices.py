@@ -21,11 +21,11 @@ _CLOUDS = frozenset(
     int(ipaddress.ip_address(text))
     for text in (
         "169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "168.63.129.16", "192.0.0.192",
-        "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254",
+        "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fe80::a9fe:a9fe",
     )
 )  # fmt: skip
 #: IPv6 addresses that end in an IPv4 one, to which a router, or this machine, may lead.
-_TRANSLATED = tuple(ipaddress.ip_network(text) for text in ("::/96", "::ffff:0:0/96", "64:ff9b::/96"))
+_TRANSLATED = tuple(ipaddress.ip_network(text) for text in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48"))
 #: What a network interface may be called.
 _SCOPE = re.compile(r"[A-Za-z0-9._-]{1,15}")
 
@@ -91,7 +91,7 @@ class Device:
         kinds: What it is.
         labels: Words for finding it.
         dialect: What it speaks on the gateway.
-        token_hashes: Hashes of the tokens that are valid for it; two while one is being rotated.
+        token_hashes: Hashes of the tokens that are valid for it, oldest first; two or three while one is being rotated.
         registered_ms: When it was registered, ms since the epoch.
         board_token: What its HTTP server wants to see, or ``""`` for what all boards want. Kept as it is, for it must
             be shown; no view of a device tells it.

@@ -18,7 +18,7 @@ TIMEOUT_MS = (10, 10_000)
 DEFAULT_INTERVAL_MS = 1_000
 DEFAULT_TIMEOUT_MS = 1_000
 SPELLS = ("calm", "busy", "lossy", "dead", "mixed")
-_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*\.?", re.IGNORECASE)
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
 
 
 class ProbeKind(StrEnum):

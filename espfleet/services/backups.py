@@ -8,6 +8,7 @@ from espfleet import __version__
 from espfleet.domain import backups
 from espfleet.domain.backups import Backup
 from espfleet.domain.migration import migrated
+from espfleet.domain.sound import check_holders, check_sound
 from espfleet.errors import ConflictError, InvalidError
 from espfleet.store import audit, registry, tables
 from espfleet.store.client import Store
@@ -40,7 +41,8 @@ async def restore(store: Store, *, blob: bytes, force: bool = False) -> Restored
         force: Also replace a fleet that is not empty.
 
     Raises:
-        InvalidError: If the file is damaged or none, or was made by a newer espfleet; nothing is written.
+        InvalidError: If the file is damaged or none, was made by a newer espfleet, or holds what could not have been
+            set up here; nothing is written.
         ConflictError: If the fleet is not empty, or was changed meanwhile; nothing is written.
     """
     backup = backups.unpack(blob)
@@ -49,7 +51,8 @@ async def restore(store: Store, *, blob: bytes, force: bool = False) -> Restored
     if strangers:
         raise InvalidError(f"this backup holds {strangers[0]!r}, which this espfleet does not know: update it")
     try:
-        registry.check(rows)
+        check_sound(registry.check(rows))
+        check_holders(rows.get("tokens", {}))
     except (InvalidError, KeyError, TypeError, ValueError, AttributeError) as exc:
         raise InvalidError(f"this backup holds a row that cannot be used: {exc}", field="file") from exc
     before = await tables.read(store)
@@ -57,6 +60,8 @@ async def restore(store: Store, *, blob: bytes, force: bool = False) -> Restored
     if replaced and not force:
         counts = ", ".join(f"{count} {kind}" for kind, count in replaced.items())
         raise ConflictError(f"this fleet is not empty ({counts}): --force replaces all of that by the backup")
-    did = audit.written("restore", {"rows": backup.counts, "replaced": replaced, "made_ms": backup.made_ms})
+    did = audit.written(
+        "restore", {"rows": backup.counts, "replaced": replaced, "made_ms": backup.made_ms}, store.now_ms()
+    )
     await tables.replace(store, rows, before, did=did)
     return Restored(backup, replaced)

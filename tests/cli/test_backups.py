@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import Type
 
@@ -37,6 +40,9 @@ def test_an_older_backup_stays_when_a_new_one_cannot_be_written(type_: Type, hom
     assert told.code == 1
     assert "cannot be written" in told.err
     assert list(home.iterdir()) == [path]
+    for name in ("", ".", "/"):
+        told = type_("backup", name)
+        assert (told.code, told.err) == (1, f"espfleet: '{name}' is not the name of a file\n")
     missing = type_("backup", str(home / "nowhere" / "file"))
     assert "cannot be written: No such file or directory" in missing.err
 
@@ -52,3 +58,20 @@ def test_a_file_that_is_no_backup_gets_one_sentence(type_: Type, home: Path) -> 
         assert told.code == 1
         assert sentence in told.err
         assert len(told.err.splitlines()) == 1
+
+
+def test_what_is_no_ordinary_file_is_not_replaced_by_a_backup(type_: Type, home: Path) -> None:
+    link, pipe = home / "link", home / "pipe"
+    link.symlink_to("/dev/null")
+    os.mkfifo(pipe)
+    for place in (link, pipe):
+        refused = type_("backup", str(place))
+        assert refused.code == 1
+        assert "is no ordinary file: name another" in refused.err
+    assert link.readlink() == Path("/dev/null")
+    assert pipe.is_fifo()
+
+
+def test_a_file_without_an_end_is_no_backup(type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("espfleet.cli.backups.MOST_BYTES", 2**20)
+    assert "is larger than 1 MiB: it is no backup" in type_("restore", "/dev/zero").err

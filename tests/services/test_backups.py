@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from espfleet.domain import backups as file
+from espfleet.domain.devices import Dialect
 from espfleet.domain.migration import SCHEMA
+from espfleet.domain.sensors import new_sensor
 from espfleet.errors import ConflictError, InvalidError
-from espfleet.services import backups, devices, groups, rooms, targets, tokens
+from espfleet.services import backups, device_tokens, devices, groups, jobs, rooms, simulated, targets, tokens
 from espfleet.store import audit, registry, tables
 from espfleet.store.client import Store
 
@@ -90,6 +92,82 @@ async def test_a_row_that_means_nothing_leaves_the_fleet_as_it_was(
     with pytest.raises(InvalidError, match=sentence):
         await backups.restore(store, blob=blob, force=True)
     assert await tables.read(store) == before
+
+
+DEVICE = "3c71bff93720"
+TOKEN = "sha256:" + "0" * 64
+JOB = {"device_id": DEVICE, "name": "on", "pin": 2, "kind": "timer", "side": "below", "days": [0]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "field", "value"),
+    [
+        ("devices", DEVICE, "name", "\x1b[2J<script>"), ("devices", DEVICE, "name", None),
+        ("devices", DEVICE, "address", "169.254.169.254"), ("devices", DEVICE, "address", 5),
+        ("devices", DEVICE, "room", "a/b"), ("devices", DEVICE, "labels", ["\x1b"]),
+        ("devices", DEVICE, "brightness", "50"), ("devices", DEVICE, "brightness", 1e9),
+        ("devices", DEVICE, "token_hashes", ["x"]), ("devices", DEVICE, "token_hashes", [1]),
+        ("devices", DEVICE, "board_token", "a\r\nX: y"), ("devices", DEVICE, "registered_ms", "x"),
+        ("rooms", "hall", "brightness", 101), ("rooms", "hall", "group", 5),
+        ("groups", "wan", "targets", [1]), ("groups", "wan", "preset", "x"), ("groups", "wan", "quorum", "many"),
+        ("groups", "wan", "overrides", {"loss_red_percent": -1}), ("groups", "wan", "paused", "no"),
+        ("targets", "router", "address", "file:///etc/passwd"), ("targets", "router", "interval_ms", -1),
+        ("targets", "router", "interval_ms", "1000"), ("targets", "router", "timeout_ms", 0),
+        ("jobs", f"{DEVICE}/on", "pin", "2"), ("jobs", f"{DEVICE}/on", "zone", "../x"),
+        ("jobs", f"{DEVICE}/on", "source", 5), ("jobs", f"{DEVICE}/on", "paused", 1.5),
+        ("sensors", f"{DEVICE}/air", "pin", 99), ("sensors", f"{DEVICE}/air", "interval_s", 0),
+        ("tokens", TOKEN, "name", "\x1b"), ("tokens", TOKEN, "role", "god"), ("tokens", TOKEN, "until_ms", "never"),
+    ],
+)  # fmt: skip
+async def test_a_row_that_nobody_could_have_set_up_leaves_the_fleet_as_it_was(
+    store: Store, kind: str, key: str, field: str, value: object
+) -> None:
+    rows: dict[str, dict[str, dict[str, object]]] = {
+        "devices": {DEVICE: {"id": DEVICE, "name": "porch", "room": "hall"}},
+        "rooms": {"hall": {"name": "hall", "group": "wan"}},
+        "groups": {"wan": {"name": "wan", "targets": ["router"]}},
+        "targets": {"router": {"name": "router", "address": "192.0.2.1"}},
+        "jobs": {f"{DEVICE}/on": dict(JOB)},
+        "sensors": {f"{DEVICE}/air": {"device_id": DEVICE, "name": "air", "kind": "dht22", "pin": 4}},
+        "tokens": {TOKEN: {"name": "boss", "role": "admin", "created_ms": 1}},
+    }
+    wrong = {**rows, kind: {key: {**rows[kind][key], field: value}}}
+    for tables_, refused in ((wrong, True), (rows, False)):
+        blob = file.pack(file.Backup(schema=SCHEMA, made_ms=NOW_MS, made_by="1.0", tables=tables_))
+        before = await tables.read(store)
+        if refused:
+            with pytest.raises(InvalidError, match="holds a row that cannot be used"):
+                await backups.restore(store, blob=blob, force=True)
+            assert await tables.read(store) == before
+        else:
+            await backups.restore(store, blob=blob, force=True)
+
+
+async def test_all_that_can_be_set_up_comes_back(store: Store) -> None:
+    await simulated.add_demo(store)
+    await set_up(store)
+    await tokens.rotate(store, name="laptop", now_ms=NOW_MS)
+    await device_tokens.add(store, name="porch")
+    await devices.set_board_token(store, name="porch", token="s3cret-of-a-board")
+    await devices.show_group(store, name="porch", group="wan")
+    await devices.set_brightness(store, name="porch", percent=7)
+    await devices.register(store, device_id="0c0000000001", name="cam", now_ms=1, dialect=Dialect.HUB, address="::1")
+    await groups.edit(store, name="wan", thresholds={"latency_orange_ms": 30, "jump_orange": "none",
+                                                     "jump_red": "none"})  # fmt: skip
+    await groups.pause(store, name="wan", paused=True)
+    await targets.add(store, name="site", address="tcp://router.lan:443", group="wan", labels=["far"])
+    timer = {"device": "porch", "start": "18:30", "how_long": "4.5", "days": "mon-fri"}
+    await jobs.add_timer(store, name="lights", pin=2, zone="Europe/Berlin", **timer)
+    await jobs.add_threshold(
+        store, name="heat", pin=3, source="key:x", border=1.5, hysteresis=0, side="above", least_ms=5, unit="K", **timer
+    )
+    await jobs.pause(store, device="porch", name="heat", yes=True)
+    await jobs.add_sensor(store, new_sensor(device_id="3c71bff93720", name="air", kind="adc", pin=4, power_pin=5))
+    before = await tables.read(store)
+    assert all(before.tables.values())
+    _, blob = await backups.make(store, now_ms=NOW_MS)
+    await backups.restore(store, blob=blob, force=True)
+    assert (await tables.read(store)).tables == before.tables
 
 
 async def test_the_backup_of_a_newer_espfleet_is_refused(store: Store) -> None:
