@@ -57,17 +57,17 @@ def acting_as(actor: Actor) -> Iterator[None]:
         _acting.reset(before)
 
 
-def written(action: str, details: Mapping[str, Any]) -> str:
-    """Return an entry as it is stored."""
+def written(action: str, details: Mapping[str, Any], at_ms: int) -> str:
+    """Return an entry as it is stored: ``at_ms`` is when it happened, ms since the epoch by the clock of Redis."""
     actor = _acting.get() or _NOBODY
-    entry = {**actor.to_dict(), "action": action, "details": details}
+    entry = {**actor.to_dict(), "action": action, "details": details, "at_ms": at_ms}
     text = json.dumps(entry, separators=(",", ":"), default=str)
     return text if len(text) <= MOST_BYTES else json.dumps({**entry, "details": {"too_long": len(text)}})
 
 
 async def note(store: Store, action: str, details: Mapping[str, Any]) -> None:
     """Write down what somebody does."""
-    await store.do("XADD", store.keys.audit(), "MAXLEN", "~", KEPT, "*", "e", written(action, details))
+    await store.do("XADD", store.keys.audit(), "MAXLEN", "~", KEPT, "*", "e", written(action, details, store.now_ms()))
 
 
 async def latest(store: Store, count: int = 100) -> list[Entry]:
@@ -79,4 +79,6 @@ async def latest(store: Store, count: int = 100) -> list[Entry]:
 def _entry(entry_id: str, text: bytes) -> Entry:
     row = json.loads(text)
     actor = Actor(row["door"], row["who"], row["from"])
-    return Entry(entry_id, int(entry_id.partition("-")[0]), actor, row["action"], row["details"])
+    # Earlier versions did not write it down; ids never go back, as the clock of Redis may.
+    at_ms = row.get("at_ms") or int(entry_id.partition("-")[0])
+    return Entry(entry_id, at_ms, actor, row["action"], row["details"])

@@ -38,6 +38,18 @@ async def test_each_change_says_who_made_it_and_what_became_of_it(store: Store) 
     assert rows[-1] == {"kind": "devices", "name": "porch", "did": "removed"}
 
 
+async def test_it_tells_when_though_its_ids_stand_where_the_clock_was_ahead(store: Store) -> None:
+    now_ms = await store.time_ms()
+    old = '{"door":"cli","who":"ann","from":"desk","action":"change","details":{}}'
+    await store.do("XADD", store.keys.audit(), f"{now_ms + 3_600_000}-0", "e", old)
+    await rooms.add(store, name="hall")
+    await audit.note(store, "token", {})
+    *new, first = await audit.latest(store)
+    assert first.at_ms == now_ms + 3_600_000
+    assert len(new) == 2
+    assert all(abs(entry.at_ms - now_ms) < 10_000 for entry in new)
+
+
 async def test_what_is_not_done_is_not_told(store: Store) -> None:
     with pytest.raises(ConflictError):
         await registry.apply(store, [Change("rooms", "hall", {"name": "hall"})], expected_version=7)
