@@ -62,7 +62,7 @@ def sweeps(count: int) -> list[Batch]:
 async def write_packed(store: Store, batches: list[Batch]) -> None:
     for start in range(0, len(batches), AT_ONCE):
         entries = [
-            Entry(SHARD, "prober-host-4711-a1b2", start + number, "0123456789abcdef", pack(batch))
+            Entry(SHARD, "prober-host-4711-a1b2", start + number, "0123456789abcdef", pack(batch), store.offset())
             for number, batch in enumerate(batches[start : start + AT_ONCE], 1)
         ]
         await samples.append(store, entries, keep=100_000)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from espfleet.domain.quantiles import EMPTY_CODE, LOST_CODE, Array, Codes, Floats, LongWindows, Rows, encode, grown
 from espfleet.domain.samples import UNRESOLVED
 from espfleet.domain.sizes import SHORT_SAMPLES, Sizes
+from espfleet.domain.unknowns import Why
 
 #: So many losses in a row are an outage.
 OUTAGE_LOSSES = 5
@@ -27,18 +27,8 @@ LOSS_DEVIATIONS = 1.3
 _JITTER_GAIN = np.float32(1 / 16)
 #: When a row that has no samples was last given one.
 NEVER = -(2**62)
-#: How far in the future a sample may lie, for the clocks of two machines differ.
+#: How far in the future a sample may lie, for not all know at once that a clock was set.
 AHEAD_MS = 5_000
-
-
-class Why(IntEnum):
-    """Why nothing is known of a target."""
-
-    NONE_YET = 0
-    SILENT = 1
-    UNMEASURED = 2
-    AHEAD = 3
-    SECOND = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,13 +61,9 @@ class Ledger:
         self._rounds: list[Round] = []
 
     def begin(self, number: int, at_ns: int, step_ns: int) -> None:
-        """Open a round: slot 0 is due at ``at_ns`` since the epoch."""
+        """Open a round: slot 0 is due at ``at_ns``, monotonic."""
         row = number % len(self._at_ns)
         self._at_ns[row], self._step_ns[row] = at_ns, step_ns
-
-    def at_ns(self, number: int) -> int:
-        """Return when an open round began, ns since the epoch."""
-        return self._at_ns[number % len(self._at_ns)]
 
     def sent(self, count: int, first_ns: int, last_ns: int, now_ns: int) -> None:
         """Note that the next ``count`` positions, all of one round, have left.
@@ -197,11 +193,6 @@ class Ledger:
         self.counters.not_measured += len(positions)
         self.counters.voided_rounds += len(np.unique(positions // self.slots))
         self._settle_as(positions, VOID, NOT_MEASURED)
-
-    def move(self, step_ns: int) -> None:
-        """Take over that the clock was set ``step_ns`` ahead: open rounds began that much later by the new time."""
-        self._collect()
-        self._at_ns = [at_ns + step_ns for at_ns in self._at_ns]
 
     def expire(self, now_ns: int, dropped_ns: int) -> Ints:
         """Give up probes whose time is over.

@@ -36,7 +36,7 @@ class Round:
 
     Attributes:
         number: Number of the round since the origin of the schedule.
-        at_ns: When the probe of slot 0 was due in this round, ns since the epoch.
+        at_ns: When the probe of slot 0 was due in this round, monotonic ns.
         step_ns: Time between the probes of two neighbouring slots, ns.
         slots: Positions in the order of sending, int32 [n], rising.
         rtt_us: RTT in microseconds or a code of ``domain.samples``, float32 [n].

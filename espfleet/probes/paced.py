@@ -146,10 +146,7 @@ class PacedEngine(ABC):
 
     def _check_clock(self) -> bool:
         """Notice a step of the clock; say whether there was one."""
-        step_ns = self._watch.step_ns()
-        if step_ns:
-            self._ledger.move(step_ns)
-        return step_ns != 0
+        return self._watch.step_ns() != 0
 
     def _start(self, now_ns: int) -> None:
         """Begin with the first probe that is not due yet."""
@@ -194,8 +191,7 @@ class PacedEngine(ABC):
         """Open a round unless it is open."""
         if number != self._open:
             self._open = number
-            at_ns = self.pace.start_ns(number) + self._watch.offset_ns
-            self._ledger.begin(number, at_ns, self.pace.step_ns(number))
+            self._ledger.begin(number, self.pace.start_ns(number), self.pace.step_ns(number))
 
     def _skip(self, position: int, now_ns: int) -> None:
         """Leave out what should have been sent while the process stood still; ``position`` is sent next."""

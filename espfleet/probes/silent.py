@@ -48,4 +48,4 @@ class SilentEngine(PacedEngine):
         """Nothing to give back."""
 
     def _send(self, first: int, last: int, now_ns: int) -> bool:
-        raise NotImplementedError("every slot of a silent engine is muted")
+        raise AssertionError(f"slots {first} to {last} of a silent engine are not muted at {now_ns}")

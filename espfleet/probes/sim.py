@@ -30,7 +30,8 @@ class SimEngine(PacedEngine):
     def _send(self, first: int, last: int, now_ns: int) -> bool:
         number = self._ledger.head // self.pace.slots
         slots = np.arange(first, last)
-        at_ms = (self._ledger.at_ns(number) + slots * self.pace.step_ns(number)) // 1_000_000
+        began_ns = self.pace.start_ns(number) + self._watch.offset_ns
+        at_ms = (began_ns + slots * self.pace.step_ns(number)) // 1_000_000
         rtt_us = weather.rtt_us(self._spells[first:last], self._seeds[first:last], at_ms)
         rtt_us[rtt_us > self._timeouts_us[first:last]] = LOST
         lost = int(np.isnan(rtt_us).sum())

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from espfleet.domain.samples import Layout, unpack
 from espfleet.domain.smoke import Point, condense, measured, points
 from espfleet.errors import InvalidError
+from espfleet.services.sample_times import SampleTimes, recent
 from espfleet.store import history as kept
 from espfleet.store import registry
 from espfleet.store import samples as stream
@@ -67,11 +68,11 @@ async def history(
     wanted = _resolution(resolution, now_ms - from_ms)
     if wanted is None:
         step_ms = max(1_000, target.interval_ms, -(-span_ms // RAW_POINTS) // 1_000 * 1_000)
-        found = await _raw(store, name, from_ms, step_ms)
+        found = await _raw(store, name, from_ms, step_ms, now_ms)
         source = "stream"
     else:
         step_ms, source = wanted.step_ms, wanted.name
-        tail = await _raw(store, name, max(from_ms, now_ms - RAW_MS), step_ms)
+        tail = await _raw(store, name, max(from_ms, now_ms - RAW_MS), step_ms, now_ms)
         # The first step of what the stream holds may be cut.
         tail = tail[1:]
         joint_ms = tail[0].at_ms if tail else now_ms + 1
@@ -92,14 +93,16 @@ def _resolution(name: str, span_ms: int) -> Resolution | None:
     return next((one for one in RESOLUTIONS[1:] if span_ms <= one.kept_ms), RESOLUTIONS[-1])
 
 
-async def _raw(store: Store, name: str, from_ms: int, step_ms: int) -> list[Point]:
+async def _raw(store: Store, name: str, from_ms: int, step_ms: int, now_ms: int) -> list[Point]:
     """Return points made of the samples that the stream still holds."""
     shard = (await registry.latest(store)).shards_of_target(name, store.shards)[0]
     layouts: dict[str, Layout | None] = {}
-    times: list[int] = []
+    sent_ms: list[int] = []
     values: list[float] = []
     newest: dict[str, int] = {}
-    for entry in await ShardReader(store, shard, "history").history(from_ms):
+    entries = await recent(ShardReader(store, shard, "history"), now_ms, now_ms - from_ms)
+    times = SampleTimes(store, entries, now_ms)
+    for entry in entries:
         if entry.seq <= newest.get(entry.worker, 0):
             continue
         newest[entry.worker] = entry.seq
@@ -115,10 +118,13 @@ async def _raw(store: Store, name: str, from_ms: int, step_ms: int) -> list[Poin
             continue
         place = np.searchsorted(batch.slots, layout.targets.index(name))
         if place < len(batch.slots) and batch.slots[place] == layout.targets.index(name):
-            times.append(int(batch.sent_ms()[place]))
-            values.append(float(batch.rtt_us[place]))
+            found = times.right(entry.offset, batch.sent_ms())
+            if found is not None:
+                sent_ms.append(int(found[place]))
+                values.append(float(batch.rtt_us[place]))
     rtt_us = np.array(values, np.float32)
-    said = measured(rtt_us)
-    steps: npt.NDArray[np.int64] = np.array(times, np.int64)[said] // step_ms
+    at_ms = np.array(sent_ms, np.int64)
+    said = measured(rtt_us) & (at_ms >= from_ms)
+    steps: npt.NDArray[np.int64] = at_ms[said] // step_ms
     keys, table = condense(steps, rtt_us[said])
     return points(keys * step_ms, table)

@@ -37,7 +37,12 @@ async def begin(store: Store, mark: str, fingerprint: str) -> Answer | None:
     if await store.do("SET", key, pending, "NX", "PX", PENDING_MS):
         return None
     text = await store.do("GET", key)
-    return Answer(*json.loads(text)) if text else Answer(fingerprint, 0, "", "")
+    found = Answer(*json.loads(text)) if text else Answer(fingerprint, 0, "", "")
+    if not found.status:
+        # It is pending for longer only if the clock was set back since, and who answers it may be dead. Not less: the
+        # answer may have been kept meanwhile.
+        await store.do("PEXPIRE", key, KEPT_MS, "LT")
+    return found
 
 
 async def keep(store: Store, mark: str, answer: Answer) -> None:

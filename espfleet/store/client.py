@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError
 from espfleet.domain.migration import SCHEMA
 from espfleet.errors import StoreError, StoreTooOldError, StoreUnavailableError
 from espfleet.store import tables
+from espfleet.store.clock import Clock, Offset
 from espfleet.store.connections import Client, Line, connect, disconnect
 from espfleet.store.faults import store_error, translated
 from espfleet.store.keys import Keys
@@ -72,6 +73,7 @@ class Store:
         self._line = Line(client)
         #: Clients whose replies may take long, of all servers, and of one server of a Cluster.
         self._waiting: dict[Server | None, Client] = {}
+        self._clock = Clock()
         self._is_closed = False
         self._opening = asyncio.Lock()
         self._turn = asyncio.Semaphore(_AT_ONCE)
@@ -155,9 +157,41 @@ class Store:
         return replies
 
     async def time_ms(self) -> int:
-        """Return the server's time, in ms since the epoch."""
-        seconds, microseconds = await self.do("TIME")
-        return int(seconds) * 1_000 + int(microseconds) // 1_000
+        """Ask for the server's time, and return it, in ms since the epoch."""
+        asked_us = self.ticks_us()
+        return self.told(asked_us, await self.do(*self._time()))
+
+    def _time(self) -> Command:
+        """Return the command that asks for the time, on a Cluster always of the same server: each has its own."""
+        return ("EVAL", "return redis.call('TIME')", 1, self.keys.settings()) if self.on_cluster else ("TIME",)
+
+    def now_ms(self) -> int:
+        """Return the server's time, in ms since the epoch, without asking for it.
+
+        It is known from opening, from each beat of a worker (``settle``) and from ``time_ms`` on.
+        """
+        return self._clock.now_ms()
+
+    def now_s(self) -> float:
+        """Return the same in seconds."""
+        return self._clock.now_ms() / 1_000
+
+    def offset(self) -> Offset:
+        """Return how far that time is ahead of a clock that nobody sets, as it is known."""
+        return self._clock.offset()
+
+    def ticks_us(self) -> int:
+        """Return when it is by a clock that nobody sets, for ``told``."""
+        return self._clock.ticks_us()
+
+    def told(self, asked_us: int, reply: Sequence[bytes | int]) -> int:
+        """Go by a reply to ``TIME``, and return what it says, in ms since the epoch.
+
+        Args:
+            asked_us: ``ticks_us`` before it was asked for.
+            reply: Seconds and microseconds.
+        """
+        return self._clock.told(asked_us, *reply)
 
     async def infos(self) -> list[Mapping[str, Any]]:
         """Return what each server that takes writes tells of itself, by the names of ``INFO``."""
@@ -218,16 +252,18 @@ class Store:
     async def settle(self) -> Mapping[str, int]:
         """Write the fleet's settings unless they are there, and return them: ``schema`` and ``shards``.
 
-        Long-running processes do this with every beat, so that a flushed server knows them again.
+        Long-running processes do this with every beat, so that a flushed server knows them again, and they its time.
         """
-        key = self.keys.settings()
-        *_, found = await self.do_all(
+        key, asked_us = self.keys.settings(), self.ticks_us()
+        *_, found, reply = await self.do_all(
             [
                 ("HSETNX", key, "schema", SCHEMA),
                 ("HSETNX", key, "shards", self.shards),
                 ("HGETALL", key),
+                self._time(),
             ]
         )
+        self.told(asked_us, reply)
         return {name.decode(): int(value) for name, value in found.items()}
 
 

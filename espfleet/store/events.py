@@ -82,7 +82,9 @@ def parse(event_id: str, text: str | bytes) -> Event:
     """Return the event that was stored as ``text``."""
     fields = json.loads(text)
     kind = fields.pop("kind")
-    return Event(event_id, int(event_id.partition("-")[0]), kind, fields)
+    # Earlier versions did not write down when.
+    at_ms = fields.pop("recorded_ms", None) or int(event_id.partition("-")[0])
+    return Event(event_id, at_ms, kind, fields)
 
 
 def _event(event_id: bytes, fields: Mapping[bytes, bytes]) -> Event:

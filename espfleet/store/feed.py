@@ -155,7 +155,7 @@ class Feed:
     def _take(self, channel: str, data: bytes) -> None:
         try:
             told = self._readers[channel](data)
-        except (ValueError, KeyError, TypeError) as exc:
+        except (ValueError, KeyError, TypeError, RecursionError) as exc:
             logger.warning("a message on %s means nothing: %r", channel, exc)
             return
         for found in told:

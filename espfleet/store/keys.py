@@ -156,7 +156,7 @@ class Keys:
         return f"{self.lock(part, device_id, purpose)}:turn:{token}"
 
     def cooldown(self, part: int, device_id: str, what: str) -> str:
-        """String, as long as the cooldown: exists while something must not be done again."""
+        """String, as long as the cooldown: its length in ms; exists while something must not be done again."""
         return f"{self.prefix}{{p{part}}}:cooldown:{device_id}:{what}"
 
     def board(self, part: int, device_id: str) -> str:

@@ -92,7 +92,9 @@ async def read_levels(store: Store) -> LevelsSnapshot:
 
 async def hold_beats(store: Store) -> None:
     """Let no shard count as fresh for longer than a beat lasts, as it does after the clock of Redis was set back."""
-    await store.do_all([("PEXPIRE", store.keys.beat(shard), BEAT_TTL_MS, "LT") for shard in range(store.shards)])
+    shards = range(store.shards)
+    keys = [key(shard) for key in (store.keys.beat, store.keys.snapshot) for shard in shards]
+    await store.do_all([("PEXPIRE", key, BEAT_TTL_MS, "LT") for key in keys])
 
 
 async def put_snapshots(store: Store, blobs: Mapping[int, bytes]) -> None:

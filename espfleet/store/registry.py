@@ -154,7 +154,7 @@ async def apply(store: Store, changes: Sequence[Change], expected_version: int, 
         ConflictError: If the version is no longer the expected one.
     """
     keys = store.keys
-    did = audit.written("change", _described(changes, before))
+    did = audit.written("change", _described(changes, before), store.now_ms())
     words: list[str | int] = [expected_version, keys.registry_channel(), audit.KEPT, did]
     for change in changes:
         row = "" if change.value is None else json.dumps(change.value, separators=(",", ":"))

@@ -16,13 +16,13 @@ from typing import Any
 from espfleet.domain.samples import Layout
 from espfleet.errors import StoreError
 from espfleet.store.client import Command, Store
+from espfleet.store.clock import Offset
 from espfleet.store.faults import GroupGoneError
-
-#: A wait that is not over by then is begun anew: Redis counts by its clock, which may have been set back.
-OVERDUE_S = 2.5
 
 logger = logging.getLogger(__name__)
 
+#: A wait that is not over by then is begun anew: Redis counts by its clock, which may have been set back.
+OVERDUE_S = 2.5
 GROUP = "levels"
 #: Entries a stream keeps however few come; at one each 50 ms they last 50 s.
 LEAST_KEPT = 1_000
@@ -43,6 +43,7 @@ class Entry:
         seq: Number that grows with each entry of this worker, so that an entry written twice is noticed.
         layout_id: Layout that its slots refer to.
         blob: Packed batch.
+        offset: By which its times were told, ``None`` if nobody knows.
     """
 
     shard: int
@@ -50,6 +51,7 @@ class Entry:
     seq: int
     layout_id: str
     blob: bytes
+    offset: Offset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class StreamEntry:
     seq: int
     layout_id: str
     blob: bytes
+    offset: Offset | None = None
 
 
 async def append(store: Store, entries: Sequence[Entry], keep: int | Mapping[int, int]) -> set[tuple[int, str]]:
@@ -69,8 +72,7 @@ async def append(store: Store, entries: Sequence[Entry], keep: int | Mapping[int
     Args:
         store: Where the fleet is kept.
         entries: What to write.
-        keep: How many entries each of the streams shall keep, roughly; or each shard's, ``LEAST_KEPT`` where
-            nothing is said.
+        keep: How many entries each stream shall keep, roughly; or each shard's, ``LEAST_KEPT`` where nothing is said.
 
     Returns:
         Shard and id of layouts that entries refer to and nobody can read: they expired, or the server was emptied.
@@ -84,6 +86,7 @@ async def append(store: Store, entries: Sequence[Entry], keep: int | Mapping[int
         (
             *("XADD", streams[entry.shard], "MAXLEN", "~", kept.get(entry.shard, LEAST_KEPT), "*"),
             *("w", entry.worker, "q", entry.seq, "l", entry.layout_id, "b", entry.blob),
+            *(("c", entry.offset.to_text()) if entry.offset else ()),
         )
         for entry in entries
     ]
@@ -201,12 +204,8 @@ class ShardReader:
                     self._own_after = claimed[-1].entry_id
                 return claimed
 
-    async def history(self, since_ms: int) -> list[StreamEntry]:
-        """Return what the stream still holds since ``since_ms`` (ms since the epoch), whoever has read it."""
-        return await self.since(str(since_ms))
-
     async def since(self, start: str) -> list[StreamEntry]:
-        """Return what the stream still holds from an entry id on, or after it if ``(`` stands before the id."""
+        """Return what the stream still holds from an entry id on, or after it if ``(`` stands before; ``-`` is all."""
         found: list[StreamEntry] = []
         while True:
             entries = await self._store.do("XRANGE", self._stream, start, "+", "COUNT", _READ_AT_ONCE)
@@ -397,4 +396,5 @@ def _order(entry_id: bytes) -> tuple[int, int]:
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
-    return StreamEntry(entry_id.decode(), fields[b"w"].decode(), int(fields[b"q"]), fields[b"l"].decode(), fields[b"b"])
+    worker, seq, layout_id = fields[b"w"].decode(), int(fields[b"q"]), fields[b"l"].decode()
+    return StreamEntry(entry_id.decode(), worker, seq, layout_id, fields[b"b"], Offset.parse(fields.get(b"c", b"")))

@@ -64,12 +64,13 @@ async def read(store: Store, readers: Sequence[ShardReader], block_ms: int, coun
     # The writer of the entry that ended the wait has written those of other shards by now.
     others = [reader for reader in readers if entries and reader.shard not in entries and reader.waits]
     asked = [read_now(others, count)] if others else []
-    *replies, (seconds, microseconds), version = await store.do_all(
+    asked_us = store.ticks_us()
+    *replies, time, version = await store.do_all(
         [*acknowledge(readers), *asked, ("TIME",), ("GET", store.keys.version())]
     )
     if others:
         entries |= taken(others, replies[-1], count)
-    return Turn(entries, int(seconds) * 1_000 + int(microseconds) // 1_000, int(version or 0))
+    return Turn(entries, store.told(asked_us, time), int(version or 0))
 
 
 async def write(store: Store, outcomes: Sequence[Outcome], now_ms: int) -> set[int]:

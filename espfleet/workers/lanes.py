@@ -82,14 +82,18 @@ class Lane:
         if self.waiting and not self.waiting_since_ns:
             self.waiting_since_ns = now_ns
 
-    def take(self) -> Iterator[tuple[ShardView, bytes, int]]:
-        """Yield everything that waits as packed entries with their number of samples, and forget it."""
+    def take(self, ahead_ns: int) -> Iterator[tuple[ShardView, bytes, int]]:
+        """Yield everything that waits as packed entries with their number of samples, and forget it.
+
+        Args:
+            ahead_ns: How far the clock of Redis is ahead of the monotonic one.
+        """
         rounds, self._rounds = self._rounds, {}
         self.waiting = self.waiting_since_ns = 0
         for _, parts in sorted(rounds.items()):
             slots, rtt_us = _joined(parts)
             for view in self.views:
-                yield from _entries(view, parts[0], slots, rtt_us)
+                yield from _entries(view, parts[0], slots, rtt_us, ahead_ns)
 
 
 def _joined(parts: Sequence[Round]) -> tuple[Slots, Floats]:
@@ -102,12 +106,14 @@ def _joined(parts: Sequence[Round]) -> tuple[Slots, Floats]:
     return slots[order], rtt_us[order]
 
 
-def _entries(view: ShardView, sent: Round, slots: Slots, rtt_us: Floats) -> Iterator[tuple[ShardView, bytes, int]]:
+def _entries(
+    view: ShardView, sent: Round, slots: Slots, rtt_us: Floats, ahead_ns: int
+) -> Iterator[tuple[ShardView, bytes, int]]:
     here: Slots = view.slot_of[slots]
     inside: npt.NDArray[np.bool_] = here >= 0
     if not inside.all():
         here, rtt_us = here[inside], rtt_us[inside]
-    at_ns = sent.at_ns + view.first * sent.step_ns
+    at_ns = sent.at_ns + ahead_ns + view.first * sent.step_ns
     step_ns = round(sent.step_ns * view.stretch)
     for start in range(0, len(here), ENTRY_SAMPLES):
         part = Batch(here[start : start + ENTRY_SAMPLES], rtt_us[start : start + ENTRY_SAMPLES], at_ns, step_ns)

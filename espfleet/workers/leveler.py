@@ -13,6 +13,7 @@ from espfleet.domain.registry import Registry
 from espfleet.domain.shards import owner_of
 from espfleet.domain.sizes import USUAL, Memory
 from espfleet.errors import LeaseLostError, StoreError
+from espfleet.services.sample_times import SET_MS
 from espfleet.store import registry, turns
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease, renew_all
@@ -51,6 +52,7 @@ class Leveler:
         self._leaving: set[int] = set()
         self._samples = 0
         self._lag_ms = 0
+        self._ahead_ms = store.offset().ahead_ms
         #: Entries that were cut off before they were read, of shards that were given up since.
         self._gaps = 0
 
@@ -113,9 +115,15 @@ class Leveler:
         held = {number for number, lease in self._leases.items() if lease.held}
         readers = [shard.reader for number, shard in self._shards.items() if number in held]
         if not readers:
+            self._ahead_ms = self._store.offset().ahead_ms
             await asyncio.sleep(BLOCK_MS / 1_000)
             return
         turn = await turns.read(self._store, readers, block_ms=BLOCK_MS, count=READ_COUNT)
+        if self._clock_was_set():
+            # The samples of before are of another time now.
+            for number in list(self._shards):
+                await self._forget(number)
+            return
         await self._follow_registry(turn.registry_version)
         due = [shard for shard in self._shards.values() if shard.number in turn.entries or shard.due_s <= now_s()]
         outcomes = [await self._take(shard, turn) for shard in due]
@@ -128,6 +136,17 @@ class Leveler:
             logger.warning("%s", LeaseLostError(f"shard {number}"))
             self._leases.pop(number, None)
             await self._forget(number)
+
+    def _clock_was_set(self) -> bool:
+        """Whether the clock of Redis has been set since the last call."""
+        before_ms, self._ahead_ms = self._ahead_ms, self._store.offset().ahead_ms
+        set_ms = self._ahead_ms - before_ms
+        if abs(set_ms) <= SET_MS:
+            return False
+        logger.warning(
+            "the clock of Redis has been set %s by %.1f s", "ahead" if set_ms > 0 else "back", abs(set_ms) / 1_000
+        )
+        return True
 
     async def _take(self, shard: Shard, turn: Turn) -> Outcome:
         """Take in what is new in a shard, and return what comes of it."""

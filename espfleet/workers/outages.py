@@ -46,16 +46,23 @@ class OutageFinder:
             self._leads = False
             return
         now_ms = await self._store.time_ms()
-        if not self._leads:
+        begins = not self._leads
+        if begins:
             self._leads, self._goings, self._known = True, [], []
             self._read_to = str(now_ms - BACK_MS)
         await self._read()
-        # Ids of events stay ahead when the clock of Redis is set back.
+        if begins:
+            # Ids never go back, as the clock of Redis may: there may be far older ones among them.
+            self._goings = [going for going in self._goings if going.at_ms >= now_ms - BACK_MS]
+            self._known = [event for event in self._known if event.at_ms >= now_ms - BACK_MS]
+        # What happened while the clock of Redis was ahead, happened some time before now.
         self._goings = [replace(going, at_ms=min(going.at_ms, now_ms)) for going in self._goings]
         self._known = [replace(event, at_ms=min(event.at_ms, now_ms)) for event in self._known]
         while self._goings and now_ms - self._goings[0].at_ms > WINDOW_MS:
             until_ms = self._goings[0].at_ms + WINDOW_MS
-            moment = [going for going in self._goings if going.at_ms <= until_ms]
+            # Its end is the first that came later: the clock may have been set among those after it.
+            end = next((n for n, going in enumerate(self._goings) if going.at_ms > until_ms), len(self._goings))
+            moment = self._goings[:end]
             await self._tell(moment)
             # Only now: a moment that could not be told is looked at again.
             self._goings = self._goings[len(moment) :]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from espfleet.domain.samples import Layout
 from espfleet.store import samples
 from espfleet.store.client import Store
+from espfleet.store.clock import Offset
 from espfleet.store.samples import Entry
 from espfleet.workers.forever import Forever
 
@@ -42,14 +43,14 @@ class Outbox:
         self._told: set[tuple[int, str]] = set()
         self._filled = asyncio.Event()
 
-    def put(self, shard: int, layout: Layout, blob: bytes, count: int) -> None:
-        """Add one packed entry of ``count`` samples."""
+    def put(self, shard: int, layout: Layout, blob: bytes, count: int, offset: Offset) -> None:
+        """Add one packed entry of ``count`` samples, whose times were told by this offset."""
         self._seq += 1
         self.made[shard] += 1
         self._layouts.setdefault((shard, layout.layout_id), layout)
         if len(self._entries) >= KEPT_ENTRIES:
             self.dropped += self._entries.popleft()[1]
-        self._entries.append((Entry(shard, self._worker, self._seq, layout.layout_id, blob), count))
+        self._entries.append((Entry(shard, self._worker, self._seq, layout.layout_id, blob, offset), count))
         self._filled.set()
 
     def forget_layouts(self, current: Iterable[tuple[int, str]]) -> None:
@@ -60,7 +61,11 @@ class Outbox:
 
     async def run(self) -> None:
         """Write for ever."""
-        await Forever("samples", logger).run(self._write)
+        await Forever("samples", logger, self._learn_time).run(self._write)
+
+    async def _learn_time(self) -> None:
+        # What is written from now on shall tell by which clock.
+        await self._store.time_ms()
 
     async def _tell(self, layouts: Iterable[tuple[int, str]]) -> None:
         for shard, layout_id in layouts:

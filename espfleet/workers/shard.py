@@ -11,6 +11,7 @@ from espfleet.domain.registry import Registry
 from espfleet.domain.shards import shard_of
 from espfleet.domain.sizes import Memory
 from espfleet.services.intake import Intake, order
+from espfleet.services.sample_times import recent
 from espfleet.store import levels
 from espfleet.store.client import Store
 from espfleet.store.samples import ShardReader, StreamEntry
@@ -69,8 +70,8 @@ class Shard:
         """Read the windows back from the stream; return how many samples there were."""
         # First, so that what a former owner had read and not acknowledged is in the history too.
         claimed = await self.reader.claim_all()
-        entries = await self.reader.history(now_ms - self._memory.long_ms)
-        count = await self._intake.add(entries, now_ms, past=True)
+        entries = await recent(self.reader, now_ms, self._memory.long_ms)
+        count = await self._intake.add(entries, now_ms)
         if entries:
             self._read_back_to = entries[-1].entry_id
         await self.reader.ack([entry.entry_id for entry in claimed])
@@ -79,7 +80,7 @@ class Shard:
     async def add(self, entries: Iterable[StreamEntry], now_ms: int) -> int:
         """Take in new entries that were read by ``now_ms``; return how many samples they held."""
         read_back_to = order(self._read_back_to)
-        return await self._intake.add((entry for entry in entries if order(entry.entry_id) > read_back_to), now_ms)
+        return await self._intake.add([entry for entry in entries if order(entry.entry_id) > read_back_to], now_ms)
 
     def outcome(self, now_ms: int) -> Outcome:
         """Return what is to be told: levels that changed, a beat when it is time, and once a second the summary."""

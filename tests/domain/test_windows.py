@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from espfleet.domain.samples import LOST, NOT_MEASURED, UNREACHABLE, UNRESOLVED
 from espfleet.domain.sizes import sizes_of
-from espfleet.domain.windows import NEVER, Why, WindowBlock
+from espfleet.domain.unknowns import Why
+from espfleet.domain.windows import NEVER, WindowBlock
 
 LOSS, NOW, USUAL, JITTER, BASELINE = range(5)
 

@@ -19,6 +19,20 @@ async def test_events_are_read_in_their_order(store: Store) -> None:
     assert [event.event_id for event in await events.latest(store, 2)] == ids[3:]
 
 
+async def test_events_tell_when_they_happened_though_their_ids_stand_where_the_clock_was_ahead(store: Store) -> None:
+    now_ms = await store.time_ms()
+    ahead = f"{now_ms + 3_600_000}-0"
+    # As earlier versions wrote it.
+    await store.do("XADD", store.keys.events(), ahead, "e", '{"kind":"old"}')
+    await events.add(store, "hello", {"recorded_ms": 1, "note": "}"})
+    await events.add_all(store, "hello", [{}, {"number": 2}])
+    old, *new = await events.read(store)
+    assert (old.at_ms, old.fields) == (now_ms + 3_600_000, {})
+    assert [event.fields for event in new] == [{"note": "}"}, {}, {"number": 2}]
+    assert all(event.event_id > ahead for event in new)
+    assert all(abs(event.at_ms - now_ms) < 10_000 for event in new)
+
+
 async def test_of_those_with_one_mark_only_the_first_is_recorded(store: Store) -> None:
     answers = await asyncio.gather(*(events.add(store, "hello", {}, mark="m") for _ in range(10)))
     assert len([answer for answer in answers if answer]) == 1

@@ -88,6 +88,20 @@ async def holder_is(store: Store, name: str | None) -> bool:
     return await holder(store, "s3") == name
 
 
+async def test_nobody_gets_the_fence_of_another_though_the_server_lost_it_and_its_clock_was_set_back(
+    store: Store,
+) -> None:
+    ahead = await store.time_ms() * 1_000 + 3_600_000_000
+    fences = set()
+    for number in range(20):
+        # Each time as it was a second before.
+        await store.redis.set(store.keys.fence("s3"), ahead)
+        await store.redis.delete(store.keys.owner("s3"))
+        fences.add((await taken(store, f"w{number}")).fence)
+    assert min(fences) > ahead
+    assert len(fences) == 20
+
+
 async def test_leases_are_renewed_together_and_each_by_itself(store: Store) -> None:
     held = [await Lease.take(store, f"s{shard}", "ann", 60_000) for shard in range(3)]
     leases = [lease for lease in held if lease is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -54,3 +55,18 @@ async def test_a_write_against_an_old_version_is_refused(store: Store) -> None:
     with pytest.raises(ConflictError):
         await registry.apply(store, register(3, "shed"), first.version)
     assert "shed" not in (await registry.load(store)).device_ids
+
+
+async def test_no_version_is_used_twice_though_the_server_lost_it_and_its_clock_was_set_back(store: Store) -> None:
+    ahead = await store.time_ms() * 1_000 + 3_600_000_000
+    versions = set()
+
+    def planned(number: int, _: Registry) -> list[Change]:
+        return register(number, f"porch-{number}")
+
+    for number in range(20):
+        # Each time as it was a second before.
+        await store.redis.set(store.keys.version(), ahead)
+        versions.add((await registry.change(store, partial(planned, number))).version)
+    assert min(versions) > ahead
+    assert len(versions) == 20

@@ -142,11 +142,11 @@ async def test_a_new_owner_claims_what_the_old_one_left(store: Store, reader: Sh
 async def test_history_is_what_the_stream_holds_since_a_time(store: Store, reader: ShardReader) -> None:
     await write(store, *range(1_500), keep=10_000)
     await reader.read(100, 10)
-    found = await ShardReader(store, 3, "why").history(0)
+    found = await ShardReader(store, 3, "why").since("-")
     assert numbers(found) == list(range(1_500))
     last_ms = int(found[-1].entry_id.partition("-")[0])
-    assert await reader.history(last_ms + 1) == []
-    assert numbers(await reader.history(last_ms))[-1] == 1_499
+    assert await reader.since(str(last_ms + 1)) == []
+    assert numbers(await reader.since(str(last_ms)))[-1] == 1_499
 
 
 # --- lost groups, cut streams

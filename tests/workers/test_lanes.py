@@ -41,7 +41,7 @@ def lane(count: int, shards_of: dict[str, tuple[int, ...]]) -> Lane:
 def written(of: Lane) -> dict[int, dict[str, list[tuple[int, float]]]]:
     """Return, by shard and target, when each sample was sent (ms) and its value."""
     found: dict[int, dict[str, list[tuple[int, float]]]] = {}
-    for view, blob, count in of.take():
+    for view, blob, count in of.take(0):
         batch = unpack(blob)
         assert len(batch.slots) == count
         for slot, sent_ms, value in zip(batch.slots, batch.sent_ms(), batch.rtt_us, strict=True):
@@ -63,7 +63,7 @@ def test_parts_of_a_round_are_joined_and_rounds_are_not() -> None:
     tested.collect([a_round(1, [0, 1], [1.0, 2.0]), a_round(2, [0], [4.0])], now_ns=6)
     assert tested.waiting == 4
     assert tested.waiting_since_ns == 5
-    entries = list(tested.take())
+    entries = list(tested.take(0))
     assert [count for _, _, count in entries] == [3, 1]
     assert list(unpack(entries[0][1]).rtt_us) == [1.0, 2.0, 3.0]
     assert tested.waiting == 0
@@ -72,14 +72,14 @@ def test_parts_of_a_round_are_joined_and_rounds_are_not() -> None:
 def test_nothing_waits_when_a_tick_brought_nothing() -> None:
     tested = lane(1, {"t0": (0,)})
     tested.collect([a_round(1, [], [])], now_ns=5)
-    assert (tested.waiting, tested.waiting_since_ns, list(tested.take())) == (0, 0, [])
+    assert (tested.waiting, tested.waiting_since_ns, list(tested.take(0))) == (0, 0, [])
 
 
 def test_an_entry_holds_a_thousand_samples_at_most() -> None:
     count = 2 * ENTRY_SAMPLES + 1
     tested = lane(count, {f"t{number}": (1,) for number in range(count)})
     tested.collect([a_round(1, list(range(count)), [1.0] * count, step_ns=1)], now_ns=5)
-    assert [held for _, _, held in tested.take()] == [ENTRY_SAMPLES, ENTRY_SAMPLES, 1]
+    assert [held for _, _, held in tested.take(0)] == [ENTRY_SAMPLES, ENTRY_SAMPLES, 1]
 
 
 @given(data=st.data(), count=st.integers(1, 40))

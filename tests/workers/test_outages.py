@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import cast
 
 import pytest
 
@@ -103,6 +105,24 @@ async def test_a_steward_that_takes_over_tells_nothing_twice_and_misses_nothing(
     for _ in range(3):
         await second.step()
     assert [event.fields["count"] for event in await told(store)] == [4, 4]
+
+
+async def test_who_takes_over_tells_nothing_of_the_past_though_ids_stand_where_the_clock_was_ahead(
+    store: Store,
+) -> None:
+    ids = await come(store, 8)
+    now_ms = await store.time_ms()
+    for number, device_id in enumerate(ids[:4]):
+        fields = {"device": device_id, "presence": "offline", "reason": "silent", "recorded_ms": now_ms - 60_000}
+        text = json.dumps({"kind": presence.EVENT, **fields})
+        await store.do("XADD", store.keys.events(), f"{now_ms + 3_600_000}-{number}", "e", text)
+    finder = OutageFinder(store, "s1")
+    await finder.step()
+    await go(store, ids[4:])
+    (event,) = cast(list[events.Event], await wait_until(lambda: stepped(store, finder)))
+    assert event.fields["count"] == 4
+    assert not {f"lamp-{number}" for number in range(4)} & set(event.fields["devices"])
+    assert abs(event.fields["began_ms"] - await store.time_ms()) < 20_000
 
 
 async def _two(store: Store, finder: OutageFinder) -> bool:

@@ -5,6 +5,9 @@
 if ARGV[4] ~= '' and not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[5]) then
   return nil
 end
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[3])
-redis.call('SPUBLISH', ARGV[1], id .. ' ' .. ARGV[3])
+-- Ids tell no time: they never go back, as the clock may.
+local now = redis.call('TIME')
+local text = string.format('%s,"recorded_ms":%s%03d}', string.sub(ARGV[3], 1, -2), now[1], math.floor(now[2] / 1000))
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'e', text)
+redis.call('SPUBLISH', ARGV[1], id .. ' ' .. text)
 return id

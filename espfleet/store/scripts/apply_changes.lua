@@ -17,8 +17,9 @@ for i = 5, #ARGV, 3 do
 end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'e', ARGV[4])
 -- At least the time in microseconds: so a version is never used twice, not even when the server was emptied in between.
+-- Where the clock was set back, what was lost with the server's last second is skipped by chance.
 local now = redis.call('TIME')
-local version = math.max(tonumber(current) + 1, now[1] * 1000000 + now[2])
+local version = math.max(tonumber(current) + 1 + now[2], now[1] * 1000000 + now[2])
 local text = string.format('%.0f', version)
 redis.call('SET', KEYS[1], text)
 redis.call('SPUBLISH', ARGV[2], text)

@@ -9,7 +9,7 @@ local due = {}
 for i = 2, #KEYS, 2 do
   local left = ARGV[i + 2]
   if tonumber(left) > 0 then
-    -- In the log this is half as long as to set it anew.
+    -- In the log this is shorter than to set it anew.
     if redis.call('PEXPIRE', KEYS[i], left) == 0 then
       redis.call('SET', KEYS[i], ARGV[1], 'PX', left)
     end

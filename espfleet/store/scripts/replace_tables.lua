@@ -19,7 +19,7 @@ if ARGV[6] ~= '' then
 end
 -- As apply_changes.lua does it.
 local now = redis.call('TIME')
-local version = math.max(tonumber(current) + 1, now[1] * 1000000 + now[2])
+local version = math.max(tonumber(current) + 1 + now[2], now[1] * 1000000 + now[2])
 local text = string.format('%.0f', version)
 redis.call('SET', KEYS[2], text)
 redis.call('SPUBLISH', ARGV[4], text)

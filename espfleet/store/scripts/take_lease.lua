@@ -13,9 +13,10 @@ if owner and fence > 0 then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return fence
 end
--- At least the time in microseconds: so it grows even when the server was emptied in between.
+-- At least the time in microseconds: so it grows even when the server was emptied in between. Where the clock was set
+-- back, what was lost with the server's last second is skipped by chance, and nobody gets the fence of another.
 local now = redis.call('TIME')
-fence = math.max(fence + 1, now[1] * 1000000 + now[2])
+fence = math.max(fence + 1 + now[2], now[1] * 1000000 + now[2])
 redis.call('SET', KEYS[2], string.format('%.0f', fence))
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return fence
