@@ -23,6 +23,8 @@ EVENT = "presence"
 HTTP = "http"
 SESSION_TTL_MS = 7 * 24 * 3_600_000
 VISITS_TTL_MS = 30 * 24 * 3_600_000
+#: When Redis was away, gateways have so long to say who lives; as long as the usual watchdog.
+GRACE_S = 3.0
 #: Devices in one run of a script: each run keeps the server busy for about a millisecond.
 _AT_ONCE = 500
 
@@ -38,7 +40,7 @@ class Session:
         peer: Where it connects from.
         dialect: What it speaks.
         firmware, chip: What it told of itself, or ``""``.
-        since_ms: When it began, ms since the epoch by the gateway's clock.
+        since_ms: When it began, ms since the epoch.
         stays: Whether it is told again because it has answered while another session of the device is alive too.
     """
 
@@ -216,30 +218,36 @@ async def read_presence(store: Store, device_ids: Iterable[str]) -> dict[str, Pr
 
 
 async def overdue(store: Store) -> list[str]:
-    """Return the ids of devices whose time has run out and that nobody has swept yet; of very many, some."""
-    now_ms = await store.time_ms()
-    keys = [store.keys.due(part) for part in range(store.shards)]
-    found = await store.do_all([("ZRANGEBYSCORE", due, "-inf", now_ms, "LIMIT", 0, _AT_ONCE) for due in keys])
-    return [device_id.decode() for ids in found for device_id in ids]
+    """Return the ids of devices whose time has run out and that nobody has swept yet."""
+    now_ms, start, found = await store.time_ms(), 0, list[bytes]()
+    while any(parts := await store.do_all(_due(store, now_ms, "LIMIT", start, _AT_ONCE))):
+        found += [device_id for ids in parts for device_id in ids]
+        start += _AT_ONCE
+    return [device_id.decode() for device_id in found]
 
 
-async def sweep(store: Store, *, everywhere: bool = False) -> list[Gone]:
+def _due(store: Store, *until: str | int) -> list[Command]:
+    """Return what asks each partition for the devices that are due until a moment."""
+    return [("ZRANGEBYSCORE", store.keys.due(part), "-inf", *until) for part in range(store.shards)]
+
+
+async def sweep(store: Store, now_ms: int, *, everywhere: bool = False) -> list[Gone]:
     """Find devices whose time has run out unnoticed, and record for each, once, that it is offline.
 
     Any number of workers may sweep at once, and any of them may die meanwhile: what one has found and not recorded,
-    the next one records.
+    the next one records. None is found if a server has been frozen since ``now_ms``, or its clock was set: who is alive
+    is not known then.
 
     Args:
         store: Where the fleet is kept.
+        now_ms: What the clock of Redis shows.
         everywhere: Look at those too whose time has not run out: none may have more of it than its watchdog, as it has
             after the clock of Redis was set back.
     """
-    now_ms = await store.time_ms()
     parts = range(store.shards)
-    some = ("+inf",) if everywhere else (now_ms, "LIMIT", 0, _AT_ONCE)
-    commands: list[Command] = [("ZRANGEBYSCORE", store.keys.due(part), "-inf", *some) for part in parts]
-    commands += [("ZCARD", store.keys.gone(part)) for part in parts]
-    replies = await store.do_all(commands)
+    found_due = _due(store, "+inf") if everywhere else _due(store, now_ms, "LIMIT", 0, _AT_ONCE)
+    unsaid: list[Command] = [("ZCARD", store.keys.gone(part)) for part in parts]
+    replies = await store.do_all([*found_due, *unsaid])
     calls = []
     for part in parts:
         found_ids = [device_id.decode() for device_id in replies[part]]
@@ -249,7 +257,9 @@ async def sweep(store: Store, *, everywhere: bool = False) -> list[Gone]:
         for ids in pieces:
             due, *others = _many_keys(store, part, ids)
             visits = [store.keys.visits(part, device_id) for device_id in ids]
-            words: list[str | int] = [VISITS_TTL_MS, KEPT, HTTP, *ids]
+            # Clocks of different servers need not agree.
+            asked_ms = 0 if store.on_cluster else now_ms
+            words: list[str | int] = [VISITS_TTL_MS, KEPT, HTTP, asked_ms, *ids]
             calls.append(Call("sweep", [due, store.keys.gone(part), *others, *visits], words))
     found = dict.fromkeys(row for rows in await store.run_all(calls) for row in rows)
     return list(await asyncio.gather(*(_bury(store, row) for row in found)))

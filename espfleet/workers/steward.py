@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ from espfleet.store.leases import Lease
 from espfleet.workers import exporter, keeper, outages
 from espfleet.workers.exporter import Exporter
 from espfleet.workers.forever import Forever
+from espfleet.workers.grace import Grace
 from espfleet.workers.history import STEP_S, Chronicler
 from espfleet.workers.keeper import Keeper
 from espfleet.workers.membership import BEAT_S, Membership
@@ -68,7 +68,7 @@ class Steward:
         store: Where the fleet is kept.
         name: Of this worker.
         settings: What it is told.
-        clock: Seconds since the epoch, by which jobs and metrics go.
+        clock: Seconds since the epoch, by which jobs and metrics go; usually those of Redis.
 
     Raises:
         StartError: If the port of ``/metrics`` is taken, or the host of DogStatsD is not known.
@@ -80,7 +80,7 @@ class Steward:
         name: str,
         settings: StewardSettings | None = None,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         settings = settings or StewardSettings()
         self._store = store
@@ -88,7 +88,8 @@ class Steward:
         self._membership = Membership(store, ROLE, name)
         self._lease: Lease | None = None
         self._swept = 0
-        self._swept_ms = math.inf
+        self._swept_at_ms = math.inf
+        self._grace = Grace(store)
         self._chronicler = Chronicler(store, name)
         self._outages = OutageFinder(store, name)
         shown = Prometheus(settings.prometheus_host, settings.prometheus_port) if settings.prometheus_port else None
@@ -110,7 +111,8 @@ class Steward:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(Forever("steward", logger).run(self._beat, BEAT_S), name="beat")
-                tasks.create_task(Forever("sweep", logger).run(self._sweep, SWEEP_S), name="sweep")
+                sweep = Forever("sweep", logger, on_return=self._grace.begin)
+                tasks.create_task(sweep.run(self._sweep, SWEEP_S), name="sweep")
                 tasks.create_task(Forever("history", logger).run(self._chronicler.step, STEP_S), name="history")
                 tasks.create_task(Forever("outages", logger).run(self._outages.step, outages.STEP_S), name="outages")
                 tasks.create_task(Forever("boards", logger).run(self._keeper.step, keeper.STEP_S), name="boards")
@@ -136,20 +138,30 @@ class Steward:
         )
 
     async def _sweep(self) -> None:
+        now_ms = await self._grace.time_ms()
         lease = await Lease.take(self._store, SWEEP_DUTY, self._name, LEASE_MS)
+        await self._grace.heard()
+        self._grace.note_there()
         if lease is None:
             self._lease = None
             return
         if self._lease is None:
             logger.info("the sweep is mine")
             # How late it was before is not known here.
-            self._swept_ms = math.inf
+            self._swept_at_ms = math.inf
         self._lease = lease
-        now_ms, before_ms = await self._store.time_ms(), self._swept_ms
+        before_ms = self._swept_at_ms
         await tokens.end_old(self._store, now_ms=now_ms)
+        await self._grace.heard()
+        # As late as can be: Redis may have been away meanwhile.
+        now_ms = await self._grace.time_ms()
         if now_ms < before_ms:
             await levels.hold_beats(self._store)
-        for gone in await presence.sweep(self._store, everywhere=now_ms < before_ms):
+        if not self._grace.is_over:
+            return
+        found = await presence.sweep(self._store, now_ms, everywhere=now_ms < before_ms)
+        await self._grace.heard(len(found))
+        for gone in found:
             self._swept += 1
             logger.info("device %s is offline: %s", gone.device_id, gone.reason)
-        self._swept_ms = now_ms
+        self._swept_at_ms = now_ms
