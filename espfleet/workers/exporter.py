@@ -61,7 +61,7 @@ class Exporter:
         prometheus: Prometheus | None = None,
         dogstatsd: DogStatsd | None = None,
         host: str = "espfleet",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         ticks: Callable[[], float] = time.monotonic,
         work: Callable[[], float] = time.thread_time,
     ) -> None:
@@ -69,10 +69,11 @@ class Exporter:
         self._name = name
         self._prometheus = prometheus
         self._dogstatsd = dogstatsd
-        self._clock = clock
+        self._clock = clock or store.now_s
         self._ticks = ticks
         self._work = work
-        self._sender = Sender(store, datadog.post, host=host, clock=clock) if datadog else None
+        # It asks two clocks before it gives a metric up: that of Redis, and this machine's.
+        self._sender = Sender(store, datadog.post, host=host, clock=clock or time.time) if datadog else None
         self._lease: Lease | None = None
         self._waiting: list[Point] = []
         self._collected_s = float("-inf")

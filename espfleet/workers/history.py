@@ -18,6 +18,7 @@ from espfleet.domain.registry import Registry
 from espfleet.domain.samples import Layout, unpack
 from espfleet.domain.smoke import POINT, condense, measured
 from espfleet.errors import InvalidError
+from espfleet.services.sample_times import SampleTimes
 from espfleet.store import history, registry
 from espfleet.store import samples as stream
 from espfleet.store.client import Store
@@ -33,6 +34,8 @@ STEP_S = 0.5
 #: Samples of one write of the finer resolutions; a multiple of their steps that divides all their strings.
 BLOCK_MS = 10_000
 MINUTE_MS = 60_000
+#: Entries that are kept one by one; who begins reads all that the streams hold.
+GATHERED = 1_000
 #: The longest time-out, and some for the way.
 LATE_MS = 12_000
 #: What the streams hold for sure when a chronicler begins.
@@ -43,7 +46,7 @@ BUDGET_BYTES = 256 * 2**20
 
 @dataclass(slots=True)
 class _Piece:
-    """Samples of one entry."""
+    """Samples of an entry, or of many."""
 
     rows: npt.NDArray[np.int64]
     sent_ms: npt.NDArray[np.int64]
@@ -84,6 +87,8 @@ class Chronicler:
         self._layouts: dict[tuple[int, str], tuple[Layout, npt.NDArray[np.int64]]] = {}
         self._after: dict[int, str] = {}
         self._seqs: dict[tuple[int, str], int] = {}
+        #: What was read in this step, by entry, and before.
+        self._read_now: list[_Piece] = []
         self._pieces: deque[_Piece] = deque()
         self._next: dict[int, int] = {}
 
@@ -100,7 +105,8 @@ class Chronicler:
                 self._begin(now_ms)
             await self._follow_registry()
             for shard in range(self._store.shards):
-                await self._read(shard)
+                await self._read(shard, now_ms)
+            self._gather(now_ms)
             await self._write(now_ms)
 
     def _clock_was_set(self, now_ms: int) -> bool:
@@ -114,6 +120,7 @@ class Chronicler:
         since_ms = now_ms - BACK_MS
         self._after = {shard: str(since_ms) for shard in range(self._store.shards)}
         self._seqs.clear()
+        self._read_now.clear()
         self._pieces.clear()
         # Only blocks that are held from their beginning.
         self._next = {span: -(-since_ms // span) * span for span in (BLOCK_MS, MINUTE_MS)}
@@ -137,29 +144,55 @@ class Chronicler:
         )
         self._layouts.clear()
 
-    async def _read(self, shard: int) -> None:
+    async def _read(self, shard: int, now_ms: int) -> None:
         reader = ShardReader(self._store, shard, "history")
         entries = await reader.since(self._after[shard])
+        times = SampleTimes(self._store, entries, now_ms)
         for entry in entries:
+            piece = await self._piece(shard, entry, times)
+            if piece is not None:
+                self._read_now.append(piece)
+            # Redis may have gone away meanwhile: then it is read again.
             self._after[shard] = f"({entry.entry_id}"
-            await self._take(shard, entry)
+            if len(self._read_now) >= GATHERED:
+                self._gather(now_ms)
 
-    async def _take(self, shard: int, entry: StreamEntry) -> None:
+    def _gather(self, now_ms: int) -> None:
+        """Make one piece of all that was read, without what no block needs: many small ones would take more memory.
+
+        What a prober measured whose clock is far ahead would be kept with all that came after it.
+        """
+        if not self._read_now:
+            return
+        sent_ms = np.concatenate([piece.sent_ms for piece in self._read_now])
+        wanted = (sent_ms >= min(self._next.values())) & (sent_ms <= now_ms + BACK_MS)
+        if wanted.any():
+            rows = np.concatenate([piece.rows for piece in self._read_now])
+            rtt_us = np.concatenate([piece.rtt_us for piece in self._read_now])
+            self._pieces.append(_Piece(rows[wanted], sent_ms[wanted], rtt_us[wanted]))
+        self._read_now.clear()
+
+    async def _piece(self, shard: int, entry: StreamEntry, times: SampleTimes) -> _Piece | None:
+        """Return what an entry holds; ``None`` if it is of no use."""
         mark = (shard, entry.worker)
         if entry.seq <= self._seqs.get(mark, 0):
-            return
-        self._seqs[mark] = entry.seq
+            return None
         found = await self._layout(shard, entry.layout_id)
+        self._seqs[mark] = entry.seq
         if found is None:
-            return
+            return None
+        _, known = found
         try:
             batch = unpack(entry.blob)
-            rows = found[1][batch.slots]
+            rows = known[batch.slots]
         except (InvalidError, IndexError) as exc:
             logger.warning("shard %d: entry %s is not usable: %s", shard, entry.entry_id, exc)
-            return
+            return None
+        sent_ms = times.right(entry.offset, batch.sent_ms())
+        if sent_ms is None:
+            return None
         good = (rows >= 0) & measured(batch.rtt_us)
-        self._pieces.append(_Piece(rows[good], batch.sent_ms()[good], batch.rtt_us[good]))
+        return _Piece(rows[good], sent_ms[good], batch.rtt_us[good])
 
     async def _layout(self, shard: int, layout_id: str) -> tuple[Layout, npt.NDArray[np.int64]] | None:
         known = self._layouts.get((shard, layout_id))
@@ -182,12 +215,8 @@ class Chronicler:
                         await self._write_block(resolution, self._next[span], span)
                 self._next[span] += span
         oldest_ms = min(self._next.values())
-        while self._pieces and not self._is_wanted(self._pieces[0], oldest_ms, now_ms):
+        while self._pieces and self._pieces[0].sent_ms.max() < oldest_ms:
             self._pieces.popleft()
-
-    def _is_wanted(self, piece: _Piece, oldest_ms: int, now_ms: int) -> bool:
-        """Whether a block needs a piece; one of a prober whose clock is far ahead would keep all that came after it."""
-        return len(piece.sent_ms) > 0 and oldest_ms <= piece.sent_ms[-1] <= now_ms + BACK_MS
 
     async def _write_block(self, resolution: Resolution, first_ms: int, span: int) -> None:
         if not self._pieces:

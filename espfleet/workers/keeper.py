@@ -65,7 +65,7 @@ class Keeper:
         interval_s: float = 5.0,
         token: str = "",
         tell: Tell | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.visits = self.failures = self.switched = 0
         self._store = store
@@ -73,7 +73,7 @@ class Keeper:
         self._interval_s = interval_s
         self._token = token
         self._tell = tell
-        self._clock = clock
+        self._clock = clock or store.now_s
         self._lease: Lease | None = None
         self._current = Registry(version=-1)
         self._due: dict[str, float] = {}

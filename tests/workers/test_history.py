@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from espfleet.domain.samples import LOST, Batch, Layout, pack
 from espfleet.domain.shards import shard_of
+from espfleet.errors import StoreUnavailableError
 from espfleet.services import groups, samples, targets
 from espfleet.store import registry
 from espfleet.store import samples as stream
 from espfleet.store.client import Store
 from espfleet.store.history import RESOLUTIONS, read
-from espfleet.workers.history import BUDGET_BYTES, MINUTE_MS, Chronicler, affordable
+from espfleet.workers.history import BUDGET_BYTES, GATHERED, MINUTE_MS, Chronicler, affordable
 
 SECONDS = 130
 
 
-async def measure(store: Store, names: tuple[str, ...], until_ms: int) -> None:
-    """Write one sample a second of each target: 10 ms, the last of each ten lost."""
+async def measure(store: Store, names: tuple[str, ...], until_ms: int, late_worker: str = "") -> None:
+    """Write one sample a second of each target: 10 ms, the last of each ten lost; only now, if a late worker did it."""
     layout = Layout(1_000, 1_000, names)
     current = await registry.load(store)
     for shard in {shard for name in names for shard in current.shards_of_target(name, store.shards)}:
@@ -26,11 +30,13 @@ async def measure(store: Store, names: tuple[str, ...], until_ms: int) -> None:
             at_ms = until_ms - (SECONDS - number) * 1_000
             rtt_us = np.full(len(names), LOST if at_ms // 1_000 % 10 == 9 else 10_000.0, np.float32)
             blob = pack(Batch(np.arange(len(names), dtype=np.int32), rtt_us, at_ms * 1_000_000, 0))
-            words = ("w", "prober", "q", number + 1, "l", layout.layout_id, "b", blob)
-            await store.do("XADD", store.keys.samples(shard), f"{at_ms + 100}-1", *words)
+            words = ("w", late_worker or "prober", "q", number + 1, "l", layout.layout_id, "b", blob)
+            await store.do("XADD", store.keys.samples(shard), "*" if late_worker else f"{at_ms + 100}-1", *words)
 
 
-async def test_blocks_hold_every_sample_once(store: Store) -> None:
+@pytest.mark.parametrize("gathered", [GATHERED, 7])
+async def test_blocks_hold_every_sample_once(store: Store, monkeypatch: pytest.MonkeyPatch, gathered: int) -> None:
+    monkeypatch.setattr("espfleet.workers.history.GATHERED", gathered)
     # In two groups of different shards: its samples go to two streams.
     await targets.add(store, name="router", address="127.0.0.1")
     other = next(f"g{number}" for number in range(99) if shard_of(f"g{number}", 8) != shard_of("default", 8))
@@ -72,6 +78,35 @@ async def test_samples_of_a_clock_that_is_far_ahead_keep_no_others_in_memory(sto
     await chronicler.step()
     assert chronicler._pieces
     assert max(piece.sent_ms[-1] for piece in chronicler._pieces) <= now_ms
+
+
+async def test_no_sample_is_left_out_when_redis_goes_away_while_they_are_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("router", "door"):
+        await targets.add(store, name=name, address="127.0.0.1")
+    now_ms = await store.time_ms()
+    await measure(store, ("router",), now_ms)
+    await measure(store, ("router", "door"), now_ms + 1, late_worker="other")
+    chronicler = Chronicler(store, "one")
+    usual, asked = stream.get_layout, []
+
+    async def sometimes(*words: Any) -> Layout | None:
+        asked.append(words)
+        if len(asked) == 2:
+            raise StoreUnavailableError("it went away")
+        return await usual(*words)
+
+    monkeypatch.setattr(stream, "get_layout", sometimes)
+    with pytest.raises(StoreUnavailableError):
+        await chronicler.step()
+    await chronicler.step()
+    assert len(asked) == 3
+    whole_ms = (now_ms - 100_000) // 10_000 * 10_000
+    for name, count in (("router", 20), ("door", 10)):
+        found = await read(store, RESOLUTIONS[1], name, whole_ms, whole_ms + 80_000)
+        assert found
+        assert {point.count for point in found} == {count}
 
 
 async def test_a_second_chronicler_waits_and_changes_nothing_when_it_takes_over(store: Store) -> None:
