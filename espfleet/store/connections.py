@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterable
 from itertools import chain
 from typing import Any
+from weakref import WeakSet
 
 from hiredis import pack_command
 from redis.asyncio import Redis
@@ -27,6 +28,7 @@ from redis.asyncio.sentinel import (
 )
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.connection import HiredisRespSerializer
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as NotConnectedError
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -38,6 +40,8 @@ SENTINEL_WITHIN_S = 1.0
 Client = Redis | RedisCluster
 
 _packer = HiredisRespSerializer()
+#: Else each connection looks on the disk for the version of redis-py, a millisecond of CPU each time.
+_driver = DriverInfo()
 
 
 def connect(location: Location, name: str, *, retries: int, connect_within_s: float, answer_within_s: float) -> Client:
@@ -54,6 +58,7 @@ def connect(location: Location, name: str, *, retries: int, connect_within_s: fl
     options: dict[str, Any] = {
         **location.login,
         "client_name": name,
+        "driver_info": _driver,
         "socket_timeout": answer_within_s,
         "socket_connect_timeout": connect_within_s,
         "retry": Retry(backoff, retries),
@@ -67,9 +72,10 @@ def connect(location: Location, name: str, *, retries: int, connect_within_s: fl
     options |= tls
     if location.shape is Shape.CLUSTER:
         nodes = [ClusterNode(host, port) for host, port in location.hosts]
-        return RedisCluster(startup_nodes=nodes, **options)
+        return _Cluster(startup_nodes=nodes, **options)
     limits = {
         **location.sentinel_login,
+        "driver_info": _driver,
         "socket_timeout": SENTINEL_WITHIN_S,
         "socket_connect_timeout": SENTINEL_WITHIN_S,
         "retry": Retry(NoBackoff(), 0),
@@ -124,6 +130,11 @@ class _Pool(ConnectionPool):
         self.is_closed = True
         try:
             await super().aclose()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Only somebody else was, who waited for the end of the same connection.
         finally:
             for connection in list(chain(self._available_connections, self._in_use_connections)):
                 # This waits for nothing.
@@ -145,10 +156,23 @@ class _Sending(AbstractConnection):
 
 
 class _WatchedConnection(_Sending, SentinelManagedConnection):
-    pass
+    """Speaks to no server but the primary.
+
+    A Sentinel may tell of one that has just been replaced. It would refuse what is written, but answer with what was.
+    """
+
+    async def connect_to(self, address: tuple[str, int]) -> None:
+        """Connect to the server that Sentinels tell of."""
+        await super().connect_to(address)  # type: ignore[no-untyped-call]
+        # Unlike ROLE, every user of ``users.acl`` may ask this.
+        await self.send_command("INFO", "replication")
+        told = await self.read_response()
+        if b"role:master" not in told:
+            await self.disconnect(nowait=True)
+            raise NotConnectedError(f"the server at port {address[1]} is not the primary any more")
 
 
-class _WatchedTlsConnection(_Sending, SentinelManagedSSLConnection):
+class _WatchedTlsConnection(_WatchedConnection, SentinelManagedSSLConnection):
     pass
 
 
@@ -198,6 +222,62 @@ class _SocketConnection(_Prompt, UnixDomainSocketConnection):
     pass
 
 
+class _Cluster(RedisCluster):
+    """Leaves nothing open once it has been ended.
+
+    redis-py's own closes itself each time it has to find out who has which slots, and opens itself again with the next
+    command. What it was about to close stays open when closing is cancelled, and so does what somebody connects later.
+    """
+
+    def __init__(self, *, startup_nodes: list[ClusterNode], **options: Any) -> None:
+        super().__init__(startup_nodes=startup_nodes, **options)
+        self.is_ended = False
+        #: Every connection of every server, also of those that it no longer knows.
+        self.made: WeakSet[AbstractConnection] = WeakSet()
+        kind = _ClusterTlsConnection if options.get("ssl") else _ClusterConnection
+        # Servers that it finds later get theirs from the first of these.
+        for settings in (self.connection_kwargs, *(node.connection_kwargs for node in self.startup_nodes)):
+            settings["cluster"] = self
+        self.connection_kwargs["connection_class"] = kind
+        for node in self.startup_nodes:
+            node.connection_class = kind
+
+    async def end(self) -> None:
+        """Close all connections for good, at once where this is cancelled."""
+        self.is_ended = True
+        try:
+            await self.aclose()
+        finally:
+            for connection in list(self.made):
+                # This waits for nothing.
+                await connection.disconnect(nowait=True)
+
+
+class _OfCluster(_Sending):
+    """Connects only while its Cluster's client has not been ended."""
+
+    def __init__(self, *, cluster: _Cluster, **options: Any) -> None:
+        super().__init__(**options)
+        self._cluster = cluster
+        cluster.made.add(self)
+
+    async def connect_check_health(self, *args: Any, **options: Any) -> None:
+        """Connect, unless it is connected."""
+        if not self._cluster.is_ended:
+            await super().connect_check_health(*args, **options)
+        if self._cluster.is_ended:
+            await self.disconnect(nowait=True)
+            raise NotConnectedError("this client has been closed")
+
+
+class _ClusterConnection(_OfCluster, Connection):
+    pass
+
+
+class _ClusterTlsConnection(_OfCluster, SSLConnection):
+    pass
+
+
 class Line:
     """Sends commands whose replies are wanted as the server gives them: scripts.
 
@@ -238,7 +318,7 @@ async def disconnect(clients: Iterable[Client]) -> None:
     """Close all connections of clients; where one cannot be closed, or this is cancelled, the others are."""
     async with contextlib.AsyncExitStack() as stack:
         for client in clients:
-            stack.push_async_callback(client.aclose)
+            stack.push_async_callback(client.end if isinstance(client, _Cluster) else client.aclose)
             pool = getattr(client, "connection_pool", None)
             if isinstance(pool, SentinelConnectionPool):
                 # The connections to the Sentinels are others than those to the server they tell of.

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import pwd
+import stat
 import tempfile
 from pathlib import Path
 
@@ -135,7 +136,11 @@ class DataFolder:
         fits = len(os.fsencode(folder / "redis.sock")) <= SOCKET_PATH_BYTES
         if fits and runtime.is_absolute() and runtime.is_dir() and os.access(runtime, os.W_OK):
             folder.mkdir(mode=0o700, exist_ok=True)
-            return folder
+            # Its name can be guessed: where others may write, they could have made it, and hold the socket in it.
+            made = folder.lstat()
+            if stat.S_ISDIR(made.st_mode) and made.st_uid == os.geteuid():
+                folder.chmod(0o700)
+                return folder
         return Path(tempfile.mkdtemp(prefix="espfleet-"))
 
     def _unusable(self, exc: OSError) -> StoreStartError:

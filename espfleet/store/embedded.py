@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -159,6 +160,8 @@ def _start(folder: DataFolder, lock: int) -> None:
             start_new_session=True,
             # The server inherits the open lock and so holds it until it ends, however it ends.
             pass_fds=(lock,),
+            # Its log holds what boards want to see; the folder keeps others out, but not once it was copied.
+            umask=0o077,
         )
     except OSError as exc:
         raise StoreStartError(f"the embedded Redis {command[0]} cannot be run: {exc.strerror}") from exc
@@ -200,10 +203,11 @@ def _options(folder: DataFolder, socket_path: Path) -> list[str]:
 def _answers(folder: DataFolder, begin_s: float, silent_s: float) -> bool:
     """Whether the server answers now; if not, wait a moment, but not for ever."""
     answer = _ask(folder)
-    if answer.startswith(b"+PONG"):
+    # With a full disk it takes nothing more, and says to each who wants to write why.
+    if answer.startswith((b"+PONG", b"-MISCONF")):
         return True
     if time.monotonic() - begin_s > (ANSWER_WITHIN_S if answer.startswith(b"-LOADING") else silent_s):
-        pid = folder.pid()
+        pid = _pid(folder)
         mend = f": 'kill -CONT {pid}' lets a stopped one go on, 'kill -9 {pid}' ends it" if pid else ""
         raise StoreStartError(
             f"the embedded Redis of {folder} runs (process {pid or 'unknown'}) but does not answer{mend}"
@@ -212,13 +216,19 @@ def _answers(folder: DataFolder, begin_s: float, silent_s: float) -> bool:
     return False
 
 
-def _ask(folder: DataFolder) -> bytes:
-    """Return the answer to PING, or nothing."""
+def _pid(folder: DataFolder) -> int | None:
+    """Return the server's process, as its file says or, where a full disk had no room for that, as it says itself."""
+    told = re.search(rb"process_id:(\d+)", b"" if folder.pid() else _ask(folder, b"INFO server"))
+    return int(told[1]) if told else folder.pid()
+
+
+def _ask(folder: DataFolder, question: bytes = b"PING") -> bytes:
+    """Return the begin of an answer, or nothing."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as link:
         link.settimeout(1.0)
         link.connect(str(folder.socket_path()))
-        link.sendall(b"PING\r\n")
-        return link.recv(100)
+        link.sendall(question + b"\r\n")
+        return link.recv(4_096)
     return b""
 
 
@@ -232,14 +242,15 @@ def _leave(folder: DataFolder, users: int) -> None:
     try:
         if _locked(lock):
             _stop(folder, lock)
+        if not _locked(lock):
+            folder.clear()
     finally:
         os.close(lock)
-    folder.clear()
 
 
 def _stop(folder: DataFolder, lock: int) -> None:
     end = time.monotonic() + STOP_WITHIN_S
-    pid = folder.pid()
+    pid = _pid(folder)
     for wish in (signal.SIGTERM, signal.SIGKILL):
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -94,7 +94,7 @@ async def test_a_cluster_carries_samples_and_levels(cluster: Store) -> None:
     await samples.append(cluster, entries[:1], 1_000)
     assert [entry.seq for entry in (await reading)[0]] == [0]
     assert len(await ShardReader(cluster, 3, "leveler-2").claim_all()) == 10
-    assert len(await readers[3].history(0)) == 10
+    assert len(await readers[3].since("-")) == 10
 
     for reader in readers:
         reader.done(found[reader.shard])
@@ -273,7 +273,7 @@ async def test_a_cluster_knows_who_is_there(cluster: Store) -> None:
         return {one.presence for one in found.values()} == {Presence.OFFLINE}
 
     await wait_until(offline)
-    assert len(await presence.sweep(cluster)) == len(IDS) - 1
+    assert len(await presence.sweep(cluster, await cluster.time_ms())) == len(IDS) - 1
     assert len(await events.read(cluster, count=1_000)) == 2 * len(IDS)
     await workers.beat(cluster, "steward", "ann", {})
     assert list(await workers.alive(cluster, "steward")) == ["ann"]
@@ -346,6 +346,27 @@ async def test_behind_sentinels_the_fleet_goes_on_when_its_server_dies(sentinel:
             await events.add(store, "hello", {})
             while not isinstance(await anext(feed), EventSent):
                 pass
+
+
+async def test_a_server_that_is_not_the_primary_any_more_is_not_asked(
+    sentinel: tuple[str, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, first = sentinel
+    async with open_store(url, name="test", retries=0) as store:
+        replica = (await store.redis.info("replication"))["slave0"]
+        stale, right = ("127.0.0.1", replica["port"]), ("127.0.0.1", first.port)
+        told: list[tuple[str, int | None]] = []
+
+        async def tell() -> tuple[str, int | None]:
+            return told[0]
+
+        monkeypatch.setattr(store.redis.connection_pool, "get_master_address", tell)
+        told[:] = [stale]
+        await store.redis.connection_pool.disconnect()
+        with pytest.raises(StoreUnavailableError, match="is not the primary any more"):
+            await registry.load(store)
+        told[:] = [right]
+        assert (await registry.load(store)).version == 0
 
 
 # --- TLS, moving house

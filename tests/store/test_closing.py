@@ -13,14 +13,12 @@ import pytest
 from espfleet.errors import StoreError, StoreUnavailableError
 from espfleet.store.client import Store, open_store
 from espfleet.store.feed import Feed, Topic
-from espfleet.store.link import linked
-from tests.conftest import TESTS_ON, wait_until
+from espfleet.store.link import linked, owners
+from tests.conftest import wait_until
 
 NAME = "brief"
 #: In so many steps of the loop everything that ``work`` does has been done several times.
 STEPS = range(0, 150, 5)
-
-pytestmark = pytest.mark.skipif(TESTS_ON == "cluster", reason="a Cluster's client is closed as redis-py does it")
 
 
 async def work(store: Store) -> None:
@@ -33,7 +31,8 @@ async def work(store: Store) -> None:
                 await store.do_all([("PING",), ("PING",)])
                 await store.run("atomic", ("a",), (2, "ECHO", "x"))
                 await store.wait("BLPOP", "nothing", 0.01)
-                async with linked(store, ["channel"], None, 1.0) as link:
+                (server,) = await owners(store, ["channel"])
+                async with linked(store, ["channel"], server, 1.0) as link:
                     await link.next(0.001)
         finally:
             hearing.cancel()
@@ -94,6 +93,24 @@ async def test_one_that_is_closed_while_others_use_it(store: Store, redis_url: s
             with suppress(asyncio.CancelledError, StoreError):
                 await running
             del running
+
+
+@pytest.mark.single
+async def test_whoever_closes_it_is_not_cancelled_with_somebody_who_waits_for_the_same_end(
+    store: Store, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled(**_: bool) -> None:
+        # As asyncio does to everybody who waits for a connection to end when one of them is cancelled.
+        monkeypatch.undo()
+        raise asyncio.CancelledError
+
+    async with (
+        nothing_left(store, "closed while somebody else is cancelled"),
+        open_store(redis_url, name=NAME) as used,
+    ):
+        await used.do("PING")
+        (connection,) = used.redis.connection_pool._available_connections
+        monkeypatch.setattr(connection, "disconnect", cancelled)
 
 
 async def test_what_is_asked_of_a_closed_one_is_refused_and_connects_nowhere(store: Store, redis_url: str) -> None:

@@ -108,9 +108,14 @@ def test_what_was_written_is_there_again(data: Path) -> None:
 
 def test_only_its_owner_can_reach_it(data: Path) -> None:
     data.mkdir(mode=0o755)
-    with embedded_server(data):
+    with embedded_server(data) as url:
+        ask(url, "SET name porch")
         assert stat.S_IMODE(data.stat().st_mode) == 0o700
         assert stat.S_IMODE((data / "redis.sock").stat().st_mode) == 0o700
+        # Also where the folder was copied to with wider rights.
+        files = [path for path in data.rglob("*") if path.is_file()]
+        assert any(path.suffix == ".aof" for path in files)
+        assert [path for path in files if path.stat().st_mode & 0o077] == []
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_it(embedded: Embedded) -> None:
@@ -271,6 +276,21 @@ def test_a_socket_path_that_is_too_long_goes_elsewhere(
     assert is_clean(deep)
 
 
+def test_a_folder_that_somebody_else_has_laid_ready_gets_no_socket(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = data / "theirs"
+    theirs.mkdir(parents=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(data))
+    deep = data / ("d" * 100)
+    with embedded_server(deep):
+        guessed = Path((deep / "socket.path").read_text()).parent
+    guessed.symlink_to(theirs)
+    with embedded_server(deep) as url:
+        assert ask(url, "PING") == ["+PONG"]
+        assert Path((deep / "socket.path").read_text()).parent.resolve() != theirs.resolve()
+        assert list(theirs.iterdir()) == []
+    assert is_clean(deep)
+
+
 def test_a_long_log_is_put_aside(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with embedded_server(data):
         pass
@@ -334,6 +354,24 @@ def test_a_full_disk_is_refused(small_disk: Path) -> None:
         while True:
             filling.write(bytes(4_096))
     assert "no space left" in fails(small_disk)
+
+
+@pytest.mark.root
+def test_a_disk_that_fills_up_is_told_to_who_writes_and_the_server_ends_as_ever(small_disk: Path) -> None:
+    with embedded_server(small_disk) as url:
+        # As it is where the disk was full already when it began.
+        (small_disk / "redis.pid").unlink()
+        filler = small_disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb") as stream:
+            while True:
+                stream.write(b"x" * 4_096)
+                stream.flush()
+        while ask(url, f"SET name {'x' * 8_000}")[0] == "+OK":
+            pass
+        with embedded_server(small_disk) as again:
+            assert ask(again, "SET name porch")[0].startswith("-MISCONF")
+        filler.unlink()
+    assert is_clean(small_disk)
 
 
 def test_damaged_data_is_refused_and_kept(data: Path) -> None:
