@@ -72,15 +72,19 @@ class Follower:
         self._commands = commands
         self._admission = admission
         self._news = news
+        self._telling: asyncio.TimerHandle | None = None
 
     async def follow_feed(self) -> None:
         """Take messages as they come, until cancelled."""
-        async with Feed(self._store, TOPICS) as feed:
-            async for message in feed:
-                if isinstance(message, Resync):
-                    await self._resync()
-                else:
-                    self._take(message)
+        try:
+            async with Feed(self._store, TOPICS) as feed:
+                async for message in feed:
+                    if isinstance(message, Resync):
+                        await self._resync()
+                    else:
+                        self._take(message)
+        finally:
+            self._tell_once_more(None)
 
     async def follow_registry(self) -> None:
         """Take changes of the registry: when there may be news, and at least every 2 s."""
@@ -179,7 +183,16 @@ class Follower:
         self._news.set()
         self._show(None)
         self._viewers.tell_presence_again()
+        # Where Redis itself was away, nobody seems to be there until gateways have said so.
+        self._tell_once_more(presence.GRACE_S)
         self.ready.set()
+
+    def _tell_once_more(self, after_s: float | None) -> None:
+        """Tell viewers once more who is there, after some time, and not at an earlier one; or not at all."""
+        if self._telling is not None:
+            self._telling.cancel()
+        if after_s is not None:
+            self._telling = asyncio.get_running_loop().call_later(after_s, self._viewers.tell_presence_again)
 
     async def _load_registry(self) -> None:
         loaded: Registry = await registry.load(self._store)

@@ -89,8 +89,9 @@ class Attendance:
                 until_s = max(told_s + every_s, hub.clock() + every_s / 2)
                 await self.flush(partial(_is_past, hub.clock, until_s))
                 if hub.clock() - told_s >= every_s:
-                    since_s, told_s = told_s, hub.clock()
-                    await self._refresh(hub, since_s, told_s)
+                    now_s = hub.clock()
+                    await self._refresh(hub, told_s, now_s)
+                    told_s = now_s
             except StoreError as exc:
                 self._note_away(exc)
                 await asyncio.sleep(RETRY_S)

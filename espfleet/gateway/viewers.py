@@ -124,8 +124,11 @@ class Viewers:
         """Let a viewer in, with the stored hash of the token it showed.
 
         Raises:
-            ProtocolError: If it wants to see what is not there.
+            ProtocolError: If it wants to see what is not there, or there are as many as there may be.
         """
+        # So many may have come to the door while there were places.
+        if len(self._viewers) >= self._settings.limits.viewers:
+            raise ProtocolError("this gateway has as many viewers as it may have", close_code=CloseCode.TOO_MUCH)
         try:
             for name in watch.devices:
                 self._registry.device(name)

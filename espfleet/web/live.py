@@ -21,10 +21,11 @@ from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel
 from espfleet.errors import StoreError
 from espfleet.services import levels
-from espfleet.store import registry
+from espfleet.store import presence, registry
 from espfleet.store.client import Store
 from espfleet.store.events import Event
 from espfleet.store.feed import Beat, EventSent, Feed, LevelsChanged, ReadingsSent, RegistryChanged, Resync, Topic
+from espfleet.store.presence import PresenceInfo
 from espfleet.store.readings import Report
 
 #: With the way from leveler to browser it keeps level → pixel within 250 ms.
@@ -50,7 +51,7 @@ class Live:
 
     Args:
         store: Where the fleet is kept.
-        clock: Returns ms since the epoch.
+        clock: Returns ms since the epoch, by the clock of Redis: browsers learn from it how far theirs is off.
 
     Attributes:
         epoch: Name of this run; ids of messages begin with it.
@@ -76,6 +77,7 @@ class Live:
         self._looked_s = -RESUME_S
         self._stale = True
         self._closed = False
+        self._greeting: asyncio.TimerHandle | None = None
 
     @property
     def readers(self) -> int:
@@ -97,6 +99,7 @@ class Live:
                 tasks.create_task(self._tell_readings(), name="readings")
                 tasks.create_task(self._beat(), name="beat")
         finally:
+            self._greet_once_more(None)
             self._closed = True
             self._wake()
 
@@ -125,10 +128,19 @@ class Live:
                     self._changed()
                     # Who came, went or was changed meanwhile is not known here.
                     self._greet()
+                    # Where Redis itself was away, nobody seems to be there until gateways have said so.
+                    self._greet_once_more(presence.GRACE_S)
 
     def _greet(self) -> None:
         """Tell all readers to begin anew."""
         self.tell("hello", {"epoch": self.epoch, "resumed": False})
+
+    def _greet_once_more(self, after_s: float | None) -> None:
+        """Greet once more, after some time, and not at an earlier one; or not at all."""
+        if self._greeting is not None:
+            self._greeting.cancel()
+        if after_s is not None:
+            self._greeting = asyncio.get_running_loop().call_later(after_s, self._greet)
 
     def _changed(self) -> None:
         self.registry += 1
@@ -166,6 +178,13 @@ class Live:
         self._shown.update((name, (level.level, level.state.value)) for name, level in changed.items())
         rows = {name: level_row(level) for name, level in changed.items()}
         self.tell("levels", {"at_ms": self._clock(), "levels": rows})
+
+    def absent(self, device_id: str, info: PresenceInfo) -> None:
+        """Tell who is there as it was found, and not as an event has told."""
+        reason = info.reason.value if info.reason else None
+        told = {"device": device_id, "presence": info.presence.value, "reason": reason, "gateway": info.gateway}
+        # It has no id: it is no event of those that are kept.
+        self.tell("presence", {**told, "kind": presence.EVENT, "at_ms": info.seen_ms})
 
     async def _beat(self) -> None:
         """Tell readers that all holds; read the levels again when something may have been missed."""

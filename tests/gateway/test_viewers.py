@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
+from espfleet.domain.shards import shard_of
 from espfleet.domain.tokens import hash_token, new_token
 from espfleet.gateway.server import Limits
-from espfleet.store import readings
+from espfleet.store import presence, readings
+from espfleet.store.client import Store
 from espfleet.store.registry import Change
 from tests.conftest import wait_until
 from tests.gateway.conftest import Fleet, Gateway, Lamp, Start, dialled, lamp_of
@@ -93,16 +96,42 @@ async def test_a_device_that_is_registered_later_is_seen(fleet: Fleet, gateway: 
             assert there["reason"] == "never seen"
 
 
+async def cut_feeds(store: Store) -> None:
+    """Let everybody who listens to Redis have missed something."""
+    where = {"target_nodes": store.redis.get_primaries()} if store.on_cluster else {}
+    await store.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub", **where)
+
+
 async def test_who_is_there_is_told_again_when_the_gateway_may_have_missed_it(fleet: Fleet, gateway: Gateway) -> None:
     device, token = await fleet.add("porch")
     other, _ = await fleet.add("attic", 2)
     async with dialled(gateway, "/watch") as viewer, lamp_of(gateway, device, token):
         await watch(viewer, devices=["porch"])
         await viewer.until(type="presence", presence="live")
-        await fleet.store.do("CLIENT", "KILL", "TYPE", "pubsub")
+        await cut_feeds(fleet.store)
         told = await viewer.receive()
         assert (told["type"], told["name"], told["presence"]) == ("presence", "porch", "live")
         assert other.id not in str(told)
+
+
+async def test_who_seemed_gone_when_redis_came_back_is_told_to_be_there_after_all(
+    fleet: Fleet, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "GRACE_S", 1.0)
+    device, _ = await fleet.add("porch")
+    store, part = fleet.store, shard_of(device.id, fleet.store.shards)
+    session = presence.Session(session_id="s", gateway="another", watchdog_ms=60_000)
+    async with dialled(gateway, "/watch") as viewer:
+        await presence.came(store, device.id, session)
+        await watch(viewer, devices=["porch"])
+        await viewer.until(type="presence", presence="live")
+        await store.do("DEL", store.keys.alive(part, device.id))
+        await cut_feeds(store)
+        told = await viewer.until(type="presence", presence="offline")
+        assert told["reason"] == "gateway gone"
+        # Its gateway keeps it alive, as if nothing had been.
+        assert await presence.refresh(store, "another", {device.id: 60_000}) == []
+        await viewer.until(type="presence", presence="live")
 
 
 async def test_a_level_that_stays_is_not_told_again(fleet: Fleet, gateway: Gateway) -> None:
@@ -173,6 +202,19 @@ async def test_there_is_a_limit_of_viewers(fleet: Fleet, start: Start) -> None:
         with pytest.raises(Exception, match="503"):
             async with dialled(gateway, "/watch"):
                 pass
+
+
+async def test_viewers_that_came_to_the_door_together_are_no_more_than_there_may_be(fleet: Fleet, start: Start) -> None:
+    gateway = await start(Limits(viewers=2, linger_ms=100))
+    async with AsyncExitStack() as stack:
+        viewers = [await stack.enter_async_context(dialled(gateway, "/watch")) for _ in range(4)]
+        for viewer in viewers[:2]:
+            await watch(viewer, devices="*")
+        for viewer in viewers[2:]:
+            await viewer.send("watch", devices="*")
+            assert await viewer.closed() == (4008, "this gateway has as many viewers as it may have")
+        await fleet.publish(13)
+        assert (await viewers[0].until(type="level", level=13))["group"] == "wan"
 
 
 async def test_a_viewer_that_reads_nothing_is_cut(fleet: Fleet, start: Start) -> None:

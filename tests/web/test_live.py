@@ -13,7 +13,7 @@ import pytest
 from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
 from espfleet.services import groups, tokens
-from espfleet.store import events, levels, readings
+from espfleet.store import events, levels, presence, readings
 from espfleet.store.client import Store
 from espfleet.store.leases import Lease
 from espfleet.web import live as live_module
@@ -132,7 +132,11 @@ async def test_levels_and_events_are_told(store: Store) -> None:
     assert ids == sorted(ids)
 
 
-async def test_who_looks_begins_anew_when_the_server_may_have_missed_something(store: Store) -> None:
+async def test_who_looks_begins_anew_when_the_server_may_have_missed_something(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Beyond this test.
+    monkeypatch.setattr(presence, "GRACE_S", 600.0)
     live = Live(store, lambda: NOW_MS)
     heard: list[tuple[str, str, dict[str, object]]] = []
     async with running(live):
@@ -151,6 +155,27 @@ async def test_who_looks_begins_anew_when_the_server_may_have_missed_something(s
     missed = live.read(heard[0][0], ["presence"])
     assert parse(await anext(missed))[0][2]["resumed"] is True
     await missed.aclose()
+
+
+async def test_who_looks_begins_anew_once_more_when_gateways_have_had_time_to_say_who_lives(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "GRACE_S", 0.1)
+    live = Live(store, lambda: NOW_MS)
+    heard: list[tuple[str, str, dict[str, object]]] = []
+
+    def greetings() -> int:
+        return sum(kind == "hello" for _, kind, _ in heard)
+
+    async with running(live):
+        reader = asyncio.create_task(collect(live, heard, "presence"))
+        # One for who comes; for the server itself it begins as well.
+        await wait_until(lambda: greetings() == 3)
+        await store.do("CLIENT", "KILL", "TYPE", "pubsub")
+        await wait_until(lambda: greetings() == 5)
+        await asyncio.sleep(0.3)
+    await reader
+    assert greetings() == 5
 
 
 async def test_many_changes_at_once_are_one_message(store: Store) -> None:
