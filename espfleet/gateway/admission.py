@@ -112,6 +112,11 @@ class Admission:
         """How many were told to come back later, or were cut."""
         return self._crowd.refused
 
+    @property
+    def come(self) -> int:
+        """How many have come, whoever they were; with TLS they are counted again after their handshake."""
+        return self._crowd.come_in_all
+
     def may_come(self, host: str) -> bool:
         """Tell whether a client with this address may begin a TLS handshake."""
         return self._crowd.may_come(host)

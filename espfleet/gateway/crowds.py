@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from sys import intern
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: So many seconds' worth of clients may come in at once.
 BURST_S = 2.0
+#: So much more is let in of those who come from where few come from, while others come too fast.
+SPARE_SHARE = 4
 #: With more sources of guests than that, none is looked for that has most of them.
 MANY_SOURCES = 256
 #: Nobody is told to wait longer.
@@ -30,9 +33,13 @@ class Crowd:
     Args:
         limits: How many there may be.
         clock: Returns seconds that never jump.
+
+    Attributes:
+        come_in_all: How many asked whether they may come.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self.come_in_all = 0
         self._limits = limits
         self._clock = clock
         self._sources: dict[Connection, str] = {}
@@ -42,6 +49,10 @@ class Crowd:
         self._guest_places = Places(limits.guests, limits.guests_per_source)
         self._burst = limits.connects_per_s * BURST_S
         self._left = self._burst
+        self._most_spare = self._spare = self._burst / SPARE_SHARE
+        #: By source, how many have come lately.
+        self._lately: Counter[str] = Counter()
+        self._lately_s = clock()
         self._at_s = clock()
         self._owed = 0.0
         self._refused = 0
@@ -61,6 +72,7 @@ class Crowd:
 
     def may_come(self, host: str) -> bool:
         """Tell whether a client with this address may take a place at all: beyond this it is not worth a word."""
+        self.come_in_all += 1
         source = source_of(host)
         told = self._limits.told
         fits = self._places.fit(source, told) and (
@@ -127,21 +139,33 @@ class Crowd:
             return self._full("too many are waiting at this gateway")
         if self._guest_places.overfull_for(source):
             return self._full("too many from your address are waiting at this gateway")
-        return self._too_fast()
+        return self._too_fast(source)
 
     def _full(self, why: str) -> tuple[str, int]:
         self._refused += 1
         return why, wait_s(self._refused)
 
-    def _too_fast(self) -> tuple[str, int] | None:
-        """Let in as many in a second as can be served; tell others when it is their turn, one after the other."""
+    def _too_fast(self, source: str = "") -> tuple[str, int] | None:
+        """Let in as many in a second as can be served; tell others when it is their turn, one after the other.
+
+        A source that keeps coming keeps out nobody who comes from elsewhere: for them some places are spare.
+        """
         rate, now_s = self._limits.connects_per_s, self._clock()
         grown = (now_s - self._at_s) * rate
         self._at_s = now_s
         self._left = min(self._burst, self._left + grown)
         self._owed = max(0.0, self._owed - grown)
+        self._spare = min(self._most_spare, self._spare + grown / SPARE_SHARE)
+        if now_s - self._lately_s >= BURST_S:
+            self._lately_s = now_s
+            self._lately.clear()
+        self._lately[source] += 1
         if self._left >= 1:
             self._left -= 1
+            return None
+        sources = len(self._lately)
+        if self._spare >= 1 and sources > 1 and self._lately[source] * sources <= self._burst:
+            self._spare -= 1
             return None
         self._refused += 1
         self._owed += 1

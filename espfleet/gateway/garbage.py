@@ -12,31 +12,36 @@ THRESHOLDS = (10_000, 50, 100)
 #: It looks at all when so many lamps have gone, and at least a quarter as many as are here.
 GONE = 1_000
 GONE_SHARE = 4
+#: Also when so many clients have come, and at least twice as many as there are lamps: most of those never were one.
+COME = 20_000
+COME_TIMES = 2
 
 
 class Garbage:
-    """What lamps leave behind that were here for long.
+    """What clients leave behind, lamps that were here for long above all.
 
     A transport of asyncio keeps a method of its own, and so itself: of each connection about 1 KiB stays until the
-    collector finds it.
+    collector finds it, of a TLS handshake that failed 4 KiB.
     """
 
     def __init__(self) -> None:
-        self._swept = 0
+        self._gone = self._come = 0
 
-    def sweep(self, gone: int, here: int) -> bool:
+    def sweep(self, gone: int, here: int, come: int) -> bool:
         """Collect it if it is time.
 
         Args:
             gone: Lamps that have gone since the gateway began.
             here: Lamps that are here.
+            come: Clients that have come since the gateway began.
 
         Returns:
             Whether it was time.
         """
-        if gone - self._swept < max(GONE, here // GONE_SHARE):
+        many_gone = gone - self._gone >= max(GONE, here // GONE_SHARE)
+        if not many_gone and come - self._come < max(COME, here * COME_TIMES):
             return False
-        self._swept = gone
+        self._gone, self._come = gone, come
         gc.collect()
         return True
 

@@ -7,12 +7,17 @@ from collections.abc import Iterable
 
 #: A lamp shows its level while it is on its way, but not for long: so few are let in quickly on a busy machine, too.
 MOST_UNDER_WAY = 100
-#: When time runs out, lamps go at this pace, whether those before them have arrived or not, 1/s.
-LAST_PACE = 1_000
+#: A gateway takes at least this many connections in a second (measured: 7,000 without tokens to check).
+CONNECTS_PER_S = 1_000
+#: A restart takes about this long.
+RETRY_FROM_MS = 500
+RETRY_SPREAD_MS = 1_500
 
 
 class HandOver:
     """Which lamps may go now; the others stay, where they are told their levels.
+
+    When time runs out they go at ``CONNECTS_PER_S``, whether those before them have arrived or not.
 
     Args:
         device_ids: Who is here.
@@ -35,7 +40,13 @@ class HandOver:
         while self._under_way and now_s - next(iter(self._under_way.values())) >= self._waited_s:
             del self._under_way[next(iter(self._under_way))]
         free = MOST_UNDER_WAY - len(self._under_way)
-        overdue = len(self._here) - int(max(self._until_s - now_s, 0) * LAST_PACE)
+        overdue = len(self._here) - int(max(self._until_s - now_s, 0) * CONNECTS_PER_S)
         going = [self._here.popleft() for _ in range(min(max(free, overdue, 0), len(self._here)))]
         self._under_way.update(dict.fromkeys(going, now_s))
         return going
+
+
+def spread(count: int) -> list[int]:
+    """Return for each of ``count`` clients when to come back, in ms: evenly, and no faster than they can be served."""
+    over_ms = max(RETRY_SPREAD_MS, count * 1_000 // CONNECTS_PER_S)
+    return [RETRY_FROM_MS + over_ms * number // max(count, 1) for number in range(count)]

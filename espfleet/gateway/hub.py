@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from operator import attrgetter
 from typing import Protocol
 
-from espfleet.domain.closing import CloseCode, restart_reason
+from espfleet.domain.buckets import Buckets
+from espfleet.domain.closing import CloseCode, often_reason, restart_reason
 from espfleet.domain.devices import Device, Presence, Reason
 from espfleet.domain.messages import (
     Fetch,
@@ -30,7 +31,7 @@ from espfleet.domain.registry import Registry
 from espfleet.gateway.connection import Connection
 from espfleet.gateway.contests import OTHER_ALIVE, Contests
 from espfleet.gateway.dialects import Dialect
-from espfleet.gateway.hand_over import HandOver
+from espfleet.gateway.hand_over import RETRY_FROM_MS, HandOver, spread
 from espfleet.gateway.levels import LevelBoard
 from espfleet.gateway.passes import Directory, Pass
 from espfleet.gateway.sessions import Session
@@ -39,6 +40,10 @@ from espfleet.gateway.stages import Stages
 
 logger = logging.getLogger(__name__)
 _heard_s = attrgetter("heard_s")
+#: So many times a device may come at once, and once more each time this many seconds passed: each time is told to the
+#: whole fleet.
+COMES_AT_ONCE = 30
+COMES_EACH_S = 1.0
 
 
 class Journal(Protocol):
@@ -72,11 +77,6 @@ class Journal(Protocol):
         """A camera sent a picture."""
 
 
-def wall_ms() -> int:
-    """Return ms since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
 class Hub:
     """All sessions of this gateway.
 
@@ -85,7 +85,7 @@ class Hub:
         board: Levels of all groups.
         sessions: By hardware id.
         clock: Returns seconds that never jump.
-        now_ms: Returns ms since the epoch.
+        now_ms: Returns ms since the epoch, by the clock of Redis.
     """
 
     def __init__(
@@ -95,8 +95,8 @@ class Hub:
         board: LevelBoard,
         journal: Journal,
         *,
+        now_ms: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
-        now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self.directory = Directory(registry)
         self.board = board
@@ -107,6 +107,7 @@ class Hub:
         self._journal = journal
         self._stages = Stages(self._draw, asyncio.get_running_loop())
         self._contests = Contests(settings.limits.ping_ms, journal.stays)
+        self._comings = Buckets(COMES_AT_ONCE, COMES_EACH_S, clock)
         self._asked: set[Session] = set()
         self._asked_s = clock()
         self._look_s = 0.0
@@ -128,6 +129,12 @@ class Hub:
 
     def admit(self, connection: Connection, given: Pass) -> None:
         """Let a device in; if it is in already, only when its older session is dead."""
+        wait_s = self._comings.wait_s(given.device.id)
+        if wait_s:
+            wait_ms = max(round(wait_s * 1_000), 1)
+            connection.close(CloseCode.TRY_LATER, often_reason(wait_ms), Reason.REFUSED)
+            return
+        self._comings.take(given.device.id)
         older = self.sessions.get(given.device.id)
         if older is None:
             self._seat(connection, given)
@@ -359,16 +366,3 @@ class Hub:
     def _draw(self, group: str | None, dialect: Dialect) -> bytes:
         now_ms = self.now_ms()
         return dialect.level(self.board.of(group, self.registry, now_ms), now_ms, self.clock())
-
-
-#: A gateway takes at least this many connections in a second (measured: 7,000 without tokens to check).
-CONNECTS_PER_S = 1_000
-#: A restart takes about this long.
-RETRY_FROM_MS = 500
-RETRY_SPREAD_MS = 1_500
-
-
-def spread(count: int) -> list[int]:
-    """Return for each of ``count`` clients when to come back, in ms: evenly, and no faster than they can be served."""
-    over_ms = max(RETRY_SPREAD_MS, count * 1_000 // CONNECTS_PER_S)
-    return [RETRY_FROM_MS + over_ms * number // max(count, 1) for number in range(count)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 from espfleet.domain import apriltags
+from espfleet.domain.buckets import Buckets
+from espfleet.domain.closing import CloseCode
 from espfleet.domain.devices import Reason
-from espfleet.domain.messages import Fetch, LampEvent, Result
+from espfleet.domain.messages import Fetch, LampEvent, ProtocolError, Result
 from espfleet.gateway.commands import Commands
 from espfleet.gateway.gathering import Gathering
 from espfleet.gateway.pictures import Pictures
@@ -14,6 +17,11 @@ from espfleet.gateway.presence import Attendance
 from espfleet.gateway.reports import Reports
 from espfleet.gateway.sessions import Session
 from espfleet.gateway.updates import Updates
+
+#: What happened in the whole fleet shares one stream, and what is kept while Redis is away: so many events a device may
+#: tell at once, and one more each time this many seconds passed.
+EVENTS_AT_ONCE = 200
+EVENT_EACH_S = 0.1
 
 
 class FleetJournal:
@@ -36,6 +44,7 @@ class FleetJournal:
         self._updates = updates
         self._pictures = pictures
         self._now_ms = now_ms
+        self._events = Buckets(EVENTS_AT_ONCE, EVENT_EACH_S, time.monotonic)
 
     def came(self, session: Session) -> None:
         """A session has begun."""
@@ -65,11 +74,14 @@ class FleetJournal:
         """A device sent an event, or a camera tells what it recognised.
 
         Raises:
-            ProtocolError: If what was recognised has a bad form.
+            ProtocolError: If what was recognised has a bad form, or the device tells more events than it may.
         """
         if event.name == apriltags.EVENT:
             self._reports.recognised(session.device.id, apriltags.check_tag(event.fields), self._now_ms())
         else:
+            if self._events.wait_s(session.device.id):
+                raise ProtocolError("too many events", close_code=CloseCode.TOO_MUCH)
+            self._events.take(session.device.id)
             self._reports.happened(session.device.id, event, self._now_ms())
             self._updates.happened(session, event)
 

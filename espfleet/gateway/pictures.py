@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -35,19 +33,17 @@ class Pictures:
 
     Args:
         store: Where the fleet is kept.
-        clock: Returns seconds since the epoch.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._clock = clock
         self._waiting: dict[str, Waiting] = {}
         self._wake = asyncio.Event()
 
     def take(self, device_id: str, data: bytes) -> None:
         """Take a picture instead of one that still waits."""
         older = self._waiting.get(device_id)
-        self._waiting[device_id] = Waiting(data, self._clock(), older.dropped + 1 if older else 0)
+        self._waiting[device_id] = Waiting(data, self._store.now_s(), older.dropped + 1 if older else 0)
         self._wake.set()
 
     async def run(self) -> None:
@@ -78,7 +74,7 @@ class Pictures:
                 raise failures[0]
 
     async def _put(self, device_id: str, picture: Waiting) -> None:
-        arrival = Arrival(picture.came_s, len(picture.data), max((self._clock() - picture.came_s) * 1_000, 0.0))
+        arrival = Arrival(picture.came_s, len(picture.data), max((self._store.now_s() - picture.came_s) * 1_000, 0.0))
         try:
             await pictures.put(self._store, device_id, picture.data, arrival, picture.dropped)
         except StoreUnavailableError:

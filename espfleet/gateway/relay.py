@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 
@@ -20,6 +21,8 @@ from espfleet.gateway.settings import GatewaySettings
 logger = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
+#: Messages that all clients together are sent in a second: a fifth of a core, so that lamps do not wait for them.
+SENT_PER_S = 20_000
 
 
 class RelayClient:
@@ -84,6 +87,10 @@ class Relay:
         self._settings = settings
         self._viewer_hash = viewer_hash
         self._clients: dict[int, RelayClient] = {}
+        #: Of this second: messages that were sent for each who said something, and for all.
+        self._sent: Counter[RelayClient] = Counter()
+        self._sent_in_all = 0
+        self._second_s = 0.0
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -104,9 +111,11 @@ class Relay:
         """Let a client in.
 
         Raises:
-            ProtocolError: If it is not known, or another one has its number.
+            ProtocolError: If it is not known, another one has its number, or there are as many as there may be.
         """
         token_hash = self._known(connection.host, token, directory)
+        if len(self._clients) >= self._settings.limits.viewers:
+            raise ProtocolError("this relay has as many clients as it may have", close_code=CloseCode.TOO_MUCH)
         number = int(text)
         if number in self._clients:
             raise ProtocolError(f"Client {number} already exists.", close_code=CloseCode.SILENT)
@@ -115,7 +124,17 @@ class Relay:
         logger.info("client %d of the relay has come from %s", number, connection.host)
 
     def said(self, client: RelayClient, text: str) -> None:
-        """Tell all but the one who said it."""
+        """Tell all but the one who said it.
+
+        One message to hundreds costs as much as hundreds of messages. Where there are too many in all, those go who
+        say more than their share.
+        """
+        self._sent[client] += len(self._clients) - 1
+        self._sent_in_all += len(self._clients) - 1
+        if self._sent_in_all > SENT_PER_S and self._sent[client] * len(self._sent) > SENT_PER_S:
+            reason = f"too many messages for {len(self._clients) - 1} who hear them"
+            client.connection.close(CloseCode.TOO_MUCH, reason, Reason.REFUSED)
+            return
         frame = text_frame(f"Mes from {client.number}: {text}")
         for other in list(self._clients.values()):
             if other is not client:
@@ -141,6 +160,10 @@ class Relay:
 
     def tick(self, now_s: float) -> None:
         """Ask the silent ones whether they live, and close those that have not answered for as long again."""
+        if now_s - self._second_s >= 1.0:
+            self._second_s = now_s
+            self._sent.clear()
+            self._sent_in_all = 0
         ping_s, blocked_s = self._settings.relay_ping_ms / 1_000, self._settings.limits.blocked_ms / 1_000
         for client in list(self._clients.values()):
             connection, silent_s = client.connection, now_s - client.heard_s

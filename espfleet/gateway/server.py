@@ -19,7 +19,8 @@ from espfleet.gateway.connection import Connection
 from espfleet.gateway.following import Follower
 from espfleet.gateway.garbage import Garbage, long_lived_objects
 from espfleet.gateway.gathering import Gathering
-from espfleet.gateway.hub import RETRY_FROM_MS, Hub
+from espfleet.gateway.hand_over import RETRY_FROM_MS
+from espfleet.gateway.hub import Hub
 from espfleet.gateway.hub_viewers import HubViewers
 from espfleet.gateway.journal import FleetJournal
 from espfleet.gateway.levels import LevelBoard
@@ -31,8 +32,10 @@ from espfleet.gateway.settings import GatewaySettings, Limits
 from espfleet.gateway.together import run_together
 from espfleet.gateway.updates import Updates
 from espfleet.gateway.viewers import Viewers
+from espfleet.services.absences import Absences
 from espfleet.store import presence, workers
 from espfleet.store.client import Store
+from espfleet.store.presence import PresenceInfo
 
 __all__ = ["GatewaySettings", "Limits", "run_gateway"]
 
@@ -100,8 +103,9 @@ class Gateway:
         self._reports = Reports(store)
         self._gathering = Gathering(store)
         self._viewers = Viewers(settings, self._level_of, partial(presence.read_presence, store))
+        self._absences = Absences(store, lambda: len(self._viewers), self._absent)
         self._commands = Commands(self._reports.answered, lambda: self._hub.clock())
-        self._updates = Updates(store, self._commands, lambda: self._hub.now_ms())
+        self._updates = Updates(store, self._commands, store.now_ms)
         self._pictures = Pictures(store)
         journal = FleetJournal(
             self._attendance,
@@ -110,11 +114,11 @@ class Gateway:
             self._commands,
             self._updates,
             self._pictures,
-            lambda: self._hub.now_ms(),
+            store.now_ms,
         )
-        self._hub = Hub(settings, Registry(), LevelBoard(store.shards), journal)
+        self._hub = Hub(settings, Registry(), LevelBoard(store.shards), journal, now_ms=store.now_ms)
         news = asyncio.Event()
-        self._hub_viewers = HubViewers(settings, self._hub.now_ms)
+        self._hub_viewers = HubViewers(settings, store.now_ms)
         self._admission = Admission(settings, self._hub, self._viewers, self._hub_viewers, ask_for_news=news.set)
         self._follower = Follower(
             store, settings.name, self._hub, self._viewers, self._hub_viewers, self._commands, self._admission, news
@@ -133,6 +137,7 @@ class Gateway:
                     "tell what devices measure": self._gathering.run(),
                     "tell who listens": self._gathering.run_telling(),
                     "store pictures": self._pictures.run(),
+                    "tell who is gone": self._absences.run(),
                     "serve": self._serve(started),
                     "keep house": self._keep_house(),
                 }
@@ -190,7 +195,7 @@ class Gateway:
             self._hub_viewers.tick(now_s)
             self._admission.relay.tick(now_s)
             self._follower.expire(now_s)
-            garbage.sweep(self._hub.gone, len(self._hub.sessions))
+            garbage.sweep(self._hub.gone, len(self._hub.sessions), self._admission.come)
 
     async def _beat(self, port: int) -> None:
         """Say each second that this gateway lives."""
@@ -226,6 +231,11 @@ class Gateway:
         except (StoreError, TimeoutError) as exc:
             # Whoever asks knows it anyway, as soon as the keys that expire have expired.
             logger.debug("Redis could not be told that the gateway stops: %s", exc)
+
+    def _absent(self, device_id: str, info: PresenceInfo) -> None:
+        """Tell viewers who is there as it was found, and not as an event has told."""
+        reason = info.reason.value if info.reason else ""
+        self._viewers.presence(device_id, info.presence.value, reason, info.seen_ms or 0)
 
     def _level_of(self, group: str) -> GroupLevel:
         return self._hub.board.of(group, self._hub.registry, self._hub.now_ms())

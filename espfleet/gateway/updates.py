@@ -79,9 +79,10 @@ class Updates:
             await self._wake.wait()
             self._wake.clear()
             try:
+                # What comes meanwhile waits for the next round: who asks again and again holds up nobody.
                 await self._answer_all()
-                while self._told:
-                    await self._tell_one(next(iter(self._told)))
+                for device_id in [*self._told]:
+                    await self._tell_one(device_id)
             except StoreError as exc:
                 logger.debug("updates wait for Redis: %s", exc)
                 # Lamps ask again by themselves; whoever ordered an update has been told that it did not begin.
@@ -91,11 +92,11 @@ class Updates:
                 self._wake.set()
 
     async def _answer_all(self) -> None:
-        while self._offers:
-            session, command = self._offers.popitem()
+        offers, self._offers = self._offers, {}
+        for session, command in offers.items():
             await self._offer(session, command)
-        while self._asked:
-            session, fetch = self._asked.popitem()
+        asked, self._asked = self._asked, {}
+        for session, fetch in asked.items():
             release = await self._load(fetch.release)
             # Nothing, where something must be, tells the lamp that the release is gone.
             self._send(session, fetch, b"" if release is None else release.piece(fetch.at, fetch.size))

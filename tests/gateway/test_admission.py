@@ -6,13 +6,19 @@ import asyncio
 import json
 import logging
 import socket
+from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 
-from espfleet.domain.devices import Kind
+from espfleet.domain.devices import Device, Dialect, Kind
+from espfleet.domain.messages import ProtocolError
 from espfleet.domain.pictures import MAGIC
-from espfleet.domain.tokens import hash_token, new_token
+from espfleet.domain.registry import Registry
+from espfleet.domain.tokens import hash_token, matching_hash, new_token
 from espfleet.errors import InvalidError, StartError
+from espfleet.gateway import passes
+from espfleet.gateway.passes import WITHOUT_HELLO, Directory
 from espfleet.gateway.server import GatewaySettings, Limits
 from espfleet.store.registry import Change
 from tests.conftest import wait_until
@@ -71,6 +77,27 @@ async def test_no_token_reaches_the_log(fleet: Fleet, gateway: Gateway, caplog: 
     assert "porch has come" in caplog.text
     assert token not in caplog.text
     assert token not in repr(GatewaySettings())
+
+
+def test_a_token_is_held_against_one_device_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = Device(id=f"{0:012x}", name="lamp", dialect=Dialect.PINGLAMP)
+    made = {
+        device_id: replace(usual, id=device_id, name=f"lamp-{number}", token_hashes=(hash_token(f"t-{number}"),))
+        for number in range(300)
+        for device_id in [f"{number:012x}"]
+    }
+    directory = Directory(Registry(devices=made))
+    compared: list[str] = []
+
+    def compare(token: str, hashes: Collection[str]) -> str | None:
+        compared.extend(hashes)
+        return matching_hash(token, hashes)
+
+    monkeypatch.setattr(passes, "matching_hash", compare)
+    assert directory.find("192.0.2.1", "t-299", WITHOUT_HELLO)[0].name == "lamp-299"
+    with pytest.raises(ProtocolError, match="not the token of a device"):
+        directory.find("192.0.2.1", "wrong", WITHOUT_HELLO)
+    assert compared == [hash_token("t-299")]
 
 
 @pytest.mark.parametrize(

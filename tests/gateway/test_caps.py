@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,18 +21,19 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from espfleet.cli.run import limits_of
 from espfleet.domain.attempts import AT_ONCE
 from espfleet.domain.closing import retry_after_ms
-from espfleet.domain.devices import Kind
+from espfleet.domain.devices import Kind, Presence
 from espfleet.domain.pictures import MAGIC
 from espfleet.domain.places import FULL_S, SPREAD_S
 from espfleet.domain.tokens import new_token
 from espfleet.gateway import crowds
 from espfleet.gateway.connection import Connection
-from espfleet.gateway.crowds import Crowd
+from espfleet.gateway.crowds import SPARE_SHARE, Crowd
 from espfleet.gateway.server import Limits, within_files
 from espfleet.services import devices
 from espfleet.settings import read_settings
+from espfleet.store import events, presence
 from tests.conftest import wait_until
-from tests.gateway.conftest import Fleet, Gateway, Lamp, Start, dialled, lamp_of
+from tests.gateway.conftest import Device, Fleet, Gateway, Lamp, Start, dialled, lamp_of
 from tests.gateway.raw import BINARY, TEXT, frame, mute, raw, request
 
 FEW = Limits(linger_ms=300)
@@ -206,6 +208,26 @@ def test_those_who_wait_are_spread_over_the_time_it_takes_to_serve_them() -> Non
     assert crowd._too_fast() is None
 
 
+def test_a_source_that_keeps_coming_keeps_out_nobody_from_elsewhere() -> None:
+    now_s = [0.0]
+    crowd = Crowd(Limits(connects_per_s=100), lambda: now_s[0])
+    let_in, others = 0, []
+    for _ in range(100):
+        # In ten seconds forty times as many as may come.
+        let_in += sum(crowd._too_fast("192.0.2.1") is None for _ in range(400))
+        others.append(crowd._too_fast("192.0.2.2") is None)
+        now_s[0] += 0.1
+    assert all(others)
+    assert let_in <= 200 + 10 * 100
+    # Sources that come alike get nothing more.
+    crowd = Crowd(Limits(connects_per_s=100), lambda: 0.0)
+    assert sum(crowd._too_fast(f"192.0.2.{number % 50}") is None for number in range(1_000)) == 200
+    # What is spare has an end.
+    crowd = Crowd(Limits(connects_per_s=100), lambda: 0.0)
+    assert sum(crowd._too_fast("192.0.2.1") is None for _ in range(1_000)) == 200
+    assert sum(crowd._too_fast("192.0.2.2") is None for _ in range(1_000)) == 200 // SPARE_SHARE
+
+
 async def test_who_sends_too_many_bytes_is_sent_away(fleet: Fleet, start: Start) -> None:
     gateway = await start(replace(FEW, bytes_per_s=20_000))
     device, token = await fleet.add("porch")
@@ -217,6 +239,57 @@ async def test_who_sends_too_many_bytes_is_sent_away(fleet: Fleet, start: Start)
         assert await lamp.closed() == (4008, "too many bytes")
         await fleet.publish(67)
         await other.until(level=67)
+
+
+async def test_one_device_does_not_push_out_what_others_told(
+    fleet: Fleet, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("espfleet.gateway.journal.EVENTS_AT_ONCE", 5)
+    monkeypatch.setattr("espfleet.gateway.journal.EVENT_EACH_S", 3_600)
+    gateway = await start()
+    loud, its_token = await fleet.add("porch")
+    quiet, other_token = await fleet.add("attic", 2)
+
+    async def told_by(device: Device) -> int:
+        found = await events.latest(fleet.store)
+        return sum(event.kind == "device" and event.fields["device"] == device.id for event in found)
+
+    for _ in range(2):
+        # To come again changes nothing.
+        async with lamp_of(gateway, loud, its_token) as lamp:
+            await lamp.until(type="welcome")
+            for number in range(10):
+                await lamp.send("event", name="button", number=number)
+            assert await lamp.closed() == (4008, "too many events")
+    async with lamp_of(gateway, quiet, other_token) as other:
+        await other.until(type="welcome")
+        await other.send("event", name="button")
+        await wait_until(partial(told_by, quiet))
+    assert await told_by(loud) == 5
+
+
+async def test_a_device_that_comes_again_and_again_has_to_wait_and_no_other_has(
+    fleet: Fleet, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("espfleet.gateway.hub.COMES_AT_ONCE", 3)
+    monkeypatch.setattr("espfleet.gateway.hub.COMES_EACH_S", 3_600)
+    gateway = await start()
+    device, token = await fleet.add("porch")
+    for _ in range(3):
+        async with lamp_of(gateway, device, token) as lamp:
+            await lamp.until(type="welcome")
+        await wait_until(partial(is_away, fleet, device))
+    async with lamp_of(gateway, device, token) as lamp:
+        code, reason = await lamp.closed()
+        assert (code, reason.partition(";")[0]) == (1013, "this device comes too often")
+        assert 0 < (retry_after_ms(reason) or 0) <= 3_600_000
+    # It is not the source that has to wait.
+    await comes_in(fleet, gateway)
+
+
+async def is_away(fleet: Fleet, device: Device) -> bool:
+    known = await presence.read_presence(fleet.store, [device.id])
+    return known[device.id].presence is Presence.OFFLINE
 
 
 async def test_a_message_that_never_ends_does_not_get_past_the_cap(fleet: Fleet, start: Start) -> None:

@@ -125,9 +125,32 @@ async def test_where_no_answer_comes_both_stay_valid(
         with pytest.raises(RefusedError, match="both tokens are valid"):
             await device_tokens.rotate(fleet.store, name="porch", now_ms=NOW_MS)
     assert len(await hashes(fleet, device.id)) == 2
-    # However often that happens, there are never more than two.
-    await device_tokens.add(fleet.store, name="porch")
-    assert len(await hashes(fleet, device.id)) == 2
+    # However often that happens, there are never more than three, and the one it has is among them.
+    for _ in range(3):
+        await device_tokens.add(fleet.store, name="porch")
+    assert len(await hashes(fleet, device.id)) == 3
+    assert (await hashes(fleet, device.id))[0] == hash_token(old)
+
+
+async def test_a_device_may_be_handed_tokens_again_and_again_while_it_stays_connected(
+    fleet: Fleet, gateway: Gateway
+) -> None:
+    device, old = await fleet.add("porch")
+    async with lamp_of(gateway, device, old) as lamp:
+        await come(fleet, lamp, device)
+        for _ in range(3):
+            _, given = await asyncio.gather(
+                device_tokens.rotate(fleet.store, name="porch", now_ms=NOW_MS),
+                obey(lamp, ok=True, data={"restart": True}),
+            )
+            assert (await hashes(fleet, device.id))[0] == hash_token(old)
+    async with lamp_of(gateway, device, given["token"]) as lamp:
+        await lamp.until(type="welcome")
+
+    async def settled() -> bool:
+        return await hashes(fleet, device.id) == (hash_token(given["token"]),)
+
+    await wait_until(settled)
 
 
 class Feed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espfleet.gateway.hand_over import LAST_PACE, MOST_UNDER_WAY, HandOver
+from espfleet.gateway.hand_over import CONNECTS_PER_S, MOST_UNDER_WAY, HandOver
 
 LAMPS = [f"{number:012x}" for number in range(3_000)]
 UNTIL_S = 10.0
@@ -37,7 +37,7 @@ def test_all_go_in_time_also_when_none_arrives() -> None:
         going = handing.next(now_s)
         gone += going
         # Those that must go without waiting go at a pace that can be served.
-        assert len(going) <= max(MOST_UNDER_WAY, LAST_PACE * 0.02 + 1)
+        assert len(going) <= max(MOST_UNDER_WAY, CONNECTS_PER_S * 0.02 + 1)
         now_s += 0.02
     gone += handing.next(UNTIL_S)
     assert gone == LAMPS

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from contextlib import AsyncExitStack
+from unittest import mock
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from espfleet.domain.messages import KEEPALIVE, ProtocolError
+from espfleet.domain.registry import Registry
 from espfleet.domain.tokens import hash_token
+from espfleet.gateway.passes import Directory
+from espfleet.gateway.relay import Relay
+from espfleet.gateway.settings import GatewaySettings, Limits
 from espfleet.store.registry import Change
 from tests.conftest import wait_until
 from tests.gateway.conftest import Dialect, Fleet, Gateway, Lamp, Start, dialled
@@ -132,3 +139,38 @@ async def test_binary_messages_are_refused(gateway: Gateway) -> None:
     async with dialled(gateway, "/relay/1") as client:
         await client.socket.send(b"\0")
         assert (await client.closed())[0] == 4003
+
+
+async def heard_of(client: Lamp, number: str) -> list[str]:
+    """Return what has come from another client until the first pause."""
+    found = []
+    with contextlib.suppress(TimeoutError):
+        while True:
+            found.append(await asyncio.wait_for(heard(client), 1))
+    return [text for text in found if text.startswith(f"Mes from {number}: ")]
+
+
+async def test_one_who_talks_to_very_many_does_not_hold_up_the_lamps(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("espfleet.gateway.relay.SENT_PER_S", 60)
+    async with AsyncExitStack() as stack:
+        listeners = [await stack.enter_async_context(dialled(gateway, f"/relay/{number}")) for number in range(10)]
+        async with raw(gateway.port) as talker:
+            await talker.upgrade("/relay/77")
+            # Far fewer than a client may say; as keepalives, which are counted only once a second.
+            await talker.write(frame(TEXT, KEEPALIVE.encode()) * 100)
+            assert await talker.close_code() == 4008
+        assert 6 <= len(await heard_of(listeners[0], "77")) < 100
+        # Who says little goes on.
+        await listeners[1].socket.send("SOS!")
+        assert await heard_of(listeners[2], "1") == ["Mes from 1: SOS!"]
+
+
+def test_clients_that_waited_at_the_door_are_no_more_than_there_may_be() -> None:
+    relay = Relay(GatewaySettings(limits=Limits(viewers=2)), lambda: 0.0, lambda _: None)
+    for number in ("1", "2"):
+        assert relay.refusal(number) is None
+        relay.begin(mock.Mock(host="127.0.0.1"), number, "", Directory(Registry()))
+    with pytest.raises(ProtocolError, match="as many clients as it may have"):
+        relay.begin(mock.Mock(host="127.0.0.1"), "3", "", Directory(Registry()))

@@ -7,11 +7,15 @@ import hmac
 from hashlib import sha256
 from statistics import median
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from espfleet.domain.messages import Fetch
 from espfleet.domain.releases import Release, new_release
 from espfleet.errors import StoreUnavailableError
+from espfleet.gateway.commands import Commands
+from espfleet.gateway.updates import Updates
 from espfleet.store import commands, releases
 from espfleet.store.client import Store
 from tests.conftest import wait_until
@@ -94,6 +98,28 @@ async def test_a_release_that_nobody_has_is_answered_with_nothing(fleet: Fleet, 
         answer = await order(fleet.store, device.id, "0123456789abcdef")
         assert answer is not None
         assert (answer["ok"], answer["error"]) == (False, "there is no such release (any more)")
+
+
+async def test_who_asks_again_and_again_for_what_nobody_has_holds_up_nobody(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[str] = []
+    updates = Updates(store, Commands(lambda device_id, *_: answered.append(device_id), lambda: 0.0), lambda: 0)
+    loud, quiet = (mock.Mock(connection=mock.Mock(blocked_s=0.0)) for _ in range(2))
+    quiet.device.id = "quiet"
+
+    async def none(*_: object) -> None:
+        # It asks anew before it is answered.
+        updates.asked(loud, Fetch(release="none", at=0, size=1))
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(releases, "get", none)
+    async with running(updates.run()):
+        updates.asked(quiet, Fetch(release="other", at=0, size=1))
+        updates.asked(loud, Fetch(release="none", at=0, size=1))
+        await wait_until(lambda: quiet.connection.send.called)
+        updates.offer(quiet, {"id": "c-1", "arguments": {"release": "none"}})
+        await wait_until(lambda: answered == ["quiet"])
 
 
 @pytest.mark.parametrize("fields", [{"bytes": 2_049}, {"bytes": 0}, {"at": -1}, {"at": 10**9}, {"release": "x" * 65}])

@@ -22,6 +22,7 @@ from espfleet.domain.messages import (
     Result,
 )
 from espfleet.domain.names import check_name
+from espfleet.domain.plain import flaw_of
 from espfleet.domain.registry import Registry
 from espfleet.domain.states import GroupLevel
 from espfleet.errors import InvalidError
@@ -51,7 +52,7 @@ class S3Board:
             values = json.loads(text)
         except (ValueError, RecursionError):
             return None
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or flaw_of(values):
             return None
         kind = values.get("type")
         if kind in ("pong", "keepalive"):
