@@ -101,10 +101,12 @@ def host_of(request: Request) -> str:
 
 def presented(request: Request) -> str:
     """Return the token that a request shows, or ``""``."""
+    return _in_header(request) or request.cookies.get(COOKIE, "")
+
+
+def _in_header(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return request.cookies.get(COOKIE, "")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def check_origin(request: Request, context: Context) -> None:
@@ -114,7 +116,8 @@ def check_origin(request: Request, context: Context) -> None:
     if context.settings.loopback and not is_loopback(name):
         # A name that somebody else lets point to this machine (DNS rebinding), or a proxy that makes it public.
         raise TokenWantedError(f"this server answers as localhost only, not as {name!r}")
-    if request.headers.get("authorization"):
+    # No browser adds this by itself, as it adds a cookie, or the password of a URL.
+    if _in_header(request):
         return
     safe = request.method in _SAFE
     # A link may lead here; what pages load of themselves, pictures too, they may not.

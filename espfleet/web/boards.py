@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 
 from espfleet.errors import LockBusyError
-from espfleet.services import boards, requests
+from espfleet.services import boards, by_hand, requests
 from espfleet.store import boards as stored
-from espfleet.store import locks, registry
+from espfleet.store import registry
 from espfleet.web.access import OPERATOR
 from espfleet.web.context import Here
 from espfleet.web.shapes import LockWish, Question
@@ -57,13 +57,11 @@ async def ask(here: Here, name: str, wish: Question) -> dict[str, Any]:
 @router.put("/locks/{purpose}", status_code=204, dependencies=[OPERATOR])
 async def lock(here: Here, name: str, purpose: Purpose, wish: LockWish) -> None:
     """Keep everybody else from talking to a device for a while."""
-    device = (await registry.latest(here.store)).device(name)
-    if await locks.take(here.store, device.id, purpose=purpose, ttl_ms=wish.ttl_ms, wait_ms=600) is None:
-        raise LockBusyError(device.name)
+    if not await by_hand.lock(here.store, name=name, purpose=purpose, ttl_ms=wish.ttl_ms):
+        raise LockBusyError(name)
 
 
 @router.delete("/locks/{purpose}", dependencies=[OPERATOR])
 async def unlock(here: Here, name: str, purpose: Purpose) -> dict[str, bool]:
     """Open a lock, whoever holds it; whoever does may then not store what it was told."""
-    device = (await registry.latest(here.store)).device(name)
-    return {"was_locked": await locks.force_open(here.store, device.id, purpose)}
+    return {"was_locked": await by_hand.unlock(here.store, name=name, purpose=purpose)}

@@ -28,7 +28,7 @@ class Context:
         audience: Those who follow it.
         video_audience: Those who look at cameras.
         settings: Where and how the web is served.
-        clock: Returns ms since the epoch.
+        clock: Returns ms since the epoch, by the clock of Redis.
         boards: How devices are spoken to.
         attempts: Who has shown wrong tokens.
         projector: Shows pictures of cameras.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from espfleet.domain.attempts import source_of
+from espfleet.domain.places import Places
 from espfleet.errors import RefusedError, StoreError
 from espfleet.web.live import Live
 
@@ -22,33 +25,36 @@ END_S = 0.5
 
 
 class Audience:
-    """Those who follow something of which only so many can follow it at once.
+    """Those who follow something of which only so many can follow it at once: from one source half of them.
 
-    Attributes:
-        count: How many do.
+    Args:
+        most: So many, in all.
     """
 
     def __init__(self, most: int) -> None:
-        self.count = 0
-        self._most = most
+        self._places = Places(most, -(-most // 2))
 
     @contextmanager
-    def joined(self) -> Iterator[None]:
+    def joined(self, host: str) -> Iterator[None]:
         """Be one of them.
 
+        Args:
+            host: Address of who wants to follow.
+
         Raises:
-            RefusedError: If there are as many as there may be.
+            RefusedError: If there are as many as there may be, in all or from there.
         """
-        if self.count >= self._most:
-            raise RefusedError("too many are looking already")
-        self.count += 1
+        source = source_of(host)
+        if not self._places.fit(source):
+            raise RefusedError("too many are looking already, in all or from your address")
+        self._places.take(source)
         try:
             yield
         finally:
-            self.count -= 1
+            self._places.free(source)
 
 
-class EndlessResponse(Response):
+class EndlessResponse(Response, ABC):
     """An answer that goes on until the reader goes, or may not look any more; ``send_all`` says what it is made of.
 
     Args:
@@ -77,13 +83,14 @@ class EndlessResponse(Response):
         self._looked = asyncio.Event()
         del self.headers["content-length"]
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request.
 
         Raises:
             RefusedError: If too many follow already; nothing is answered then.
         """
-        with self._audience.joined():
+        client = scope.get("client")
+        with self._audience.joined(client[0] if client else ""):
             await self._answer(receive, send)
 
     async def _answer(self, receive: Receive, send: Send) -> None:
@@ -103,9 +110,9 @@ class EndlessResponse(Response):
         if not refused.cancelled():
             await _send_end_soon(send)
 
+    @abstractmethod
     async def send_all(self, send: Send) -> None:
         """Send the body, part by part."""
-        raise NotImplementedError
 
     async def _until_refused(self) -> None:
         """Wait until the reader may not look any more."""

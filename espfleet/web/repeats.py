@@ -57,7 +57,7 @@ class Repeats:
                 await of_error(exc)(scope, receive, send)
 
     async def _once(self, mark: str, body: bytes, scope: Scope, send: Send) -> None:
-        fingerprint = sha256(body).hexdigest()
+        fingerprint = sha256(scope["query_string"] + b"\n" + body).hexdigest()
         store: Store = scope["state"]["context"].store
         before = await answers.begin(store, mark, fingerprint)
         receive = _replayed(body)

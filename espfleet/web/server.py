@@ -15,10 +15,10 @@ import uvicorn
 
 from espfleet.errors import StartError, StoreError
 from espfleet.services import tokens
+from espfleet.services.absences import Absences
 from espfleet.services.registering import REAL, Boards
 from espfleet.store import workers
 from espfleet.store.client import Store
-from espfleet.web.absences import Absences
 from espfleet.web.app import create_app
 from espfleet.web.context import Context
 from espfleet.web.crowd import Crowd
@@ -29,6 +29,7 @@ from espfleet.web.live import Live
 from espfleet.web.projector import Projector
 from espfleet.web.settings import WebSettings
 from espfleet.web.throttle import Throttle
+from espfleet.web.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
             "'./espcli token NAME add --role admin' makes one"
         )
     listening = listen(settings)
-    live = Live(store, now_ms)
+    live = Live(store, store.now_ms)
     projector = Projector(store)
     context = Context(
         store=store,
@@ -99,12 +100,12 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         audience=Audience(settings.limits.readers),
         video_audience=Audience(settings.limits.video_readers),
         settings=settings,
-        clock=now_ms,
+        clock=store.now_ms,
         projector=projector,
-        started_ms=now_ms(),
+        started_ms=store.now_ms(),
         boards=boards,
     )
-    app = Throttle(create_app(context), settings.limits, context.attempts, time.monotonic)
+    app = Throttle(Turns(create_app(context)), settings.limits, context.attempts, time.monotonic)
     crowd = Crowd(settings.limits)
     config = uvicorn.Config(
         app,
@@ -133,7 +134,7 @@ async def run_web(store: Store, settings: WebSettings, boards: Boards = REAL) ->
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(live.run(), name="live")
             tasks.create_task(projector.run(), name="projector")
-            tasks.create_task(Absences(store, live).run(), name="absences")
+            tasks.create_task(Absences(store, lambda: live.readers, live.absent).run(), name="absences")
             tasks.create_task(_beat(store, settings, live, crowd, app), name="beat")
             tasks.create_task(_serve(server, listening), name="http")
     finally:
@@ -165,8 +166,3 @@ async def _beat(store: Store, settings: WebSettings, live: Live, crowd: Crowd, t
             }
             await workers.beat(store, ROLE, settings.name, info)
         await asyncio.sleep(BEAT_S)
-
-
-def now_ms() -> int:
-    """Return the time, ms since the epoch."""
-    return time.time_ns() // 1_000_000

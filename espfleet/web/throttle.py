@@ -39,10 +39,11 @@ class Throttle:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        bucket = self._bucket_of(Request(scope))
+        bucket, client = self._names_of(Request(scope))
         wait_s = self._buckets.wait_s(bucket)
         if not wait_s:
             self._buckets.take(bucket)
+            scope.setdefault("state", {})["client"] = client
             await self._app(scope, receive, send)
             return
         self.refused += 1
@@ -52,10 +53,13 @@ class Throttle:
         answer.headers["Retry-After"] = str(back_s)
         await answer(scope, receive, send)
 
-    def _bucket_of(self, request: Request) -> str:
+    def _names_of(self, request: Request) -> tuple[str, str]:
+        """Return whose bucket a request takes from, and who asks as far as it says itself."""
         host = host_of(request)
+        source = source_of(host)
         # Devices of the hub show theirs without a word before it.
         token = presented(request) or request.headers.get("authorization", "").strip()
-        if token and self._attempts.knows(host, mark := hash_token(token)):
-            return f"{source_of(host)} {mark}"
-        return source_of(host)
+        if not token:
+            return source, source
+        client = f"{source} {(mark := hash_token(token))}"
+        return client if self._attempts.knows(host, mark) else source, client

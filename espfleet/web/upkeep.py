@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 
-from espfleet.services import figures, imports, simulated
+from espfleet.services import by_hand, figures, imports, simulated
 from espfleet.store import audit, points
 from espfleet.web.access import ADMIN
 from espfleet.web.context import Here
@@ -76,4 +76,4 @@ async def outbox(here: Here) -> dict[str, Any]:
 @router.delete("/outbox/{entry_id}", dependencies=[ADMIN])
 async def give_up(here: Here, entry_id: Annotated[str, Path(pattern="^[0-9]{1,15}-[0-9]{1,15}$")]) -> dict[str, int]:
     """Give an entry of the outbox up: its metrics are not sent."""
-    return {"acknowledged": await points.ack(here.store, entry_ids=[entry_id])}
+    return {"acknowledged": await by_hand.give_up(here.store, entry_ids=[entry_id])}

@@ -136,6 +136,8 @@ async def test_a_post_with_a_key_takes_effect_once(store: Store, web: Web) -> No
     assert await registry.version(store) == before
     other = await web.post("/api/devices", {**PORCH, "name": "attic"}, 422, headers=key)
     assert other["code"] == "key_reused"
+    # What stands behind the question mark is part of what is asked.
+    assert (await web.post("/api/devices?keep_s=0", PORCH, 422, headers=key))["code"] == "key_reused"
 
 
 async def test_an_answer_is_not_told_again_to_whom_nothing_is_told_any_more(store: Store, web: Web) -> None:

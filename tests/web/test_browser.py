@@ -27,6 +27,12 @@ LOOK = """() => { const image = document.getElementById('picture'), canvas = doc
   const data = pen.getImageData(0, 0, 32, 24).data;
   return data.reduce((sum, value, at) => (sum * 31 + value * (at + 1)) % 1000003, 7); }"""
 
+#: Lets the clock of a page be wrong by so many ms.
+WRONG_CLOCK = """{ const Right = Date;
+  window.Date = class extends Right {
+    constructor(...given) { if (given.length) super(...given); else super(Right.now() + %(off)d); }
+    static now() { return Right.now() + %(off)d; } } }"""
+
 
 def tell(method: str, url: str, body: object) -> None:
     """Change something in the fleet."""
@@ -53,6 +59,12 @@ def test_the_wall_shows_rooms_with_level_word_and_lamps(chromium: Browser, url: 
         _, green, blue = brightness(page, "[data-room=demo-kitchen]")
         assert green > 120
         assert blue == 0
+
+
+@pytest.mark.parametrize("name", ["nothing", "__proto__", "constructor"])
+def test_a_page_that_is_none_is_said_to_be_none(chromium: Browser, url: str, name: str) -> None:
+    with opened(chromium, f"{url}#/{name}") as (page, _):
+        expect(page.get_by_role("heading", name="There is no such page")).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_the_wall_moves_when_a_target_stops_answering(chromium: Browser, url: str) -> None:
@@ -345,3 +357,15 @@ def test_the_page_says_how_to_get_a_camera_then_its_picture_moves_and_a_killed_o
         expect(page.locator("#state")).to_have_text("not connected", timeout=PATIENCE_MS)
         told = requests.get(f"{url}connection_history?device={name}", timeout=5).json()
         assert told["total_sessions"] == 1
+
+
+def test_a_browser_whose_clock_is_wrong_tells_the_same_ages(chromium: Browser, url: str) -> None:
+    for wrong_by_ms in (-3_600_000, 3_600_000):
+        with opened(chromium, f"{url}#/device/demo-desk") as (page, _):
+            page.add_init_script(WRONG_CLOCK % {"off": wrong_by_ms})
+            page.reload()
+            off_ms = page.evaluate("() => Date.now()") - time.time() * 1_000
+            assert abs(off_ms - wrong_by_ms) < 60_000
+            heard = page.locator("dt", has_text="heard").locator("+ dd")
+            expect(heard).to_have_text(re.compile(r"^\d s ago$"))
+            expect(page.locator("td.num.quiet").first).to_have_text(re.compile(r"^\d+ s ago$"))

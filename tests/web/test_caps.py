@@ -27,6 +27,9 @@ from tests.conftest import wait_until
 from tests.web.links import OTHER, Link, link
 from tests.web.serving import Web, serving
 
+#: Each may take half of what there is.
+SOURCES = ("127.0.0.1", OTHER)
+
 
 async def take(stack: AsyncExitStack, web: Web, count: int, source: str = "127.0.0.1") -> list[Link]:
     """Take so many places: again while the server still counts a connection that somebody has just closed."""
@@ -108,23 +111,29 @@ async def test_who_was_refused_and_says_nothing_is_cut(store: Store) -> None:
 
 
 @pytest.mark.parametrize("cap", ["readers", "video_readers"])
-async def test_those_who_look_have_an_end_however_many_come_at_once(store: Store, cap: str) -> None:
-    async with serving(store, limits=Limits(**{cap: 2})) as web, AsyncExitStack() as stack:
+async def test_those_who_look_have_an_end_however_many_come_at_once_and_no_source_takes_all(
+    store: Store, cap: str
+) -> None:
+    async with serving(store, limits=Limits(**{cap: 4})) as web, AsyncExitStack() as stack:
         path = "/api/live"
         if cap == "video_readers":
             await devices.register(store, device_id="0c0000000001", name="cam", now_ms=1, dialect=Dialect.HUB)
             path = "/video.mjpeg?device=cam"
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
-        links = [await stack.enter_async_context(link(web)) for _ in range(6)]
-        answers = await asyncio.gather(*(one.ask(request) for one in links))
-        assert sorted(status for status, _, _ in answers) == [200, 200, 409, 409, 409, 409]
-        assert all(json.loads(body)["code"] == "refused" for status, _, body in answers if status == 409)
-        links[[status for status, _, _ in answers].index(200)].close()
+        for source in (*SOURCES, "127.0.0.3"):
+            links = [await stack.enter_async_context(link(web, source)) for _ in range(6)]
+            answers = await asyncio.gather(*(one.ask(request) for one in links))
+            # The third one finds all places taken by the two before it.
+            found = [200] * 2 * (source in SOURCES)
+            assert sorted(status for status, _, _ in answers) == [*found, *[409] * (6 - len(found))]
+            assert all(json.loads(body)["code"] == "refused" for status, _, body in answers if status == 409)
+            if source == SOURCES[0]:
+                links[[status for status, _, _ in answers].index(200)].close()
 
-        async def free() -> bool:
-            return (await (await stack.enter_async_context(link(web))).ask(request))[0] == 200
+                async def free() -> bool:
+                    return (await (await stack.enter_async_context(link(web))).ask(request))[0] == 200
 
-        await wait_until(free)
+                await wait_until(free)
 
 
 LONG = "GET /api/openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -23,7 +23,7 @@ let showing = 0;
 
 async function show() {
   const [, name = "", ...rest] = location.hash.split("/");
-  const kind = PAGES[name];
+  const kind = Object.hasOwn(PAGES, name) ? PAGES[name] : null;
   const mine = (showing += 1);
   const make = kind?.make ?? (kind && (await import(`./${kind.file}.js`))[kind.name]);
   // Another page may have been asked for meanwhile.
