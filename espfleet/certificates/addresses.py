@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
+import re
 import socket
 from collections.abc import Iterable, Iterator
 
 #: Belong to nobody (RFC 5737, RFC 3849): asked only from which own address this machine would reach the world.
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 _ANY = ("", "0.0.0.0", "::")
+#: What a name in a certificate is made of; ``*.`` may stand before it. One that ends in a number would be an address.
+_NAME = re.compile(
+    r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.I
+)
 
 
 def own_names(given: Iterable[str] = ()) -> list[str]:
@@ -24,7 +28,7 @@ def own_names(given: Iterable[str] = ()) -> list[str]:
 def _found() -> Iterator[str]:
     yield from ("localhost", "127.0.0.1", "::1")
     name = socket.gethostname()
-    if _is_name(name):
+    if is_name(name):
         yield name
         if "." not in name:
             # By which others in the same network find it (RFC 6762).
@@ -39,8 +43,6 @@ def _found() -> Iterator[str]:
             yield str(asked.getsockname()[0])
 
 
-def _is_name(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        ipaddress.ip_address(text)
-        return False
-    return bool(text) and text.isascii() and len(text) <= 253 and all(part.strip("-") for part in text.split("."))
+def is_name(text: str) -> bool:
+    """Return whether a certificate can be for this host name, by which others then know the server."""
+    return len(text) <= 253 and _NAME.fullmatch(text) is not None and not text.rpartition(".")[2].isdecimal()

@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from espfleet.certificates.addresses import is_name
+from espfleet.domain.names import shown
 from espfleet.errors import InvalidError
 
 FIRST_DAY = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
@@ -199,9 +201,15 @@ def _alternative(name: str) -> x509.GeneralName:
     except ValueError:
         pass
     try:
-        return x509.DNSName(name.encode("idna").decode())
-    except (ValueError, UnicodeError):
-        raise InvalidError(f"{name!r} cannot be a name in a certificate", field="names") from None
+        written = name.encode("idna").decode()
+    except UnicodeError:
+        written = ""
+    if not is_name(written):
+        raise InvalidError(
+            f"{shown(name)} cannot be in a certificate: name hosts and addresses alone, with commas between",
+            field="names",
+        )
+    return x509.DNSName(written)
 
 
 def _name(text: str) -> x509.Name:

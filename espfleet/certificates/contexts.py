@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from espfleet.errors import StartError
@@ -15,7 +16,7 @@ logger = logging.getLogger(__name__)
 LOOK_S = 2.0
 
 
-class _Side:
+class _Side(ABC):
     """One side of TLS, as some files say.
 
     Attributes:
@@ -53,13 +54,13 @@ class _Side:
             raise StartError(f"{exc.filename} cannot be read: {exc.strerror}") from None
         return [(one.st_mtime_ns, one.st_ino) for one in found]
 
+    @abstractmethod
     def _load(self, context: ssl.SSLContext) -> None:
         """Let a context have what the files hold.
 
         Raises:
             StartError: If they cannot be used.
         """
-        raise NotImplementedError
 
 
 class ServerSide(_Side):
@@ -83,10 +84,12 @@ class ServerSide(_Side):
         try:
             context.load_cert_chain(*self._pair)
         except ssl.SSLError as exc:
-            names = " and ".join(map(str, self._files))
-            raise StartError(f"{names} hold no certificate and the key to it: {exc.reason or exc}") from None
+            names, hold = " and ".join(map(str, self._files)), "hold" if self._pair[1] else "holds"
+            why = f": {exc.reason}" if exc.reason else ""
+            raise StartError(f"{names} {hold} no certificate and the key to it{why}") from None
         except OSError as exc:
-            raise StartError(f"{self._files[0]} cannot be read: {exc.strerror}") from None
+            # It does not say which of them.
+            raise StartError(f"{' or '.join(map(str, self._files))} cannot be read: {exc.strerror}") from None
 
 
 class LampSide(_Side):

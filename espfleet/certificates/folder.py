@@ -72,6 +72,19 @@ class Certificates:
         return (end - now) // datetime.timedelta(days=1)
 
 
+def validity_of(file: Path) -> tuple[datetime.datetime, datetime.datetime]:
+    """Return from when until when all certificates of a PEM file are valid.
+
+    Raises:
+        StartError: If it cannot be read, or holds none.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(file.read_bytes())
+    except (OSError, ValueError) as exc:
+        raise StartError(f"{file} cannot be read: {_why(exc)}") from None
+    return max(one.not_valid_before_utc for one in found), min(one.not_valid_after_utc for one in found)
+
+
 class Folder:
     """The certificates of one data folder.
 

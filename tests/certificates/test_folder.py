@@ -153,10 +153,31 @@ def test_without_the_authority_nothing_is_issued(folder: Folder) -> None:
         folder.renew()
 
 
-@pytest.mark.parametrize("names", [[], ["a name with spaces\u2603" + "x" * 80]])
-def test_a_name_that_cannot_be_used_is_refused(folder: Folder, names: list[str]) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["a name with spaces\u2603" + "x" * 80],
+        ["lamps.example 192.0.2.7"],
+        ["https://lamps.example"],
+        ["lamps.example:5678"],
+        ["lamps.example", "192.0.2.700"],
+    ],
+)
+def test_a_name_by_which_nobody_can_know_a_server_is_refused_and_what_was_there_stays(
+    folder: Folder, names: list[str]
+) -> None:
     with pytest.raises(InvalidError):
         folder.make(names)
+    made = folder.make(NAMES)
+    with pytest.raises(InvalidError):
+        folder.renew(names)
+    assert folder.read() == made
+
+
+@pytest.mark.parametrize("name", ["*.lamps.example", "pi", "lamp_1.local", "l\u00e4mpchen.example", "fd00::2"])
+def test_unusual_names_are_names(folder: Folder, name: str) -> None:
+    assert len(folder.make([name]).names) == 1
 
 
 def test_a_damaged_file_is_named(folder: Folder) -> None:
