@@ -288,7 +288,12 @@ def _masked(url: str) -> str:
     """Return a URL without the password in it, and nothing at all of a secret that is no URL."""
     if url and "://" not in url:
         return "…"
-    return re.sub(r"(?<=:)[^:@/]*(?=@)", "…", url)
+    scheme, _, rest = url.partition("://")
+    # A password may hold any sign, also another @.
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    place = re.sub(r"(?<=password=)[^&#]*", "…", place)
+    return f"{scheme}://{user if colon else ''}{colon}{'…' if at else ''}{at}{place}"
 
 
 def _read(environ: Mapping[str, str], home: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -333,7 +338,8 @@ def _read_file(path: Path) -> dict[str, tuple[str, str]]:
         line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         where = f".env line {line}"
         if binding.error:
-            raise SettingsError(f"{where} is not of the form NAME=value: {shown(text.strip())}")
+            # What stands there is not repeated: it may be half of a secret.
+            raise SettingsError(f"{where} is not of the form NAME=value")
         if binding.key is None:
             continue
         if _KNOWN_ELSEWHERE.fullmatch(binding.key):

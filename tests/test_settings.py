@@ -77,6 +77,26 @@ def test_each_setting_is_listed_with_its_source_and_no_secret(tmp_path: Path) ->
     assert "redis.lan" in listed["REDIS_URL"].value
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://fleet:s3cret@h:6379/0", "redis://fleet:…@h:6379/0"), ("redis://:s3@s3cret@h/0", "redis://:…@h/0"),
+        ("redis://s3cret@h", "redis://…@h"), ("redis://u:s3:cr/s3cret@h", "redis://u:…@h"),
+        ("redis+sentinel://h:1,h2:2/m?sentinel_password=s3cret&db=1", "redis+sentinel://h:1,h2:2/m?sentinel_password=…&db=1"),
+        ("redis:/u:s3cret@h", "…"), ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
+    ],
+)  # fmt: skip
+def test_no_password_of_a_url_is_listed(tmp_path: Path, url: str, told: str) -> None:
+    assert next(one.value for one in sources({"REDIS_URL": url}, tmp_path) if one.name == "REDIS_URL") == told
+
+
+def test_a_line_that_is_not_understood_is_not_repeated_for_it_may_hold_a_secret(tmp_path: Path) -> None:
+    write_env(tmp_path, "\nBOARD_TOKEN: s3cret\n")
+    with pytest.raises(SettingsError) as refused:
+        read_settings({}, tmp_path)
+    assert str(refused.value) == ".env line 2 is not of the form NAME=value"
+
+
 def test_no_secret_is_in_the_text_of_the_settings(tmp_path: Path) -> None:
     assert "very-secret" not in repr(read_settings({"REDIS_URL": "redis://:very-secret@redis.lan"}, tmp_path))
 

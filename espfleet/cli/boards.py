@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from espfleet.boards.client import Board
 from espfleet.cli import output
-from espfleet.cli.opening import settings, with_store
-from espfleet.cli.words import age, now_ms
+from espfleet.cli.opening import settings, with_store, with_time
+from espfleet.cli.words import age
 from espfleet.domain.devices import Presence
 from espfleet.domain.names import check_name, check_whole
 from espfleet.errors import InvalidError, RefusedError
 from espfleet.services import boards as service
-from espfleet.services import devices
+from espfleet.services import by_hand, devices
 from espfleet.services.boards import Visit
-from espfleet.store import boards, cooldowns, locks, readings, registry
+from espfleet.store import boards, cooldowns, readings, registry
 from espfleet.store.boards import BoardState
 from espfleet.store.client import Store
 
@@ -186,8 +186,8 @@ class BoardCommands:
 
         Example: ./espcli device porch get_f
         """
-        f, at_ms = with_store(self._f)
-        output.say(f"{f:g} ({age(at_ms, now_ms())} ago)", f)
+        (f, seen_ms), at_ms = with_time(self._f)
+        output.say(f"{f:g} ({age(seen_ms, at_ms)} ago)", f)
 
     def get_gpio(self) -> None:
         """Print the pins as they were at the last visit.
@@ -201,7 +201,7 @@ class BoardCommands:
 
         Example: ./espcli device porch get_uid
         """
-        view = with_store(functools.partial(devices.view, name=self._name, now_ms=now_ms()))
+        view = with_store(lambda store: devices.view(store, name=self._name, now_ms=store.now_ms()))
         output.say(view.device.id, view.device.id)
 
     def ip(self) -> None:
@@ -209,7 +209,7 @@ class BoardCommands:
 
         Example: ./espcli device porch ip
         """
-        view = with_store(functools.partial(devices.view, name=self._name, now_ms=now_ms()))
+        view = with_store(lambda store: devices.view(store, name=self._name, now_ms=store.now_ms()))
         output.say(view.device.address or "not known", view.device.address)
 
     def online(self) -> None:
@@ -217,7 +217,7 @@ class BoardCommands:
 
         Example: ./espcli device porch online
         """
-        view = with_store(functools.partial(devices.view, name=self._name, now_ms=now_ms()))
+        view = with_store(lambda store: devices.view(store, name=self._name, now_ms=store.now_ms()))
         output.say(view.presence.value, view.presence is not Presence.OFFLINE)
 
     def lock(self, purpose: str = "request", ttl: str = "1000") -> None:
@@ -230,12 +230,7 @@ class BoardCommands:
             ttl: For how long, in ms.
         """
         lasts_ms = check_whole(ttl, "ttl", *LOCK_MS, "ms")
-
-        async def take(store: Store) -> bool:
-            device = (await registry.load(store)).device(self._name)
-            return await locks.take(store, device.id, purpose=purpose, ttl_ms=lasts_ms, wait_ms=600) is not None
-
-        if not with_store(take):
+        if not with_store(functools.partial(by_hand.lock, name=self._name, purpose=purpose, ttl_ms=lasts_ms)):
             raise RefusedError(f"{self._name} is busy: its {purpose} lock is taken")
         output.say(f"{self._name} is locked for {lasts_ms} ms.", True)
 
@@ -247,12 +242,7 @@ class BoardCommands:
         Args:
             purpose: request, or the word that was given to lock.
         """
-
-        async def release(store: Store) -> bool:
-            device = (await registry.load(store)).device(self._name)
-            return await locks.force_open(store, device.id, purpose)
-
-        was = with_store(release)
+        was = with_store(functools.partial(by_hand.unlock, name=self._name, purpose=purpose))
         output.say(f"{self._name} is unlocked." if was else f"{self._name} was not locked.", was)
 
     def cooldown(self, what: str, ttl: str) -> None:
@@ -270,9 +260,7 @@ class BoardCommands:
 
         async def start(store: Store) -> int:
             device = (await registry.load(store)).device(self._name)
-            if await cooldowns.start(store, device.id, what, lasts_ms):
-                return 0
-            return await cooldowns.left_ms(store, device.id, what)
+            return await cooldowns.start(store, device.id, what, lasts_ms)
 
         left_ms = with_store(start)
         if left_ms:
@@ -325,7 +313,7 @@ class BoardCommands:
         """
         from espfleet.cli.raw import keys
 
-        view = with_store(functools.partial(devices.view, name=self._name, now_ms=now_ms()))
+        view = with_store(lambda store: devices.view(store, name=self._name, now_ms=store.now_ms()))
         keys(view.device.id)
 
     def r(self, *_: str) -> None:
@@ -337,7 +325,9 @@ class BoardCommands:
 
         async def visit(store: Store) -> Visit:
             current = await registry.load(store)
-            return await service.set_right(store, current, current.device(self._name), now_ms=now_ms(), token=token)
+            return await service.set_right(
+                store, current, current.device(self._name), now_ms=store.now_ms(), token=token
+            )
 
         return with_store(visit)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from espfleet.cli import output
 from espfleet.cli.encryption import folder_of, names_for, now
 from espfleet.cli.opening import settings, with_store
-from espfleet.cli.words import now_ms
 from espfleet.errors import ConflictError, InvalidError
 from espfleet.services import trusting
 from espfleet.store.client import Store
@@ -109,7 +107,7 @@ class CertsCommands:
             )
         found = folder.finish()
         told, unreached = with_store(
-            functools.partial(trusting.tell, trusted=_for_lamps(folder), already=set(), now_ms=now_ms())
+            lambda store: trusting.tell(store, trusted=_for_lamps(folder), already=set(), now_ms=store.now_ms())
         )
         more = f" Not told, and trusting both: {', '.join(unreached)}." if unreached else ""
         output.say(f"One authority is trusted.{more}", {**_told(folder, found), "told": told, "missing": unreached})
@@ -123,7 +121,9 @@ def _tell_lamps(folder: Folder) -> tuple[list[str], list[str]]:
     """Let lamps that are there trust what is trusted; return the names of those that do, and of those that do not."""
 
     async def tell(store: Store) -> tuple[list[str], list[str], list[str]]:
-        told, missing = await trusting.tell(store, trusted=_for_lamps(folder), already=folder.told(), now_ms=now_ms())
+        told, missing = await trusting.tell(
+            store, trusted=_for_lamps(folder), already=folder.told(), now_ms=store.now_ms()
+        )
         return told, missing, await trusting.ids_of(store, told)
 
     told, missing, ids = with_store(tell)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from espfleet.boards.client import BoardInfo, identify, provision
 from espfleet.cli import output
 from espfleet.cli.jobs import PinCommands
-from espfleet.cli.opening import gateway_url, settings, with_store
-from espfleet.cli.words import age, level_text, marked, now_ms, presence_text, presence_word, starred
+from espfleet.cli.opening import gateway_url, settings, with_store, with_time
+from espfleet.cli.words import age, level_text, marked, presence_text, presence_word, starred
 from espfleet.domain.devices import Dialect, Kind, Presence, check_device_address
 from espfleet.errors import BoardError, RefusedError
 from espfleet.services import device_tokens
@@ -51,8 +51,7 @@ def to_json(view: DeviceView) -> dict[str, Any]:
 
 def devices() -> None:
     """List the devices."""
-    at_ms = now_ms()
-    views = with_store(functools.partial(service.views, now_ms=at_ms))
+    views, at_ms = with_time(lambda store: service.views(store, now_ms=store.now_ms()))
     output.show([to_json(view) for view in views], lambda: device_table(views, at_ms))
 
 
@@ -79,7 +78,7 @@ def device_table(views: list[DeviceView], at_ms: int) -> RenderableType:
 
 def ids() -> None:
     """List the hardware ids."""
-    views = with_store(functools.partial(service.views, now_ms=now_ms()))
+    views = with_store(lambda store: service.views(store, now_ms=store.now_ms()))
     output.show(
         {view.device.name: view.device.id for view in views},
         lambda: output.table(
@@ -90,7 +89,7 @@ def ids() -> None:
 
 def is_online(name: str) -> None:
     """Say whether a device is there, and leave with 1 if it is not."""
-    view = with_store(functools.partial(service.view, name=name, now_ms=now_ms()))
+    view = with_store(lambda store: service.view(store, name=name, now_ms=store.now_ms()))
     output.say(presence_word(view.presence, view.reason), view.presence is not Presence.OFFLINE)
     if view.presence is Presence.OFFLINE:
         raise SystemExit(1)
@@ -106,11 +105,11 @@ def register(ip: str, name: str, room: str, device_id: str, dialect: str, new_to
             info = identify(address)
             device_id = info.id
     done = with_store(
-        functools.partial(
-            service.register,
+        lambda store: service.register(
+            store,
             device_id=device_id,
             name=name,
-            now_ms=now_ms(),
+            now_ms=store.now_ms(),
             address=address,
             room=room or None,
             labels=() if info is None else labels_for(info, address),
@@ -164,8 +163,7 @@ class DeviceCommands(PinCommands):
     """One device, by its name or hardware id. Without a verb it is shown."""
 
     def __str__(self) -> str:
-        at_ms = now_ms()
-        view = with_store(functools.partial(service.view, name=self._name, now_ms=at_ms))
+        view, at_ms = with_time(lambda store: service.view(store, name=self._name, now_ms=store.now_ms()))
         return output.rendered(to_json(view), lambda: _page(view, at_ms))
 
     def rename(self, new_name: str) -> None:
@@ -231,7 +229,7 @@ class DeviceCommands(PinCommands):
                 {"name": device.name, "token": token},
             )
             return
-        device = with_store(functools.partial(device_tokens.rotate, name=self._name, now_ms=now_ms()))
+        device = with_store(lambda store: device_tokens.rotate(store, name=self._name, now_ms=store.now_ms()))
         output.say(
             f"{device.name} has another token; the one before ends when it has connected with it.",
             {"name": device.name},
@@ -263,7 +261,7 @@ class DeviceCommands(PinCommands):
         update_firmware(self._name, release, downgrade == "True")
 
     async def _identify(self, store: Store) -> dict[str, Any]:
-        view = await service.view(store, name=self._name, now_ms=now_ms())
+        view = await service.view(store, name=self._name, now_ms=store.now_ms())
         if view.presence is Presence.OFFLINE:
             raise RefusedError(f"{view.device.name} cannot be told: {presence_word(view.presence, view.reason)}")
         result = await commands.send(store, view.device.id, {"action": "identify"})

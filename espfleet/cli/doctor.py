@@ -9,7 +9,9 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from espfleet.cli import output
@@ -68,7 +70,7 @@ def settings() -> None:
 def doctor() -> None:
     """Check what espfleet needs; leave with 1 if something is bad."""
     given = read()
-    findings = [*_disk(given), *_icmp(), *_port(given), *_certificates(given), *_redis(given)]
+    findings = [*_disk(given), *_settings_file(), *_icmp(), *_port(given), *_certificates(given), *_redis(given)]
 
     def page() -> object:
         from rich.text import Text
@@ -92,6 +94,14 @@ def _disk(given: Settings) -> Iterator[Finding]:
         yield Finding("disk", Verdict.BAD, f"{free_bytes >> 20} MiB are free in {folder}", "make room, 200 MiB or more")
     else:
         yield Finding("disk", Verdict.FINE, f"{free_bytes >> 20} MiB are free in {folder}")
+
+
+def _settings_file() -> Iterator[Finding]:
+    path = home() / ".env"
+    masked = [one.name for one in sources(os.environ, home()) if one.source.startswith(".env") and "…" in one.value]
+    if masked and path.stat().st_mode & 0o077:
+        found = f"others on this machine may read {', '.join(masked)} in {path}"
+        yield Finding("settings", Verdict.NOTE, found, f"chmod 600 {path}")
 
 
 def _icmp() -> Iterator[Finding]:
@@ -139,10 +149,8 @@ def _certificates(given: Settings) -> Iterator[Finding]:
             yield Finding("TLS", Verdict.NOTE, f"off, and {exposed[0]} is open to others: tokens can be read", fix)
         return
     if given.tls_cert is not None:
-        yield Finding("TLS", Verdict.FINE, f"on, with {given.tls_cert}")
+        yield _other_certificate(given.tls_cert, given.tls_key)
         return
-    from espfleet.certificates.folder import RENEW_DAYS
-
     folder = folder_of(given)
     if not folder.exists:
         yield Finding("TLS", Verdict.FINE, "on; './espcli up' makes the certificates")
@@ -152,16 +160,35 @@ def _certificates(given: Settings) -> Iterator[Finding]:
     except StartError as exc:
         yield Finding("TLS", Verdict.BAD, str(exc), "mend the file, or restore it from a backup of the data folder")
         return
-    days = found.days_left(now())
-    if days < 0:
-        yield Finding("TLS", Verdict.BAD, f"the certificate ended {-days} days ago", "./espcli certs renew, or rotate")
-    elif days < RENEW_DAYS:
-        yield Finding("TLS", Verdict.NOTE, f"a certificate ends in {days} days", "./espcli certs renew, or rotate")
-    else:
-        yield Finding("TLS", Verdict.FINE, f"on; valid for {days} days")
+    yield _lasting(found.days_left(now()), "on", "./espcli certs renew, or rotate")
     if found.rotating:
         fix = "./espcli certs rotate, then rotate --finish"
         yield Finding("TLS authorities", Verdict.NOTE, "two are trusted: a rotation is not finished", fix)
+
+
+def _other_certificate(file: Path, key: Path | None) -> Finding:
+    """Return what is to be said of a certificate that the fleet has not made."""
+    from espfleet.certificates.contexts import ServerSide
+    from espfleet.certificates.folder import validity_of
+
+    try:
+        ServerSide(file, key)
+        begin, end = validity_of(file)
+    except StartError as exc:
+        return Finding("TLS", Verdict.BAD, str(exc), "set TLS_CERT, and TLS_KEY unless the key is in the same file")
+    if begin > now():
+        return Finding("TLS", Verdict.BAD, f"{file} is not valid before {begin:%Y-%m-%d}", "set the clock, or TLS_CERT")
+    return _lasting((end - now()) // timedelta(days=1), f"on, with {file}", f"replace {file} by a newer one")
+
+
+def _lasting(days: int, what: str, fix: str) -> Finding:
+    from espfleet.certificates.folder import RENEW_DAYS
+
+    if days < 0:
+        return Finding("TLS", Verdict.BAD, f"the certificate ended {-days} days ago", fix)
+    if days < RENEW_DAYS:
+        return Finding("TLS", Verdict.NOTE, f"a certificate ends in {days} days", fix)
+    return Finding("TLS", Verdict.FINE, f"{what}; valid for {days} days")
 
 
 def _redis(given: Settings) -> Iterator[Finding]:
@@ -209,7 +236,7 @@ async def _ask_redis(url: str, given: Settings) -> list[Finding]:
         found.append(Finding("Redis", Verdict.FINE, f"{store.url} answers in {took_ms:.1f} ms"))
         off_ms = abs(ours_ms - theirs_ms)
         if off_ms > CLOCK_MS:
-            fix = "set both clocks by NTP; ages shown here are wrong until then"
+            fix = "set both by NTP: certificates and logs go by the clock of this machine"
             found.append(Finding("clock", Verdict.NOTE, f"{off_ms / 1_000:.1f} s from the clock of Redis", fix))
         else:
             found.append(Finding("clock", Verdict.FINE, f"{off_ms} ms from the clock of Redis"))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from espfleet.cli import output
 from espfleet.cli.flash import shown_progress
-from espfleet.cli.opening import with_store
-from espfleet.cli.words import age, now_ms
+from espfleet.cli.opening import with_store, with_time
+from espfleet.cli.words import age
 from espfleet.domain.releases import Release
 from espfleet.errors import RefusedError
 from espfleet.services import devices, updates
@@ -34,13 +34,12 @@ WORDS = {
 
 def firmware(name: str) -> None:
     """Show what firmware a device runs, and what became of its last update."""
-    at_ms = now_ms()
 
     async def look(store: Store) -> tuple[DeviceView, Progress | None]:
-        view = await devices.view(store, name=name, now_ms=at_ms)
+        view = await devices.view(store, name=name, now_ms=store.now_ms())
         return view, await releases.get_progress(store, view.device.id)
 
-    view, progress = with_store(look)
+    (view, progress), at_ms = with_time(look)
     output.show(to_json(view, progress), lambda: page(view, progress, at_ms))
 
 
@@ -87,7 +86,7 @@ def update_firmware(name: str, folder: str, downgrade: bool) -> None:
 
 
 async def _update(store: Store, *, name: str, release: Release) -> Progress:
-    device = await updates.offer(store, name=name, release=release, now_ms=now_ms())
+    device = await updates.offer(store, name=name, release=release, now_ms=store.now_ms())
     with shown_progress() as show:
         last = Progress(state="asked")
         async for last in updates.follow(store, device):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from pathlib import Path
 
 from espfleet.cli.encryption import is_open
@@ -28,7 +27,7 @@ async def ensure_admin(store: Store, given: Settings) -> None:
     if not is_open(given.web_host) or await tokens.any_admin(store):
         return
     try:
-        token = await tokens.add(store, name=NAME, role="admin", now_ms=time.time_ns() // 1_000_000)
+        token = await tokens.add(store, name=NAME, role="admin", now_ms=store.now_ms())
     except ConflictError:
         # Another process of this fleet was faster, or a token of this name is no admin's: the web says so then.
         return

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from espfleet.cli import output
-from espfleet.cli.opening import settings, with_store
-from espfleet.cli.words import age, level_text, now_ms
+from espfleet.cli.opening import settings, with_store, with_time
+from espfleet.cli.words import age, level_text
 from espfleet.domain.groups import THRESHOLD_NAMES, Combine
 from espfleet.services import groups as service
 from espfleet.services.groups import GroupView
@@ -45,14 +45,13 @@ def to_json(view: GroupView) -> dict[str, Any]:
 
 def groups() -> None:
     """List the groups."""
-    views = with_store(functools.partial(service.views, now_ms=now_ms()))
+    views = with_store(lambda store: service.views(store, now_ms=store.now_ms()))
     output.show([to_json(view) for view in views], lambda: _table(views))
 
 
 def levels() -> None:
     """List the present levels."""
-    at_ms = now_ms()
-    views = with_store(functools.partial(service.views, now_ms=at_ms))
+    views, at_ms = with_time(lambda store: service.views(store, now_ms=store.now_ms()))
     output.show([to_json(view) for view in views], lambda: level_table(views, at_ms))
 
 
@@ -117,7 +116,7 @@ class GroupCommands:
         self._name = name
 
     def __str__(self) -> str:
-        view = with_store(functools.partial(service.view, name=self._name, now_ms=now_ms()))
+        view = with_store(lambda store: service.view(store, name=self._name, now_ms=store.now_ms()))
         return output.rendered(to_json(view), lambda: _page(view))
 
     def add(self, *targets: str, preset: str = "", combine: str = "worst", quorum: str = "1") -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from espfleet.cli import output
 from espfleet.cli.boards import BoardCommands, tell
-from espfleet.cli.opening import with_store
-from espfleet.cli.words import age, now_ms
+from espfleet.cli.opening import with_store, with_time
+from espfleet.cli.words import age
 from espfleet.domain.jobs import DAYS, Job
 from espfleet.domain.names import shown
 from espfleet.domain.sensors import Sensor, SensorKind, new_sensor
@@ -253,8 +253,7 @@ class PinCommands(BoardCommands):
 
         Example: ./espcli device porch readings
         """
-        at_ms = now_ms()
-        found = with_store(self._readings)
+        found, at_ms = with_time(self._readings)
         output.show(
             {name: {"value": one.value, "at_ms": one.at_ms} for name, one in found.items()},
             lambda: output.table(

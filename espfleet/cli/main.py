@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 refused or failed, with one sentence on stderr; 2 wrong us
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import inspect
 import io
@@ -24,6 +25,8 @@ WRONG_USAGE = 2
 STOPPED = 130
 #: Commands that name one thing; what can be done with it are their own commands.
 NOUNS = frozenset({"device", "room", "group", "target", "token"})
+#: Commands that are nothing without one of their own.
+FAMILIES = frozenset({"certs"})
 #: How Fire begins to say what is wrong, and how we do.
 WRONG_USAGES = {
     "The function received no value for the required argument:": "something is missing: {}",
@@ -39,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(words: list[str]) -> int:
     """Run one command and return its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that does not know UTF-8 shows '?' for a colour's shape, whose name stands behind it.
+        sys.stdout.reconfigure(errors="replace")
     output.use_json("--json" in words)
     words = [word for word in words if word != "--json"]
     refused = next((word for before, word in zip(["", *words], words, strict=False) if _leads_out(before, word)), None)
@@ -47,16 +53,23 @@ def run(words: list[str]) -> int:
         return WRONG_USAGE
     try:
         _fire(words)
+        # What does not go out now would fail after the last line of ours.
+        sys.stdout.flush()
     except FleetError as exc:
         sys.stdout.flush()
-        print(f"espfleet: {exc}", file=sys.stderr)
+        print(f"espfleet: {output.escaped(str(exc))}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return STOPPED
-    except BrokenPipeError:
-        # Whoever read our output, such as `head`, has seen enough.
+    except OSError as exc:
+        if exc.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if exc.errno == errno.EPIPE:
+            # Whoever read our output, such as `head`, has seen enough.
+            return 0
+        print(f"espfleet: what it says cannot be written: {exc.strerror}", file=sys.stderr)
+        return FAILED
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else FAILED
     return 0
@@ -95,10 +108,13 @@ def _fire(words: list[str]) -> None:
         return
     if words[0] in NOUNS and words[1:] in (["-h"], ["--help"]):
         words.insert(1, "NAME")
+    if words[0] in FAMILIES and words[1:] in (["-h"], ["--help"]):
+        words.insert(1, "-")
     # Fire writes help to stderr, below a line on how it was asked for. Behind other words it counts as wrong usage.
     with contextlib.redirect_stderr(io.StringIO()) as written, contextlib.suppress(SystemExit):
         fire.Fire(Cli(), command=words, name="espcli")
-    print("\n".join(line for line in written.getvalue().splitlines() if not line.startswith("INFO: ")).strip())
+    told = [line.replace(" - COMMAND", " COMMAND") for line in written.getvalue().splitlines()]
+    print("\n".join(line for line in told if not line.startswith("INFO: ")).strip())
 
 
 def _say_wrong_usage(show_help: Callable[[Any], None], trace: Any) -> None:

@@ -118,3 +118,15 @@ def with_store(use: Callable[[Store], Awaitable[Answer]]) -> Answer:
 
     with fleet_url(given) as url:
         return asyncio.run(opened(url))
+
+
+def with_time(use: Callable[[Store], Awaitable[Answer]]) -> tuple[Answer, int]:
+    """Return what ``with_store`` returns, and the time then, ms since the epoch: by the clock of Redis.
+
+    All moments of the fleet are by that clock, and what is told of their age must be too: this machine's may be wrong.
+    """
+
+    async def timed(store: Store) -> tuple[Answer, int]:
+        return await use(store), store.now_ms()
+
+    return with_store(timed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _json_wanted = False
+_ODD = re.compile(r"[^\n -~]+")
 
 
 def use_json(wanted: bool) -> None:
@@ -34,7 +36,7 @@ def show(data: Any, page: Callable[[], RenderableType]) -> None:
 def rendered(data: Any, page: Callable[[], RenderableType]) -> str:
     """Return what ``show`` prints, without the last line end."""
     if for_programs():
-        return json.dumps(data, indent=2, ensure_ascii=False)
+        return as_json(data, indent=2)
     drawn = console()
     with drawn.capture() as captured:
         drawn.print(page())
@@ -44,9 +46,18 @@ def rendered(data: Any, page: Callable[[], RenderableType]) -> str:
 def say(sentence: str, data: Any = None) -> None:
     """Print that something is done: a sentence for people, ``data`` for programs."""
     if for_programs():
-        print(json.dumps(data if data is not None else {"done": sentence}, indent=2, ensure_ascii=False))
+        print(as_json(data if data is not None else {"done": sentence}, indent=2))
     else:
-        console().print(sentence, markup=False, highlight=False)
+        console().print(plain(sentence), highlight=False)
+
+
+def as_json(data: Any, indent: int | None = None) -> str:
+    """Return JSON that people can read, also on a terminal: what is no sign there is written as JSON escapes it."""
+    return _ODD.sub(_in_json, json.dumps(data, indent=indent, ensure_ascii=False))
+
+
+def _in_json(found: re.Match[str]) -> str:
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in found[0])
 
 
 def console() -> Console:
@@ -79,7 +90,12 @@ def plain(text: str) -> Text:
     """Return text as it is to be read: what devices say of themselves is neither markup nor an order to a terminal."""
     from rich.text import Text
 
-    return Text("".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text))
+    return Text(escaped(text))
+
+
+def escaped(text: str) -> str:
+    """Return text in which nothing is left that a terminal would take for an order."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
 #: What is folded keeps at least so many characters a line, however narrow the terminal is.

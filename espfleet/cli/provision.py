@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import getpass
 import ipaddress
 import re
@@ -16,7 +15,6 @@ from espfleet.cli import output
 from espfleet.cli.encryption import certificate_for_lamps
 from espfleet.cli.flash import shown_progress
 from espfleet.cli.opening import settings, with_store
-from espfleet.cli.words import now_ms
 from espfleet.domain.names import check_whole, shown
 from espfleet.errors import InvalidError
 from espfleet.services import provisioning
@@ -59,7 +57,9 @@ def provision(
     )
     with shown_progress() as progress:
         done = with_store(
-            functools.partial(provisioning.provision, port=port, wishes=wishes, now_ms=now_ms(), progress=progress)
+            lambda store: provisioning.provision(
+                store, port=port, wishes=wishes, now_ms=store.now_ms(), progress=progress
+            )
         )
     device = done.device
     known = "is in the fleet now" if done.new else "is in the fleet as before"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from espfleet.cli import output
 from espfleet.cli.opening import with_store
-from espfleet.cli.words import level_text, now_ms
+from espfleet.cli.words import level_text
 from espfleet.services import rooms as service
 from espfleet.services.rooms import RoomView
 
@@ -32,7 +32,7 @@ def to_json(view: RoomView) -> dict[str, Any]:
 
 def rooms() -> None:
     """List the rooms."""
-    views = with_store(functools.partial(service.views, now_ms=now_ms()))
+    views = with_store(lambda store: service.views(store, now_ms=store.now_ms()))
     output.show([to_json(view) for view in views], lambda: room_table(views))
 
 
@@ -62,7 +62,7 @@ class RoomCommands:
         self._name = name
 
     def __str__(self) -> str:
-        view = with_store(functools.partial(service.view, name=self._name, now_ms=now_ms()))
+        view = with_store(lambda store: service.view(store, name=self._name, now_ms=store.now_ms()))
         return output.rendered(to_json(view), lambda: room_table([view]))
 
     def add(self, group: str = "", brightness: str = "100") -> None:

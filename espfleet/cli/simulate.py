@@ -11,22 +11,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from ssl import SSLContext
+from typing import TYPE_CHECKING
 
 from espfleet import logs
 from espfleet.cli import output
 from espfleet.cli.encryption import lamp_side
 from espfleet.cli.opening import fleet, fleet_url, gateway_url, settings, with_store
 from espfleet.cli.stopping import run_until_told
-from espfleet.cli.words import now_ms
 from espfleet.domain.devices import Device, Dialect
 from espfleet.domain.names import SIMULATED, check_name, check_whole, shown
 from espfleet.domain.tokens import hash_token, new_token
 from espfleet.errors import InvalidError, StartError
 from espfleet.services import simulated as service
 from espfleet.settings import Settings
-from espfleet.simulator.fleet import Simulator
 from espfleet.simulator.specs import MOST_LAMPS, LampSpec, new_lamps
 from espfleet.store.client import Store
+
+if TYPE_CHECKING:
+    from espfleet.simulator.fleet import Simulator
 
 #: Seed of the hardware ids of the demo's lamps; those of `simulate` are others on each run.
 DEMO_SEED = 1
@@ -51,15 +53,19 @@ async def add_demo(store: Store, given: Settings) -> None:
     """Set up the demo: targets, groups, rooms, and lamps with tokens that only this data folder knows."""
     await service.add_demo(store)
     specs = new_lamps(len(service.DEMO_LAMPS), seed=DEMO_SEED)
+    # Lamps that run already would not hear of other tokens.
+    known = _known_tokens(given)
     named = [
-        replace(spec, name=name, token=new_token()) for spec, (name, _) in zip(specs, service.DEMO_LAMPS, strict=True)
+        replace(spec, name=name, token=known.get(spec.id) or new_token())
+        for spec, (name, _) in zip(specs, service.DEMO_LAMPS, strict=True)
     ]
     places = [room for _, room in service.DEMO_LAMPS]
-    await service.enlist(store, [device_of(spec, room) for spec, room in zip(named, places, strict=True)])
+    lamps = [device_of(store, spec, room) for spec, room in zip(named, places, strict=True)]
+    await service.enlist(store, lamps, keep=True)
     save(given, named)
 
 
-def device_of(spec: LampSpec, room: str, dialect: Dialect = Dialect.V1) -> Device:
+def device_of(store: Store, spec: LampSpec, room: str, dialect: Dialect = Dialect.V1) -> Device:
     """Return how a simulated lamp that has a token is registered."""
     assert spec.token is not None
     return Device(
@@ -69,7 +75,7 @@ def device_of(spec: LampSpec, room: str, dialect: Dialect = Dialect.V1) -> Devic
         labels=(SIMULATED,),
         dialect=dialect,
         token_hashes=(hash_token(spec.token),),
-        registered_ms=now_ms(),
+        registered_ms=store.now_ms(),
     )
 
 
@@ -104,8 +110,17 @@ def load(given: Settings) -> list[LampSpec]:
         raise StartError(f"{path} cannot be read; './espcli demo add' writes it anew") from exc
 
 
+def _known_tokens(given: Settings) -> dict[str, str | None]:
+    try:
+        return {spec.id: spec.token for spec in load(given)}
+    except StartError:
+        return {}
+
+
 async def run_enlisted(store: Store, given: Settings) -> None:
     """Run the simulated lamps of this data folder, and tell the fleet where each serves its page."""
+    from espfleet.simulator.fleet import Simulator
+
     specs = load(given)
     if not specs:
         raise StartError("there is no simulated lamp here; './espcli demo add' makes three")
@@ -171,17 +186,21 @@ async def _in_room(
 ) -> None:
     async with fleet(url, given, "simulate") as store:
         await service.ensure_room(store, room)
-        await service.enlist(store, [device_of(spec, room, dialect) for spec in specs])
+        await service.enlist(store, [device_of(store, spec, room, dialect) for spec in specs])
     _say(f"{len(specs)} simulated lamps in room {room}; Ctrl-C stops them.")
     if dialect is Dialect.PINGLAMP:
         from espfleet.simulator.pinglamp import run_pinglamps
 
         await run_pinglamps(gateway_url(given), [str(spec.token) for spec in specs], tls=tls)
     else:
+        from espfleet.simulator.fleet import Simulator
+
         await Simulator(specs, gateway_url(given), tls=tls).run()
 
 
 async def _waiting(given: Settings, specs: Sequence[LampSpec], tls: SSLContext | None) -> None:
+    from espfleet.simulator.fleet import Simulator
+
     simulator = Simulator(specs, gateway_url(given), tls=tls)
 
     async def introduce() -> None:

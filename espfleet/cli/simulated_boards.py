@@ -9,7 +9,6 @@ import sys
 from espfleet import logs
 from espfleet.cli.opening import fleet, fleet_url, settings
 from espfleet.cli.stopping import run_until_told
-from espfleet.cli.words import now_ms
 from espfleet.domain.devices import Device, Kind
 from espfleet.domain.names import SIMULATED, check_name
 from espfleet.services import simulated as service
@@ -52,7 +51,7 @@ async def _run(simulator: BoardSimulator, room: str, given: Settings) -> None:
                                 room=room,
                                 kinds=(Kind.BOARD,),
                                 labels=(SIMULATED,),
-                                registered_ms=now_ms(),
+                                registered_ms=store.now_ms(),
                             )
                             for board in boards
                         ],

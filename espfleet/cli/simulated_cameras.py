@@ -44,7 +44,7 @@ async def _run(url: str, given: Settings, specs: Sequence[LampSpec], room: str, 
     async with fleet(url, given, "simulate") as store:
         await service.ensure_room(store, room)
         await service.enlist(
-            store, [replace(device_of(spec, room, Dialect.HUB), kinds=(Kind.CAMERA,)) for spec in specs]
+            store, [replace(device_of(store, spec, room, Dialect.HUB), kinds=(Kind.CAMERA,)) for spec in specs]
         )
     sys.stderr.write(
         f"{len(specs)} simulated cameras in room {room}; look at {web_url(given)}video\n"

@@ -72,7 +72,7 @@ async def _run(firmwares: Firmwares, given: Settings, redis_url: str, room: str)
     if room:
         async with fleet(redis_url, given, "simulate") as store:
             await service.ensure_room(store, room)
-            devices = [replace(device_of(spec, room), address=f"127.0.0.1:{spec.port}") for spec in specs]
+            devices = [replace(device_of(store, spec, room), address=f"127.0.0.1:{spec.port}") for spec in specs]
             await service.enlist(store, devices)
     await firmwares.run(lambda: _introduce(firmwares.lamps, room))
 

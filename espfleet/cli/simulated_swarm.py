@@ -17,7 +17,6 @@ from espfleet.cli.stopping import run_until_told
 from espfleet.cli.swarm_child import Order
 from espfleet.cli.swarm_children import Children, children
 from espfleet.cli.swarm_watch import SwarmWatch
-from espfleet.cli.words import now_ms
 from espfleet.domain.devices import Device
 from espfleet.domain.names import SIMULATED, check_name, check_whole
 from espfleet.domain.tokens import hash_token
@@ -29,7 +28,7 @@ from espfleet.simulator.swarm.play import play
 from espfleet.simulator.swarm.script import Step
 from espfleet.simulator.swarm.swarm import Share, Swarm, Who
 from espfleet.simulator.swarm.wires import MOST_PROCESSES, processes_for
-from espfleet.store.client import open_store
+from espfleet.store.client import Store, open_store
 
 MOST_LAMPS = 200_000
 MOST_ROOMS = 1_000
@@ -123,7 +122,7 @@ async def _run(url: str, given: Settings, test: Test) -> None:
         async with children(_orders(test)) as others:
             async with fleet(url, given, "simulate") as store:
                 made = await service.ensure_rooms(store, [*test.rooms, *scripts.rooms(test.steps)])
-                await service.enlist(store, _devices(test))
+                await service.enlist(store, _devices(store, test))
             try:
                 await _play(url, given, test, swarm, others)
             finally:
@@ -154,8 +153,8 @@ def _orders(test: Test) -> list[Order]:
     ]
 
 
-def _devices(test: Test) -> list[Device]:
-    registered_ms, who = now_ms(), test.who
+def _devices(store: Store, test: Test) -> list[Device]:
+    registered_ms, who = store.now_ms(), test.who
     return [
         Device(
             id=who.id_of(number),

@@ -7,12 +7,12 @@ import socket
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from espfleet.cli import output
-from espfleet.cli.opening import datadog, settings, with_store
-from espfleet.cli.words import age, now_ms
+from espfleet.cli.opening import datadog, settings, with_store, with_time
+from espfleet.cli.words import age
 from espfleet.domain.names import check_whole
 from espfleet.domain.points import Point
 from espfleet.errors import InvalidError, RefusedError
-from espfleet.services import figures
+from espfleet.services import by_hand, figures
 from espfleet.store import points, samples
 from espfleet.store.client import Store
 
@@ -42,7 +42,7 @@ def metrics() -> None:
     """Print the figures of this moment."""
 
     async def collect(store: Store) -> list[Point]:
-        at_ms = now_ms()
+        at_ms = store.now_ms()
         found = await figures.collect(store, now_ms=at_ms)
         return [*found, *await figures.board_readings(store, now_ms=at_ms)]
 
@@ -59,9 +59,9 @@ def metrics() -> None:
 
 def xinfo() -> None:
     """Print the state of the outbox."""
-    found = with_store(points.info)
+    found, at_ms = with_time(points.info)
     oldest = found["oldest_id"]
-    found["lag_ms"] = now_ms() - int(oldest.partition("-")[0]) if oldest else 0
+    found["lag_ms"] = max(0, at_ms - int(oldest.partition("-")[0])) if oldest else 0
     if datadog(settings()) is None:
         found["note"] = "nothing is collected for Datadog: set DATADOG_API_KEY"
     output.show(found, lambda: output.table(("", "outbox"), [(name, str(it)) for name, it in found.items()], ""))
@@ -70,12 +70,11 @@ def xinfo() -> None:
 def xpending() -> None:
     """Print what was read and is not acknowledged."""
     found = with_store(points.pending)
-    at_ms = now_ms()
     output.show(
         found,
         lambda: output.table(
             ("id", "read by", "ago", "times"),
-            [(one["id"], one["consumer"], age(at_ms - one["idle_ms"], at_ms), str(one["times"])) for one in found],
+            [(one["id"], one["consumer"], age(0, one["idle_ms"]), str(one["times"])) for one in found],
             "Nothing is pending.",
         ),
     )
@@ -97,7 +96,7 @@ def xdead() -> None:
 
 def xack(ids: str) -> None:
     """Give entries up."""
-    acked = with_store(functools.partial(points.ack, entry_ids=ids.replace(",", " ").split()))
+    acked = with_store(functools.partial(by_hand.give_up, entry_ids=ids.replace(",", " ").split()))
     output.say(f"{acked} entries are acknowledged; their metrics are not sent.", acked)
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 
 from espfleet.cli import output
-from espfleet.cli.opening import settings, web_url, with_store
-from espfleet.cli.words import age, now_ms
+from espfleet.cli.opening import settings, web_url, with_store, with_time
+from espfleet.cli.words import age
 from espfleet.domain.names import check_number
 from espfleet.services import tokens as service
 
 
 def tokens() -> None:
     """List the tokens."""
-    at_ms = now_ms()
-    holders = with_store(service.holders)
+    holders, at_ms = with_time(service.holders)
     output.show(
         [holder.to_dict() for holder in holders],
         lambda: output.table(
@@ -48,7 +47,7 @@ class TokenCommands:
         Args:
             role: viewer (look), operator (also tell devices to do things) or admin (also change the fleet).
         """
-        token = with_store(functools.partial(service.add, name=self._name, role=role, now_ms=now_ms()))
+        token = with_store(lambda store: service.add(store, name=self._name, role=role, now_ms=store.now_ms()))
         output.say(f"The token of {self._name}, shown this once: {token}", {"name": self._name, "token": token})
 
     def kiosk(self) -> None:
@@ -56,7 +55,7 @@ class TokenCommands:
 
         './espcli token NAME remove' ends it.
         """
-        token = with_store(functools.partial(service.add, name=self._name, role="viewer", now_ms=now_ms()))
+        token = with_store(lambda store: service.add(store, name=self._name, role="viewer", now_ms=store.now_ms()))
         link = f"{web_url(settings())}#/kiosk/{token}"
         output.say(f"Open this on {self._name}; it is shown this once: {link}", {"name": self._name, "link": link})
 
@@ -67,7 +66,7 @@ class TokenCommands:
             hours: How long the one before still holds, 0 to 720; with 0 it ends at once.
         """
         keep_s = check_number(hours, "hours", 0, 720, "h") * 3_600
-        token = with_store(functools.partial(service.rotate, name=self._name, now_ms=now_ms(), keep_s=keep_s))
+        token = with_store(lambda store: service.rotate(store, name=self._name, now_ms=store.now_ms(), keep_s=keep_s))
         output.say(
             f"The new token of {self._name}, shown this once: {token}\n"
             + (f"The one before ends in {hours} hours." if keep_s else "The one before has ended."),

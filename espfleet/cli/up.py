@@ -20,7 +20,7 @@ from espfleet.cli.opening import fleet, fleet_url, gateway_url, settings, web_ur
 from espfleet.cli.reviving import keep_server
 from espfleet.cli.simulate import add_demo, load
 from espfleet.cli.stopping import run_until_told
-from espfleet.cli.words import level_word, now_ms
+from espfleet.cli.words import level_word
 from espfleet.domain.devices import Presence
 from espfleet.errors import StartError, StoreError
 from espfleet.services import devices, groups, simulated
@@ -161,7 +161,7 @@ async def _renew(given: Settings) -> None:
 
 
 async def _summary(store: Store) -> str:
-    at_ms = now_ms()
+    at_ms = store.now_ms()
     levels = [f"{view.group.name} {level_word(view.level)}" for view in await groups.views(store, now_ms=at_ms)]
     presences = [view.presence for view in await devices.views(store, now_ms=at_ms)]
     there = ", ".join(f"{presences.count(one)} {one.value}" for one in Presence if presences.count(one)) or "none yet"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -15,7 +14,6 @@ from espfleet.cli.devices import to_json as device_json
 from espfleet.cli.groups import to_json as group_json
 from espfleet.cli.opening import with_store
 from espfleet.cli.rooms import room_table
-from espfleet.cli.words import now_ms
 from espfleet.domain.names import check_number
 from espfleet.errors import StoreError
 from espfleet.services import devices, groups, rooms
@@ -64,13 +62,14 @@ async def _screen(store: Store, until_s: float | None) -> None:
         def nothing_known(why: str) -> None:
             live.update(f"Nothing is known: {why}", refresh=True)
 
-        async def look(at_ms: int) -> RenderableType:
+        async def look() -> RenderableType:
+            at_ms = await store.time_ms()
             return fleet_page(await rooms.views(store, now_ms=at_ms), await devices.views(store, now_ms=at_ms), at_ms)
 
         while _goes_on(until_s):
-            began_s, at_ms = time.monotonic(), now_ms()
+            began_s = time.monotonic()
             try:
-                live.update(await _found(look(at_ms), nothing_known), refresh=True)
+                live.update(await _found(look(), nothing_known), refresh=True)
             except StoreError as exc:
                 nothing_known(str(exc))
             await _pause(began_s)
@@ -110,15 +109,16 @@ async def _lines(store: Store, until_s: float | None) -> None:
             away = True
             # Afterwards everything is news.
             known.clear()
-            _print({"kind": "trouble", "at_ms": now_ms(), "error": why})
+            _print({"kind": "trouble", "at_ms": store.now_ms(), "error": why})
 
-    async def look(at_ms: int) -> tuple[list[GroupView], list[DeviceView]]:
-        return await groups.views(store, now_ms=at_ms), await devices.views(store, now_ms=at_ms)
+    async def look() -> tuple[int, list[GroupView], list[DeviceView]]:
+        at_ms = await store.time_ms()
+        return at_ms, await groups.views(store, now_ms=at_ms), await devices.views(store, now_ms=at_ms)
 
     while _goes_on(until_s):
-        began_s, at_ms = time.monotonic(), now_ms()
+        began_s = time.monotonic()
         try:
-            group_views, device_views = await _found(look(at_ms), nothing_known)
+            at_ms, group_views, device_views = await _found(look(), nothing_known)
         except StoreError as exc:
             nothing_known(str(exc))
             await _pause(began_s)
@@ -137,5 +137,5 @@ async def _lines(store: Store, until_s: float | None) -> None:
 
 
 def _print(row: dict[str, Any]) -> None:
-    print(json.dumps(row, ensure_ascii=False))
+    print(output.as_json(row))
     sys.stdout.flush()

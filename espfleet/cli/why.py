@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from espfleet.cli import output
 from espfleet.cli.opening import with_store
-from espfleet.cli.words import age, band_text, level_text, ms, now_ms
+from espfleet.cli.words import age, band_text, level_text, ms
 from espfleet.domain.explain import Contribution, Explanation, TargetExplanation
 from espfleet.domain.groups import Combine
 from espfleet.domain.states import band_of
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def why(name: str) -> None:
     """Explain a level."""
-    found = with_store(functools.partial(service.why, name=name, now_ms=now_ms()))
+    found = with_store(lambda store: service.why(store, name=name, now_ms=store.now_ms()))
     output.show(asdict(found), lambda: _page(found))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from espfleet.domain.devices import Presence, Reason
@@ -21,11 +20,6 @@ UNKNOWN_STYLE = "magenta"
 #: Shapes of the dashboard, for those who see no colours.
 SHAPES = {Band.GREEN: "●", Band.ORANGE: "▲", Band.RED: "■", None: "◌"}
 PRESENCE_STYLES = {Presence.LIVE: "green3", Presence.LATE: "orange1", Presence.OFFLINE: "red1"}
-
-
-def now_ms() -> int:
-    """Return the time, ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def age(since_ms: int | None, at_ms: int) -> str:

@@ -1,4 +1,4 @@
-"""Another token for a device, without losing it: both are valid until the new one has been used."""
+"""Another token for a device, without losing it: those before are valid until the new one has been used."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ Choose = Callable[[tuple[str, ...]], tuple[str, ...]]
 async def add(store: Store, *, name: str) -> tuple[Device, str]:
     """Make another token for a device, for whoever puts it there by hand; return it, told this once.
 
-    Of those it has, only the newest stays valid beside it.
+    Of those it has, the oldest and the newest stay valid beside it: its session may have begun with the one, and the
+    other may be what it was given last and comes back with.
 
     Raises:
         NotFoundError: If there is no such device.
     """
     token = new_token()
-    return await _choose(store, name, lambda known: (*known[-1:], hash_token(token))), token
+    return await _choose(store, name, lambda known: (*known[:1], *known[1:][-1:], hash_token(token))), token
 
 
 async def rotate(store: Store, *, name: str, now_ms: int) -> Device:

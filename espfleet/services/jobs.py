@@ -12,7 +12,7 @@ from espfleet.domain.jobs import Job, JobKind, Side, Wish, check_job, converted,
 from espfleet.domain.names import check_number, check_whole, nearest, shown
 from espfleet.domain.registry import Registry
 from espfleet.domain.sensors import Sensor
-from espfleet.errors import ConflictError, InvalidError, NotFoundError
+from espfleet.errors import ConflictError, InvalidError, NotFoundError, StoreLoginError
 from espfleet.store import readings, registry, wishes
 from espfleet.store.client import Store
 from espfleet.store.registry import Change
@@ -184,10 +184,11 @@ async def judge(store: Store, current: Registry, jobs: Sequence[Job], now_ms: in
 async def value_of(store: Store, current: Registry, job: Job, now_ms: int) -> float | None:
     """Return the fresh value of a threshold's input in the unit of its border, or ``None``."""
     if job.source.startswith("key:"):
-        key = job.source.removeprefix("key:")
-        if await store.do("TYPE", key) not in (b"string", "string"):
+        try:
+            return _number(await _text(store, job.source.removeprefix("key:")), job, "")
+        except StoreLoginError:
+            # This user of Redis may not read that key; the other jobs of the device have nothing to do with it.
             return None
-        return _number(await store.do("GET", key), job, "")
     name, _, reading = job.source.partition("/")
     try:
         source = current.device(name)
@@ -198,6 +199,13 @@ async def value_of(store: Store, current: Registry, job: Job, now_ms: int) -> fl
     if found is None or abs(now_ms - found.at_ms) > FRESH_MS:
         return None
     return converted(job, found.value, reading)
+
+
+async def _text(store: Store, key: str) -> bytes | None:
+    if await store.do("TYPE", key) not in (b"string", "string"):
+        return None
+    text: bytes | None = await store.do("GET", key)
+    return text
 
 
 def _number(text: bytes | None, job: Job, reading: str) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from espfleet.boards.client import BoardInfo, identify, provision
 from espfleet.domain.devices import Dialect, check_device_address, split_address
-from espfleet.domain.names import SIMULATED
+from espfleet.domain.names import SIMULATED, check_name
 from espfleet.errors import BoardError
 from espfleet.services import devices
 from espfleet.services.devices import Registered
@@ -92,6 +92,8 @@ async def register_at(
         FleetError: As ``devices.register`` does.
     """
     address = check_device_address(address)
+    # Sooner than somebody has to be waited for.
+    check_name(name, "device")
     info: BoardInfo | None = None
     if dialect is not None and not dialect.has_own_page:
         device_id = await devices.id_at(store, address=address) or devices.made_up_id()

@@ -81,8 +81,13 @@ def _stored(current: Registry, thing: Target | Group | Room) -> tuple[str, Targe
     return "rooms", current.rooms.get(thing.name)
 
 
-async def enlist(store: Store, devices: Sequence[Device]) -> None:
+async def enlist(store: Store, devices: Sequence[Device], *, keep: bool = False) -> None:
     """Register simulated lamps; what is stored of these ids is replaced.
+
+    Args:
+        store: Where.
+        devices: The lamps.
+        keep: Whether those that are registered with the same token stay as they are, for they may be running.
 
     Raises:
         ConflictError: If another device has one of their names.
@@ -97,7 +102,10 @@ async def enlist(store: Store, devices: Sequence[Device]) -> None:
             owner = current.device_ids.get(device.name)
             if owner not in (None, device.id):
                 raise ConflictError(f"another device is already called {device.name!r}; nothing was registered")
-            if current.devices.get(device.id) != device:
+            known = current.devices.get(device.id)
+            if known is not None and keep and set(device.token_hashes) <= set(known.token_hashes):
+                continue
+            if known != device:
                 changes.append(Change("devices", device.id, device.to_dict()))
         return changes
 

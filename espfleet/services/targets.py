@@ -144,19 +144,18 @@ async def views(store: Store) -> list[TargetView]:
     """Return every target with what is known of it now, by name."""
     current = await registry.latest(store)
     known: dict[str, TargetSummary] = {}
-    late_ms: dict[str, int] = {}
     now_ms = await store.time_ms()
     for shard in range(store.shards):
         blob = await levels.get_snapshot(store, shard)
         if blob is not None:
             summary = parse_summary(blob)
-            known.update(summary.targets)
-            late_ms.update(dict.fromkeys(summary.targets, max(0, now_ms - summary.at_ms)))
+            late_ms = max(0, now_ms - summary.at_ms)
+            known.update((name, _now(one, late_ms)) for name, one in summary.targets.items())
     return [
         TargetView(
             target=target,
             groups=current.groups_of_target.get(target.name, ()),
-            summary=_now(known[target.name], late_ms[target.name]) if target.name in known else None,
+            summary=known.get(target.name),
         )
         for target in sorted(current.targets.values(), key=lambda target: target.name)
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from espfleet.domain.actors import told_arguments
 from espfleet.domain.devices import Device, Presence
+from espfleet.domain.plain import flaw_of
 from espfleet.errors import InvalidError
 from espfleet.services import devices
 from espfleet.services.devices import DeviceView
@@ -52,9 +53,9 @@ async def tell(
 
     Raises:
         NotFoundError: If there is no such device.
-        InvalidError: If there is no such action.
+        InvalidError: If there is no such action, or devices could not read the arguments.
     """
-    _check(action)
+    _check(action, arguments)
     view = await devices.view(store, name=name, now_ms=now_ms)
     await _note(store, {"device": view.device.name}, action, arguments)
     return await _tell(store, view, action, arguments, timeout_ms)
@@ -67,9 +68,9 @@ async def tell_room(
 
     Raises:
         NotFoundError: If there is no such room.
-        InvalidError: If there is no such action.
+        InvalidError: If there is no such action, or devices could not read the arguments.
     """
-    _check(action)
+    _check(action, arguments)
     current = await registry.latest(store)
     current.room(room)
     inside: list[Device] = [device for device in current.devices_by_name if device.room == room]
@@ -88,9 +89,12 @@ async def _note(store: Store, whom: Mapping[str, str], action: str, arguments: M
     await audit.note(store, "tell", {**whom, "action": action, "arguments": told_arguments(arguments)})
 
 
-def _check(action: str) -> None:
+def _check(action: str, arguments: Mapping[str, Any]) -> None:
     if action not in ACTIONS:
         raise InvalidError(f"{action!r} is not an action: use one of {', '.join(ACTIONS)}", field="action")
+    flaw = flaw_of(arguments)
+    if flaw:
+        raise InvalidError(f"what the arguments hold {flaw}", field="arguments")
 
 
 async def _tell(store: Store, view: DeviceView, action: str, arguments: Mapping[str, Any], timeout_ms: int) -> Told:

@@ -14,6 +14,7 @@ from espfleet.domain.states import GroupLevel
 from espfleet.errors import ConflictError, NotFoundError
 from espfleet.services import levels
 from espfleet.services.intake import Intake
+from espfleet.services.sample_times import recent
 from espfleet.store import registry, workers
 from espfleet.store.client import Store
 from espfleet.store.samples import ShardReader
@@ -77,8 +78,8 @@ async def _book(store: Store, current: Registry, group: str, now_ms: int) -> tup
     book = LevelBook(memory)
     members = {name: current.targets[name] for name in current.groups[group].targets if name in current.targets}
     book.configure(members, {group: current.groups[group]})
-    history = await ShardReader(store, shard, "why").history(now_ms - memory.long_ms)
-    count = await Intake(store, shard, book).add(history, now_ms, past=True)
+    history = await recent(ShardReader(store, shard, "why"), now_ms, memory.long_ms)
+    count = await Intake(store, shard, book).add(history, now_ms)
     book.evaluate(now_ms)
     return book, count
 

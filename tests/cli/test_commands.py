@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import os
+import pty
 import re
 import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -115,7 +118,18 @@ def test_redis_away_is_one_sentence(type_: Type, monkeypatch: pytest.MonkeyPatch
 def test_the_demo_comes_and_goes(type_: Type, home: Path) -> None:
     assert type_("demo", "add").code == 0
     assert len(type_("devices").json) == 3
-    assert (home / ".espfleet" / "lamps.json").stat().st_mode & 0o777 == 0o600
+    lamps = home / ".espfleet" / "lamps.json"
+    assert lamps.stat().st_mode & 0o777 == 0o600
+    # Once more, also while it runs: its lamps stay who and where they are. What cannot be read is made anew.
+    tokens = lamps.read_text()
+    type_("device", "demo-desk", "move", "demo-kitchen")
+    before = type_("device", "demo-desk").json
+    assert type_("demo", "add").code == 0
+    assert lamps.read_text() == tokens
+    assert type_("device", "demo-desk").json == before
+    lamps.write_text("[")
+    assert type_("demo", "add").code == 0
+    assert len(lamps.read_text()) == len(tokens)
     assert type_("demo", "remove").json == {"devices": 3, "rooms": 2, "groups": 2, "targets": 4}
     assert type_("devices").json == []
     assert not (home / ".espfleet" / "lamps.json").exists()
@@ -170,6 +184,7 @@ def test_help_lists_everything_without_redis_and_quickly(monkeypatch: pytest.Mon
         (("group", "internet"), ("include", "pause")),
         (("target",), ("add", "remove")),
         (("token",), ("kiosk", "rotate")),
+        (("certs",), ("make", "renew", "rotate", "show")),
     ],
 )
 def test_the_help_of_a_noun_lists_its_verbs_without_redis(
@@ -252,13 +267,21 @@ def test_ctrl_c_before_a_command_begins_is_no_traceback(tmp_path: Path) -> None:
         timeout=60,
         check=False,
         env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin:/bin"},
+        # Whoever runs the tests in the background of a script ignores it, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (told.returncode, told.stdout, told.stderr) == (-signal.SIGINT, "", "")
 
 
-def test_help_imports_nothing_heavy() -> None:
-    heavy = {"numpy", "redis", "rich", "websockets", "requests"}
-    code = f"import sys; import espfleet.cli.root; print(sorted({heavy} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("espfleet.cli.root", {"numpy", "redis", "rich", "websockets", "requests"}),
+        ("espfleet.cli.up", {"numpy", "rich", "websockets", "requests"}),
+    ],
+)
+def test_help_and_up_import_nothing_heavy_that_they_do_not_need(module: str, heavy: set[str]) -> None:
+    code = f"import sys; import {module}; print(sorted({heavy} & set(sys.modules)))"
     told = subprocess.run(
         [sys.executable, "-P", "-c", code],
         capture_output=True,
@@ -268,3 +291,49 @@ def test_help_imports_nothing_heavy() -> None:
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
     )
     assert told.stdout.strip() == "[]"
+
+
+def test_a_terminal_without_utf_8_is_shown_what_it_knows() -> None:
+    terminal, output = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "espfleet", "settings"],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "latin-1"},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert b"SERVER_HOST" in os.read(terminal, 65_536)
+    finally:
+        os.close(terminal)
+        os.close(output)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+@pytest.mark.parametrize("words", [["version"], ["settings"], ["--help"]])
+def test_what_cannot_be_written_is_one_sentence_and_who_reads_no_further_gets_none(
+    words: list[str], tmp_path: Path
+) -> None:
+    def told(output: IO[str] | int) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "espfleet", *words],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "ESPFLEET_HOME": str(tmp_path)},
+        )
+        return done.returncode, done.stderr
+
+    with Path("/dev/full").open("w") as full:
+        assert told(full) == (1, "espfleet: what it says cannot be written: No space left on device\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert told(writer) == (0, "")
+    finally:
+        os.close(writer)

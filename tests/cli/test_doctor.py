@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,20 @@ def risks(type_: Type) -> dict[str, str]:
 
 def test_doctor_is_silent_about_a_server_that_keeps_everything(type_: Type) -> None:
     assert risks(type_) == {}
+
+
+def test_doctor_tells_of_secrets_that_others_may_read(type_: Type, home: Path) -> None:
+    def told() -> list[str]:
+        return [f"{one['found']}: {one['fix']}" for one in type_("doctor").json if one["check"] == "settings"]
+
+    file = home / ".env"
+    file.write_text("POLL_S=7\n")
+    file.chmod(0o644)
+    assert told() == []
+    file.write_text("BOARD_TOKEN=s3cret\n")
+    assert told() == [f"others on this machine may read BOARD_TOKEN in {file}: chmod 600 {file}"]
+    file.chmod(0o600)
+    assert told() == []
 
 
 def test_doctor_tells_of_a_server_that_throws_keys_away_or_keeps_no_log(

@@ -8,6 +8,7 @@ import pytest
 
 from espfleet.cli import output
 from espfleet.domain.outages import EVENT
+from espfleet.errors import CableError
 from espfleet.store import events
 from espfleet.store.client import open_store
 from tests.cli.conftest import Type
@@ -45,3 +46,23 @@ def test_what_a_device_says_cannot_act_on_the_terminal(
     assert shown.code == 0
     assert "\x1b[2J" not in shown.out
     assert r"[/red]\x1b[2Jgone" in shown.out
+
+
+def test_what_a_device_says_cannot_act_on_the_terminal_as_json_either(type_: Type, redis_url: str) -> None:
+    text = "\x9b31m\u202e\x7f\u2028\U000e0001gr\u00fcn"
+    asyncio.run(record(redis_url, ("device", {"device": "3c71bff93720", "event": "x", "fields": {text: text}})))
+    shown = type_("events")
+    assert "".join(shown.out.split("\n")).isprintable()
+    assert "gr\u00fcn" in shown.out
+    assert shown.json[0]["fields"] == {text: text}
+
+
+def test_why_something_failed_cannot_act_on_the_terminal(type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        # As when a board on a cable says so.
+        raise CableError("the board fails with \x1b]0;x\x07\x9b2J")
+
+    monkeypatch.setattr("espfleet.cli.root.Cli.doctor", failing)
+    refused = type_("doctor")
+    assert refused.code == 1
+    assert refused.err == "espfleet: the board fails with \\x1b]0;x\\x07\\x9b2J\n"

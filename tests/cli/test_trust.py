@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import stat
 from pathlib import Path
 
 import pytest
 
+from espfleet.cli.encryption import now
 from tests.cli.conftest import Type
 
 
@@ -107,3 +109,29 @@ def test_a_device_that_is_away_is_given_its_token_by_hand(type_: Type) -> None:
     assert away.code == 1
     assert "its token stays what it was" in away.err
     assert len(type_("device", "porch", "rotate_token", "--show").json["token"]) == 43
+
+
+def test_doctor_looks_at_a_certificate_from_elsewhere_too(
+    type_: Type, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> tuple[str, str]:
+        told = next(one for one in type_("doctor").json if one["check"] == "TLS")
+        return told["verdict"], told["found"]
+
+    file = home / "other.pem"
+    monkeypatch.setenv("TLS", "on")
+    monkeypatch.setenv("TLS_CERT", str(file))
+    assert found() == ("bad", f"{file} cannot be read: No such file or directory")
+    type_("certs", "make")
+    type_("certs", "make", "--names", "lamps.example", "--file", str(file))
+    verdict, told = found()
+    assert verdict == "fine"
+    assert told.startswith(f"on, with {file}; valid for 7")
+    monkeypatch.setattr("espfleet.certificates.folder.RENEW_DAYS", 5_000)
+    assert found()[0] == "note"
+    monkeypatch.setattr("espfleet.cli.doctor.now", lambda: now() + datetime.timedelta(days=800))
+    assert found()[0] == "bad"
+    monkeypatch.setattr("espfleet.cli.doctor.now", lambda: datetime.datetime(1999, 1, 1, tzinfo=datetime.UTC))
+    assert found() == ("bad", f"{file} is not valid before 2000-01-01")
+    file.write_text(file.read_text().partition("-----BEGIN CERT")[2])
+    assert found() == ("bad", f"{file} holds no certificate and the key to it")
