@@ -55,6 +55,11 @@ class FaultProxy:
             self._server.close()
         await self._abort()
 
+    @property
+    def is_well(self) -> bool:
+        """Whether everything passes as it is and at once."""
+        return self._passes.is_set() and not (self._is_cut or self._delay_s or self._corrupted or self._lost)
+
     async def cut(self) -> None:
         """Break every connection, and refuse new ones."""
         self._is_cut = True

@@ -11,6 +11,7 @@ import asyncio
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random, SystemRandom
@@ -130,6 +131,7 @@ class Run:
             return False
         try:
             found = await store.do_all([("PTTL", store.keys.beat(shard)) for shard in range(store.shards)])
+            self._watch.note_beats(found)
             # Of this moment: one that is nearly over was left by somebody before the fault.
             # One that lasts longer was left by a clock that was ahead.
             return all(1_500 < left <= BEAT_TTL_MS for left in found)
@@ -251,7 +253,9 @@ async def chaos(seed: int, duration_s: float, lamps: int, slack_s: float, on: st
                 await run.account()
             finally:
                 watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                (ended,) = await asyncio.gather(watching, return_exceptions=True)
+            if not isinstance(ended, asyncio.CancelledError):
+                watch.fail("the watch goes on to the end", "".join(traceback.format_exception(ended)))
             curves = run.resources()
         await asyncio.to_thread(_draw, curves, BUILD / f"chaos-{seed}.svg")
         say(slopes.text(curves))

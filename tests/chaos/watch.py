@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import Any
 
 from espfleet.domain.jobs import Job, JobKind
@@ -15,12 +15,13 @@ from espfleet.domain.states import ORANGE_LEVEL, State
 from espfleet.errors import StoreError
 from espfleet.services import jobs
 from espfleet.simulator.lamp import Lamp
-from espfleet.store import points, registry, workers
+from espfleet.store import events, points, registry, workers
 from espfleet.store.client import Command
 from espfleet.store.feed import Beat, Feed, LevelsChanged, Topic
 from espfleet.store.levels import BEAT_TTL_MS
+from tests.chaos.losses import Losses
 from tests.chaos.news import News
-from tests.chaos.world import DOOR, World
+from tests.chaos.world import DOOR, Worker, World
 
 LOOK_S = 0.25
 #: A gateway takes levels for old after 3 s without a beat, and a lamp's lease ends 1.5 s after its last level.
@@ -38,6 +39,10 @@ JOBS, SPARE_PIN, JOB_S = 5, 23, 2.0
 DUTIES = ("lead:sweep", "lead:history", "lead:outages", "lead:boards", "lead:metrics")
 #: So many moments are told when an invariant did not hold.
 MOMENTS = 5
+#: Of each group so many publications are told then.
+KEPT = 6
+#: Of each stream so many looks are remembered.
+KEPT_LOOKS = 60
 #: A wrong look counts when the next one is wrong too: a look may fall between the pieces of a burst.
 LOOKS = 2
 
@@ -71,6 +76,9 @@ class Watch:
         self._slack_s = slack_s
         self._began_s = time.monotonic()
         self._news = News(GREEN_WITHOUT_NEWS_S + slack_s, self._began_s)
+        self._published: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
+        self._losses = Losses()
+        self._events_to = ""
         #: By name of a number, the highest, and when it was seen first.
         self._highest: dict[str, tuple[int, float]] = {}
         self._wrong: dict[str, int] = defaultdict(int)
@@ -81,9 +89,14 @@ class Watch:
         self._due: dict[str, int] = {}
         self._jobs: dict[str, list[tuple[int, float]]] = defaultdict(list)
         self._read_to: dict[int, bytes] = defaultdict(lambda: b"0-0")
+        #: By shard, when its newest entry was there, and which that was.
+        self._newest: dict[int, deque[tuple[float, bytes]]] = defaultdict(lambda: deque(maxlen=KEPT_LOOKS))
+        self._looked_after_s = float("-inf")
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        # It may have taken long until everything ran.
+        self._news = News(GREEN_WITHOUT_NEWS_S + self._slack_s, time.monotonic())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._lamps())
             tasks.create_task(self._listen())
@@ -105,6 +118,7 @@ class Watch:
         while True:
             await asyncio.sleep(LOOK_S)
             now_s = time.monotonic()
+            self._note_troubles(now_s)
             for at_s, what in self._news.lies(now_s):
                 self.fail("no lamp is green without fresh levels", what, at_s)
             for simulator in self._world.simulators:
@@ -126,8 +140,15 @@ class Watch:
                         f"{view.name} dead",
                         "no lamp is green while its target is dead",
                         green and dead_s > GREEN_WITHOUT_TARGET_S + self._slack_s,
-                        f"{view.name} shows {view.level} of {group}, dead for {dead_s:.1f} s",
+                        f"{view.name} shows {view.level} of {group}, dead for {dead_s:.1f} s; "
+                        f"published were {', '.join(self._published[group])}",
                     )
+
+    def _note_troubles(self, now_s: float) -> None:
+        self._losses.troubled([one.pid for one in self._gateways if one.frozen], now_s)
+        # Behind a Sentinel, and on a Cluster, it leads nowhere.
+        if not self._world.back.is_well:
+            self._losses.all_troubled(now_s)
 
     def _note_seq(self, lamp: Lamp) -> None:
         """A lamp is never told a level that is older than the one it knows."""
@@ -155,6 +176,11 @@ class Watch:
                     self._news.heard(told.shard, time.monotonic())
                     changed = isinstance(told, LevelsChanged)
                     self._grows("numbers of publications grow", f"shard {told.shard}", told.seq, changed)
+                if isinstance(told, LevelsChanged):
+                    at_s = time.monotonic() - self._began_s
+                    for one in told.levels:
+                        text = f"{at_s:.1f} s {one.level} {one.state.value} ({one.reason})"
+                        self._published[one.group].append(text)
 
     async def _numbers(self) -> None:
         """Fences and versions never go back, a shard has one owner, and no entry of a prober is missing."""
@@ -171,7 +197,7 @@ class Watch:
                     # The fence twice: if it is the same one, the owner between is its owner.
                     asked += [("GET", keys.fence(duty)), ("GET", keys.owner(duty)), ("GET", keys.fence(duty))]
                 version, *found = await store.do_all(asked)
-                self._note_beats(found[: len(shards)])
+                self.note_beats(found[: len(shards)])
                 del found[: len(shards)]
                 self._grows("fences and versions never go back", "version", int(version or 0))
                 for duty, before, owner, after in zip(duties, found[::3], found[1::3], found[2::3], strict=True):
@@ -179,12 +205,25 @@ class Watch:
                     if owner is not None and before == after:
                         self._owned(duty, int(after or 0), owner)
                 self._owners(await workers.alive(store, "leveler"))
+                await self._look_for_lost()
                 for shard in shards:
                     await self._read(shard)
+                await self._read_events()
             except StoreError:
                 continue
 
-    def _note_beats(self, left_ms: list[int]) -> None:
+    async def _read_events(self) -> None:
+        """Nobody is told to have lost a gateway that was there all the time."""
+        store, now_s = self._world.direct, time.monotonic()
+        if not self._events_to:
+            self._events_to = next((one.event_id for one in await events.latest(store, 1)), "0")
+        alive = [one.pid for one in self._gateways if one.lives]
+        told = await events.read(store, self._events_to, 1_000)
+        for what in self._losses.false(told, alive, now_s):
+            self.fail("no lamp is told to have lost a gateway that is there", what)
+        self._events_to = told[-1].event_id if told else self._events_to
+
+    def note_beats(self, left_ms: list[int]) -> None:
         """Take what a shard's beat tells of its news too: the feed here may be back later than that of a gateway."""
         now_s = time.monotonic()
         for shard, left in enumerate(left_ms):
@@ -231,7 +270,25 @@ class Watch:
                 self._read_to[shard] = entry_id
                 self._seqs[fields[b"w"].decode()].setdefault(int(fields[b"q"]), time.monotonic())
             if len(entries) < 1_000:
+                self._newest[shard].append((time.monotonic(), self._read_to[shard]))
                 return
+
+    async def _look_for_lost(self) -> None:
+        """After Redis was killed, what it was told until a second before is still there."""
+        killed_s = self._kills_s[-1] if self._kills_s else self._looked_after_s
+        if killed_s == self._looked_after_s:
+            return
+        store = self._world.direct
+        for shard, seen in self._newest.items():
+            sure = [entry_id for at_s, entry_id in seen if at_s <= killed_s - LOST_S]
+            if (
+                sure
+                and sure[-1] != b"0-0"
+                and not await store.do("XRANGE", store.keys.samples(shard), sure[-1], sure[-1])
+            ):
+                told = f"shard {shard}: {sure[-1].decode()}, killed after {killed_s - self._began_s:.1f} s"
+                self.fail("Redis loses its last second at most", told)
+        self._looked_after_s = killed_s
 
     async def read_up(self) -> bool:
         """Read all streams up to now; what was written before the newest entries that were known is there then."""
@@ -263,6 +320,10 @@ class Watch:
                 at_s = [round(seqs[seq] - self._began_s, 1) for seq in (before, after)]
                 missing.append(f"{worker}: {before + 1} to {after - 1}, between {at_s[0]} and {at_s[1]} s")
         return missing, excused
+
+    @property
+    def _gateways(self) -> list[Worker]:
+        return [worker for worker in self._world.workers if worker.role == "gateway"]
 
     @property
     def _kills_s(self) -> list[float]:

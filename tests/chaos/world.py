@@ -76,6 +76,10 @@ class Worker:
     def pid(self) -> int:
         return self.process.pid if self.process is not None else 0
 
+    @property
+    def lives(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def start(self) -> None:
         clocks.forget(self.pid)
         words = [sys.executable, "-P", "-m", "espfleet", "run", self.role]
@@ -86,7 +90,7 @@ class Worker:
         self.curves.append(Curve())
 
     def signal(self, number: int) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.lives:
             self.process.send_signal(number)
 
 
