@@ -21,7 +21,18 @@ _PRESSURE = Path("/proc/pressure/cpu")
 
 def own_s() -> float:
     """Return the time in seconds on a clock of the calling thread, which never jumps."""
-    return time.monotonic() - int(_STATISTICS.read_text().split()[1]) / 1e9
+    waited_ns = _waited_ns()
+    while True:
+        now_s = time.monotonic()
+        before_ns, waited_ns = waited_ns, _waited_ns()
+        # Had it been kept waiting between the two, this clock would go back by as much.
+        if waited_ns == before_ns:
+            return now_s - waited_ns / 1e9
+
+
+def _waited_ns() -> int:
+    """Return how long in all the calling thread was ready to run and did not."""
+    return int(_STATISTICS.read_text().split()[1])
 
 
 def own_ms() -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import shutil
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from redis import Redis
 from espfleet.certificates.folder import Folder
 from espfleet.store.binaries import find_server
 from tests.conftest import TEST_FOLDER
-from tests.ports import PORTS
+from tests.ports import free_port
 
 SLOTS = 16_384
 #: How far above its port a server of a Cluster listens to the others.
@@ -105,24 +104,23 @@ def serving(
         yield server
     finally:
         server.end()
-        shutil.rmtree(server.folder)
+        _remove(server.folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the files of a server that was killed: a child that writes its log anew may need a moment to notice."""
+    end = time.monotonic() + 10.0
+    while folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except OSError:
+            assert time.monotonic() < end, f"somebody still writes to {folder}"
+            time.sleep(0.01)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody has, nor the second ones of a Cluster's servers, 10,000 above.
-
-    Both are of those that the kernel gives to no connection.
-    """
-    found: list[int] = []
-    lowest, highest = PORTS
-    while len(found) < count:
-        candidate = random.SystemRandom().randrange(lowest, highest - CLUSTER_BUS)
-        with socket.socket() as one, socket.socket() as two, contextlib.suppress(OSError):
-            one.bind(("127.0.0.1", candidate))
-            two.bind(("127.0.0.1", candidate + CLUSTER_BUS))
-            if candidate not in found:
-                found.append(candidate)
-    return found
+    """Return ports of 127.0.0.1 that nobody has, nor the second ones of a Cluster's servers, 10,000 above."""
+    return [free_port(second_above=CLUSTER_BUS) for _ in range(count)]
 
 
 @contextlib.contextmanager

@@ -20,6 +20,20 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "espfleet"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES = 400
+# What may go by the clock of its machine: all others ask ``Store.now_ms``, for that clock may be wrong.
+OWN_CLOCK = {
+    "espfleet/store/clock.py",
+    "espfleet/cli/doctor.py",
+    # Certificates.
+    "espfleet/cli/encryption.py",
+    # What a prober says is put right by those who read it, and Datadog has a clock of its own.
+    "espfleet/probes/clocks.py",
+    "espfleet/workers/exporter.py",
+    "espfleet/workers/sender.py",
+    # Devices.
+    "espfleet/simulator/board.py",
+    "espfleet/simulator/camera.py",
+}
 
 # What each part may import from espfleet, besides itself. "" is espfleet/__init__.py, which holds the version.
 RULES = {"", "errors", "domain"}
@@ -160,6 +174,12 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
 def test_the_domain_has_no_clock_and_no_way_out(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path)} & NOT_IN_DOMAIN
     assert not attributes(path) & CLOCKS
+
+
+@each_module
+def test_moments_are_those_of_the_clock_of_redis(path: Path) -> None:
+    if shown(path) not in OWN_CLOCK:
+        assert not re.findall(r"\btime\.time(?:_ns)?\b|\bdatetime\.now\b|\bdate\.today\b", path.read_text())
 
 
 @each_module

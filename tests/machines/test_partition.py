@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from espfleet.domain.devices import Device, Presence
 from espfleet.domain.rooms import new_room
@@ -42,6 +43,7 @@ class Lab:
         self.lamps: dict[str, Lamp] = {}
         self.devices: dict[str, Device] = {}
         self.sockets = {name: folder / f"{name}.sock" for name in machines.hosts}
+        self.sentinels = {name: folder / f"{name}-sentinel.sock" for name in machines.hosts}
         hosts = ",".join(f"{host.address}:{SENTINEL_PORT}" for host in machines.hosts.values())
         self._url = f"redis+sentinel://{hosts}/fleet/0"
 
@@ -57,8 +59,8 @@ class Lab:
             f"sentinel monitor fleet {primary} {REDIS_PORT} 2\n"
             "sentinel down-after-milliseconds fleet 1000\nsentinel failover-timeout fleet 5000\n"
         )
-        where = ("--bind", host.address, "--port", str(SENTINEL_PORT), "--protected-mode", "no")
-        host.run(find_server(), str(settings), "--sentinel", *where)
+        where = ("--bind", host.address, "--port", str(SENTINEL_PORT), "--unixsocket", str(self.sentinels[name]))
+        host.run(find_server(), str(settings), "--sentinel", *where, "--protected-mode", "no")
 
     def run_fleet(self, name: str, token: str) -> None:
         """Run all workers on a machine, and its lamp."""
@@ -90,7 +92,8 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
         lab = Lab(made, tmp_path)
         for name in made.hosts:
             lab.serve(name)
-        await wait_until(lambda: all(socket.exists() for socket in lab.sockets.values()))
+        sockets = [*lab.sockets.values(), *lab.sentinels.values()]
+        await wait_until(lambda: all(socket.exists() for socket in sockets))
         async with AsyncExitStack() as stack:
             await wait_until(lambda: is_followed(lab))
             store = await stack.enter_async_context(lab.store(OLD))
@@ -105,6 +108,8 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
             await simulated.enlist(store, list(lab.devices.values()))
         for name, token in tokens.items():
             lab.run_fleet(name, token)
+        # Those that are not known when the cable is pulled are never found.
+        await wait_until(lambda: are_known(lab))
         yield lab
 
 
@@ -114,6 +119,16 @@ async def is_followed(lab: Lab) -> bool:
         async with lab.store(OLD) as store:
             return await followers(store) == 2
     return False
+
+
+def are_known(lab: Lab) -> bool:
+    """Return whether each Sentinel knows both others and both replicas, which it asks for every ten seconds only."""
+    for socket in lab.sentinels.values():
+        with contextlib.closing(Redis(unix_socket_path=str(socket))) as client:
+            known = client.execute_command("SENTINEL", "MASTER", "fleet")
+        if (int(known[b"num-other-sentinels"]), int(known[b"num-slaves"])) != (2, 2):
+            return False
+    return True
 
 
 async def changed(store: Store, room: str) -> None:
