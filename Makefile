@@ -1,8 +1,8 @@
 # Every target sets up what it needs by itself: see ./espcli. `make` alone says what there is.
 
 PYTHON := .venv/bin/python
-# Tests wait more than they compute: two workers more than there are cores.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 2)
+# Tests wait more than they compute: three workers more than there are cores.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 3)
 # They start some hundred processes, each of which would compile the same again.
 export PYTHONDONTWRITEBYTECODE =
 # Tests of whatever meets in Redis.
