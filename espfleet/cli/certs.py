@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from espfleet.cli import output
 from espfleet.cli.encryption import folder_of, names_for, now
 from espfleet.cli.opening import settings, with_store
+from espfleet.cli.unfinished import Unfinished
 from espfleet.errors import ConflictError, InvalidError
 from espfleet.services import trusting
 from espfleet.store.client import Store
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from espfleet.certificates.folder import Certificates, Folder
 
 
-class CertsCommands:
+class CertsCommands(Unfinished):
     """Certificates of the fleet: who lamps and browsers trust, and what gateway and web show."""
 
     def __str__(self) -> str:
-        return "Say what to do: ./espcli certs show, make, renew or rotate."
+        return "say what to do: ./espcli certs show, make, renew or rotate"
 
     def show(self) -> None:
         """Show what there is: names, until when it is valid, who is trusted."""

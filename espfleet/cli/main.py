@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from espfleet.cli import output
 from espfleet.cli.strict import strictly
+from espfleet.cli.unfinished import Unfinished
 from espfleet.domain.names import nearest, shown
 from espfleet.errors import FleetError
 
@@ -104,7 +105,7 @@ def _fire(words: list[str]) -> None:
         raise SystemExit(WRONG_USAGE)
     words = {(): ["--help"], ("--version",): ["version"]}.get(tuple(words), words)
     if not {"-h", "--help"} & set(words):
-        fire.Fire(Cli(), command=words, name="espcli")
+        fire.Fire(Cli(), command=words, name="espcli", serialize=_finished)
         return
     if words[0] in NOUNS and words[1:] in (["-h"], ["--help"]):
         words.insert(1, "NAME")
@@ -115,6 +116,14 @@ def _fire(words: list[str]) -> None:
         fire.Fire(Cli(), command=words, name="espcli")
     told = [line.replace(" - COMMAND", " COMMAND") for line in written.getvalue().splitlines()]
     print("\n".join(line for line in told if not line.startswith("INFO: ")).strip())
+
+
+def _finished(result: object) -> object:
+    """Return what a command came to, for Fire to print."""
+    if isinstance(result, Unfinished):
+        print(f"espfleet: {result}", file=sys.stderr)
+        raise SystemExit(WRONG_USAGE)
+    return result
 
 
 def _say_wrong_usage(show_help: Callable[[Any], None], trace: Any) -> None:

@@ -6,6 +6,7 @@ import functools
 
 from espfleet.cli import output
 from espfleet.cli.opening import settings, web_url, with_store, with_time
+from espfleet.cli.unfinished import Unfinished
 from espfleet.cli.words import age
 from espfleet.domain.names import check_number
 from espfleet.services import tokens as service
@@ -32,14 +33,14 @@ def tokens() -> None:
     )
 
 
-class TokenCommands:
+class TokenCommands(Unfinished):
     """One token, for a person, a program or a screen."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __str__(self) -> str:
-        return f"Say what to do with it: ./espcli token {self._name} add, kiosk, rotate or remove."
+        return f"say what to do with it: ./espcli token {self._name} add, kiosk, rotate or remove"
 
     def add(self, role: str = "viewer") -> None:
         """Make the token and show it, this once.

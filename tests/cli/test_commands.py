@@ -212,6 +212,8 @@ def test_the_help_of_a_noun_lists_its_verbs_without_redis(
         (("up", "extra"), "espfleet: --demo takes no value such as 'extra'\n"),
         (("devices", "--trace"), "espfleet: '--trace' is not understood here\n"),
         (("devices", "-", "clear"), "espfleet: '-' is not used here"),
+        (("certs",), "espfleet: say what to do: ./espcli certs show, make, renew or rotate\n"),
+        (("token", "ann"), "espfleet: say what to do with it: ./espcli token ann add, kiosk, rotate or remove\n"),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_what_could_be_said(type_: Type, words: tuple[str, ...], sentence: str) -> None:
