@@ -37,8 +37,8 @@ async def recent(reader: ShardReader, now_ms: int, span_ms: int) -> list[StreamE
     since_ms = now_ms - span_ms
     entries = await reader.since(str(since_ms))
     if entries:
-        first_ms, last_ms = (int(one.entry_id.partition("-")[0]) for one in (entries[0], entries[-1]))
-        if first_ms <= since_ms + FILLED_MS and last_ms <= now_ms + AHEAD_MS and not _was_set(entries):
+        first_ms = int(entries[0].entry_id.partition("-")[0])
+        if first_ms <= since_ms + FILLED_MS and not _was_set(entries):
             return entries
     return await reader.since("-")
 

@@ -128,6 +128,14 @@ async def test_of_a_stream_is_read_more_when_the_clock_was_set_meanwhile(store: 
     assert await recent_ids(store, now_ms) == ids
 
 
+async def test_of_a_stream_is_read_more_when_the_clock_was_set_by_less_than_is_wanted(store: Store) -> None:
+    now_ms, offset = await store.time_ms(), Offset("here", 5)
+    ids = await write(store, range(now_ms - 130_000, now_ms - 40_000, 1_000), offset)
+    ids += await write(store, range(now_ms - 10_000, now_ms, 1_000), Offset("here", 5 + 30_000))
+    # The last 60 s begin 90 s before now by the clock that was.
+    assert await recent_ids(store, now_ms) == ids
+
+
 async def test_of_a_stream_is_read_more_when_little_is_in_it(store: Store) -> None:
     now_ms, offset = await store.time_ms(), Offset("here", 5)
     ids = await write(store, range(now_ms - 1_000_000, now_ms, 100_000), offset)

@@ -74,6 +74,25 @@ async def test_each_primary_of_a_cluster_tells_how_it_keeps_what_it_is_told(clus
     assert await keeping(cluster) == [Keeping(logs=False, evicts="", replicas=0, guarded=False)] * 3
 
 
+async def test_all_go_by_the_clock_of_one_server_of_a_cluster(cluster: Store, readers: list[ShardReader]) -> None:
+    primaries = cluster.redis.get_primaries()
+
+    async def asked() -> list[int]:
+        found = [await cluster.redis.info("commandstats", target_nodes=[node]) for node in primaries]
+        return [info.get("cmdstat_time", {}).get("calls", 0) for info in found]
+
+    before = await asked()
+    for node in primaries:
+        # Which one a client asks for what has no key depends on when it has come.
+        cluster.redis.set_default_node(node)
+        await cluster.time_ms()
+        await cluster.settle()
+        await turns.read(cluster, readers, block_ms=1, count=1)
+    more = [now - then for then, now in zip(before, await asked(), strict=True)]
+    assert sorted(more)[:2] == [0, 0]
+    assert sum(more) >= 9
+
+
 async def pending(store: Store, shard: int) -> int:
     (group,) = await store.redis.xinfo_groups(store.keys.samples(shard))
     return int(group["pending"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,12 @@ def test_an_answer_that_was_long_under_way_does_not_disturb_it() -> None:
         ticks.us += 4_000
         clock.told(asked_us, told_s, 0)
         assert 0 <= clock.now_ms() - told_s * 1_000 <= 4
+
+
+def test_what_it_goes_on_by_is_not_the_clock_that_is_set() -> None:
+    # What Linux counts since the machine was started, asleep or not.
+    up_s = float(Path("/proc/uptime").read_text().split()[0])
+    assert up_s - 0.01 <= steady_ns() / 1e9 < up_s + 60
 
 
 @pytest.mark.parametrize("wrong_by_s", [-HOUR_S, HOUR_S])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -82,3 +83,16 @@ async def test_rows_are_not_replaced_when_somebody_was_faster(store: Store) -> N
     with pytest.raises(ConflictError, match="nothing was written"):
         await tables.replace(store, {}, before)
     assert json.loads(await store.redis.hget(store.keys.table("rooms"), "hall")) == {"name": "hall"}
+
+
+async def test_no_version_is_used_twice_though_the_server_lost_it_and_its_clock_was_set_back(store: Store) -> None:
+    ahead = await store.time_ms() * 1_000 + 3_600_000_000
+    await make_old(store)
+    before = await tables.read(store)
+    versions = set()
+    for _ in range(20):
+        # Each time as it was a second before.
+        await store.redis.set(store.keys.version(), ahead)
+        versions.add(await tables.replace(store, before.tables, replace(before, version=ahead)))
+    assert min(versions) > ahead
+    assert len(versions) == 20
