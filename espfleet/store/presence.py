@@ -7,6 +7,7 @@ hash; whether it is there is decided when somebody asks. The sweep tells, once, 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ SESSION_TTL_MS = 7 * 24 * 3_600_000
 VISITS_TTL_MS = 30 * 24 * 3_600_000
 #: When Redis was away, gateways have so long to say who lives; as long as the usual watchdog.
 GRACE_S = 3.0
+#: Whoever answers later than this was frozen, or far away: what was alive may have expired meanwhile.
+FROZEN_S = 1.0
 #: Devices in one run of a script: each run keeps the server busy for about a millisecond.
 _AT_ONCE = 500
 
@@ -219,16 +222,26 @@ async def read_presence(store: Store, device_ids: Iterable[str]) -> dict[str, Pr
 
 async def overdue(store: Store) -> list[str]:
     """Return the ids of devices whose time has run out and that nobody has swept yet."""
-    now_ms, start, found = await store.time_ms(), 0, list[bytes]()
-    while any(parts := await store.do_all(_due(store, now_ms, "LIMIT", start, _AT_ONCE))):
+    until, start, found = [await store.time_ms()] * store.shards, 0, list[bytes]()
+    while any(parts := await store.do_all(_due(store, until, "LIMIT", start, _AT_ONCE))):
         found += [device_id for ids in parts for device_id in ids]
         start += _AT_ONCE
     return [device_id.decode() for device_id in found]
 
 
-def _due(store: Store, *until: str | int) -> list[Command]:
+def _due(store: Store, until: Sequence[str | int], *more: str | int) -> list[Command]:
     """Return what asks each partition for the devices that are due until a moment."""
-    return [("ZRANGEBYSCORE", store.keys.due(part), "-inf", *until) for part in range(store.shards)]
+    return [("ZRANGEBYSCORE", store.keys.due(part), "-inf", until[part], *more) for part in range(store.shards)]
+
+
+async def reach(store: Store) -> list[int]:
+    """Return what the clock of each partition's server shows, ms since the epoch.
+
+    Raises:
+        StoreError: If one of them cannot be reached, or takes nothing that it is told.
+    """
+    calls = [Call("reach", [store.keys.due(part)], []) for part in range(store.shards)]
+    return [int(one) for one in await store.run_all(calls)]
 
 
 async def sweep(store: Store, now_ms: int, *, everywhere: bool = False) -> list[Gone]:
@@ -245,7 +258,14 @@ async def sweep(store: Store, now_ms: int, *, everywhere: bool = False) -> list[
             after the clock of Redis was set back.
     """
     parts = range(store.shards)
-    found_due = _due(store, "+inf") if everywhere else _due(store, now_ms, "LIMIT", 0, _AT_ONCE)
+    asked_ms = [now_ms] * store.shards
+    if store.on_cluster:
+        # Each server has its own clock, and may be frozen on its own.
+        began_s = time.monotonic()
+        asked_ms = await reach(store)
+        if time.monotonic() - began_s > FROZEN_S:
+            return []
+    found_due = _due(store, ["+inf"] * store.shards) if everywhere else _due(store, asked_ms, "LIMIT", 0, _AT_ONCE)
     unsaid: list[Command] = [("ZCARD", store.keys.gone(part)) for part in parts]
     replies = await store.do_all([*found_due, *unsaid])
     calls = []
@@ -257,9 +277,7 @@ async def sweep(store: Store, now_ms: int, *, everywhere: bool = False) -> list[
         for ids in pieces:
             due, *others = _many_keys(store, part, ids)
             visits = [store.keys.visits(part, device_id) for device_id in ids]
-            # Clocks of different servers need not agree.
-            asked_ms = 0 if store.on_cluster else now_ms
-            words: list[str | int] = [VISITS_TTL_MS, KEPT, HTTP, asked_ms, *ids]
+            words: list[str | int] = [VISITS_TTL_MS, KEPT, HTTP, asked_ms[part], *ids]
             calls.append(Call("sweep", [due, store.keys.gone(part), *others, *visits], words))
     found = dict.fromkeys(row for rows in await store.run_all(calls) for row in rows)
     return list(await asyncio.gather(*(_bury(store, row) for row in found)))

@@ -141,6 +141,10 @@ class Steward:
         now_ms = await self._grace.time_ms()
         lease = await Lease.take(self._store, SWEEP_DUTY, self._name, LEASE_MS)
         await self._grace.heard()
+        if self._store.on_cluster:
+            # Any of its servers may be away on its own; the lease speaks for one of them.
+            await presence.reach(self._store)
+            await self._grace.heard()
         self._grace.note_there()
         if lease is None:
             self._lease = None

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -299,6 +299,53 @@ async def test_a_cluster_knows_who_is_there(cluster: Store) -> None:
     await readings.put(cluster, IDS[0], {"t": 1.0}, 1)
     assert (await readings.get(cluster, IDS[0]))["t"].value == 1.0
     await presence.forget(cluster, IDS[0])
+
+
+@pytest.mark.parametrize("off_ms", [-5_000, 5_000], ids=["frozen, or set ahead", "set back"])
+async def test_nobody_is_found_at_a_server_of_a_cluster_that_is_not_where_it_was(
+    cluster: Store, monkeypatch: pytest.MonkeyPatch, off_ms: int
+) -> None:
+    await die(cluster, IDS)
+    there = shard_of(IDS[0], cluster.shards)
+    reach = presence.reach
+
+    async def once(store: Store) -> list[int]:
+        return [one + off_ms * (part == there) for part, one in enumerate(await reach(store))]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(presence, "reach", once)
+        found = {gone.device_id for gone in await presence.sweep(cluster, await cluster.time_ms())}
+    assert found == {device_id for device_id in IDS if shard_of(device_id, cluster.shards) != there}
+    assert IDS[0] in {gone.device_id for gone in await presence.sweep(cluster, await cluster.time_ms())}
+
+
+async def test_nobody_is_found_where_a_server_of_a_cluster_takes_long_to_answer(
+    cluster: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await die(cluster, IDS[:1])
+    reach = presence.reach
+
+    async def late(store: Store) -> list[int]:
+        await asyncio.sleep(presence.FROZEN_S + 0.1)
+        return await reach(store)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(presence, "reach", late)
+        assert await presence.sweep(cluster, await cluster.time_ms()) == []
+    # However much the clocks of its servers differ from the one that all go by.
+    assert len(await presence.sweep(cluster, await cluster.time_ms() - 60_000)) == 1
+
+
+async def die(store: Store, ids: Sequence[str]) -> None:
+    """Let devices come to a gateway that does not keep them alive."""
+    for device_id in ids:
+        await presence.came(store, device_id, presence.Session(session_id="s", gateway="g", watchdog_ms=30))
+
+    async def are_offline() -> bool:
+        found = await presence.read_presence(store, ids)
+        return {one.presence for one in found.values()} == {Presence.OFFLINE}
+
+    await wait_until(are_offline)
 
 
 async def test_a_cluster_tells_what_happens(cluster: Store) -> None:

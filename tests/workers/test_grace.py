@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +11,17 @@ from typing import Any
 import pytest
 
 from espfleet.domain.devices import Presence, Reason
+from espfleet.errors import StoreError
 from espfleet.services import tokens
 from espfleet.store import events, presence
 from espfleet.store.client import Store, open_store
 from espfleet.store.leases import Lease
 from espfleet.store.presence import GRACE_S
 from espfleet.workers.grace import MOST_S, Grace
-from espfleet.workers.steward import Steward
+from espfleet.workers.steward import SWEEP_DUTY, Steward
 from tests.conftest import wait_until
 from tests.gateway.conftest import running
-from tests.servers import serving
+from tests.servers import clients_of, cluster_of, serving
 
 LIVING, DEAD = "3c71bff93720", "3c71bff93721"
 WATCHDOG_MS = 300
@@ -209,3 +211,50 @@ async def test_a_steward_tells_nobody_offline_who_is_kept_alive_after_redis_was_
                 await wait_until(told)
                 (gone,) = await told()
                 assert (gone.fields["device"], gone.fields["reason"]) == (DEAD, Reason.GATEWAY.value)
+
+
+async def test_it_does_not_pass_while_a_server_of_a_cluster_is_away() -> None:
+    with cluster_of(3) as servers:
+        for server in servers:
+            with contextlib.closing(server.client()) as client:
+                # The others go on without it.
+                client.config_set("cluster-require-full-coverage", "no")
+        async with open_store(clients_of(servers), name="test", retries=0, answer_within_s=1.0) as store:
+            clocks, stewards = Time(), [Steward(store, "one"), Steward(store, "two")]
+            for steward in stewards:
+                steward._grace = Grace(store, clocks)
+                await steward._sweep()
+                assert steward._grace.is_over
+            assert [steward._lease is not None for steward in stewards] == [True, False]
+            asked = {store.redis.get_node_from_key(key).port for key in spoken_for(store)}
+            away = next(server for server in servers if server.port not in asked)
+            away.end()
+            for steward in stewards:
+                # The one without the duty must know as well: it may have it in a moment.
+                for _ in range(5):
+                    with pytest.raises(StoreError):
+                        await steward._sweep()
+                    await steward._grace.begin()
+                    clocks.now_s += 2 * GRACE_S
+            away.start()
+            for steward in stewards:
+                await wait_until(lambda steward=steward: is_swept(steward))  # type: ignore[misc]
+                assert not steward._grace.is_over
+                clocks.now_s += GRACE_S + 0.1
+                await steward._sweep()
+                assert steward._grace.is_over
+
+
+def spoken_for(store: Store) -> list[str]:
+    """Return the keys that a sweep asks for wherever devices are: on servers that are not away."""
+    return [store.keys.settings(), store.keys.owner(SWEEP_DUTY), store.keys.version()]
+
+
+async def is_swept(steward: Steward) -> bool:
+    try:
+        await steward._sweep()
+    except StoreError:
+        # As it does when the other servers have not heard of its return yet.
+        await steward._grace.begin()
+        return False
+    return True

@@ -1,13 +1,13 @@
 -- Find devices whose time has run out, and remember them until their going is recorded.
 -- KEYS: 1 due, 2 gone; then for each device: alive, session; then for each device: visits
 -- ARGV: 1 lifetime of visits in ms, 2 how many visits to keep, 3 what stands for a gateway where there is none, 4 what
---       time it was a moment ago in ms, or 0 if that is not known; then for each device: id
+--       time it was a moment ago in ms; then for each device: id
 -- Returns all that are remembered, each as "id, when its time ran out in ms, reason, gateway" with spaces between.
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 now = string.format('%.0f', now_ms)
 local count = #ARGV - 4
-if ARGV[4] ~= '0' and math.abs(now_ms - ARGV[4]) > 1000 then
+if math.abs(now_ms - ARGV[4]) > 1000 then
   -- The server was frozen since, or its clock was set: who is alive is not known.
   count = 0
 end
