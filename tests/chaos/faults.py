@@ -16,8 +16,9 @@ HOLD_S = (1.0, 6.0)
 #: A share of what lamps send; any byte of it may be another one.
 CORRUPTED = 0.02
 SLOW_S = (0.05, 0.25)
-#: A lamp whose words make no sense again and again is sent away for longer each time.
-SENT_AWAY_S = 20.0
+#: A lamp whose words make no sense again and again is sent away for longer each time; one whose token was broken on its
+#: way, as what only a person can mend: for a minute at most.
+SENT_AWAY_S = 60.0
 #: How far clocks are set: minutes to hours. The whole machine's less far, for metrics that it stamps then must not be
 #: too far from the truth for Datadog.
 STEP_S = (60.0, 3 * 3_600.0)
