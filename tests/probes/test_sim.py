@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from espfleet.domain.samples import NOT_MEASURED
 from espfleet.probes.clocks import Clocks
 from espfleet.probes.pace import MS
 from espfleet.probes.sim import SimEngine
@@ -12,12 +13,19 @@ from tests.probes.driving import Driven, endpoint
 from tests.probes.hands import Hands
 
 
+def said(driven: Driven, index: int) -> list[float]:
+    """Return what was measured: on a machine that is starved a clock may look as if it had been set."""
+    found = [value for value in driven.of(index) if value != NOT_MEASURED]
+    assert found
+    return found
+
+
 def test_simulated_targets_need_no_socket() -> None:
     with Driven("sim://calm", "sim://dead", "sim://busy?seed=4", interval_ms=250) as driven:
         driven.rounds_of_each(3)
         assert driven.engine.filenos() == ()
-        assert all(15_000 < value < 40_000 for value in driven.of(0))
-        assert all(map(math.isnan, driven.of(1)))
+        assert all(15_000 < value < 40_000 for value in said(driven, 0))
+        assert all(map(math.isnan, said(driven, 1)))
         assert driven.engine.outstanding == 0
         counters = driven.engine.counters()
         assert counters.sent == counters.received + counters.lost
@@ -43,7 +51,7 @@ def test_two_runs_at_the_same_time_bring_back_the_same_however_they_are_ticked()
 def test_an_answer_slower_than_the_time_out_is_lost() -> None:
     with Driven("sim://busy", interval_ms=250, timeout_ms=30) as driven:
         driven.rounds_of_each(3)
-        assert all(map(math.isnan, driven.of(0)))
+        assert all(map(math.isnan, said(driven, 0)))
 
 
 def test_thousands_of_simulated_targets_cost_little() -> None:
