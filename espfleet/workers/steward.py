@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from espfleet.errors import StoreError
@@ -88,7 +89,7 @@ class Steward:
         self._membership = Membership(store, ROLE, name)
         self._lease: Lease | None = None
         self._swept = 0
-        self._swept_at_ms = math.inf
+        self._swept_at_ms: Sequence[float] = [math.inf]
         self._grace = Grace(store)
         self._chronicler = Chronicler(store, name)
         self._outages = OutageFinder(store, name)
@@ -141,9 +142,10 @@ class Steward:
         now_ms = await self._grace.time_ms()
         lease = await Lease.take(self._store, SWEEP_DUTY, self._name, LEASE_MS)
         await self._grace.heard()
+        times_ms = [now_ms]
         if self._store.on_cluster:
-            # Any of its servers may be away on its own; the lease speaks for one of them.
-            await presence.reach(self._store)
+            # Each of its servers may be away on its own, and has its own clock; the lease speaks for one of them.
+            times_ms = await presence.reach(self._store)
             await self._grace.heard()
         self._grace.note_there()
         if lease is None:
@@ -152,20 +154,20 @@ class Steward:
         if self._lease is None:
             logger.info("the sweep is mine")
             # How late it was before is not known here.
-            self._swept_at_ms = math.inf
+            self._swept_at_ms = [math.inf]
         self._lease = lease
-        before_ms = self._swept_at_ms
+        set_back = any(map(operator.lt, times_ms, self._swept_at_ms))
         await tokens.end_old(self._store, now_ms=now_ms)
         await self._grace.heard()
         # As late as can be: Redis may have been away meanwhile.
         now_ms = await self._grace.time_ms()
-        if now_ms < before_ms:
+        if set_back:
             await levels.hold_beats(self._store)
         if not self._grace.is_over:
             return
-        found = await presence.sweep(self._store, now_ms, everywhere=now_ms < before_ms)
+        found = await presence.sweep(self._store, now_ms, everywhere=set_back)
         await self._grace.heard(len(found))
         for gone in found:
             self._swept += 1
             logger.info("device %s is offline: %s", gone.device_id, gone.reason)
-        self._swept_at_ms = now_ms
+        self._swept_at_ms = times_ms

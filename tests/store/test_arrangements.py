@@ -41,10 +41,12 @@ from espfleet.store.registry import Change
 from espfleet.store.samples import Entry, ShardReader, StreamEntry, read_shards
 from espfleet.store.servers import Keeping, keeping
 from espfleet.store.turns import Outcome
+from espfleet.workers.steward import Steward
 from tests.conftest import check_lifetimes, emptied_store, wait_until
 from tests.own_time import calm_s
 from tests.servers import Server, clustered, free_ports, serving, watched
 
+HOUR_MS = 3_600_000
 IDS = [f"{number:012x}" for number in range(40)]
 
 
@@ -334,6 +336,23 @@ async def test_nobody_is_found_where_a_server_of_a_cluster_takes_long_to_answer(
         assert await presence.sweep(cluster, await cluster.time_ms()) == []
     # However much the clocks of its servers differ from the one that all go by.
     assert len(await presence.sweep(cluster, await cluster.time_ms() - 60_000)) == 1
+
+
+async def test_who_is_there_does_not_outlast_a_dead_gateway_where_one_server_of_a_cluster_was_set_back(
+    cluster: Store,
+) -> None:
+    steward = Steward(cluster, "one")
+    await steward._sweep()
+    for device_id in IDS[:8]:
+        part = shard_of(device_id, cluster.shards)
+        await presence.came(cluster, device_id, presence.Session(session_id="s", gateway="g", watchdog_ms=3_000))
+        # As it is known to one that saw the clock of its server an hour ahead.
+        await cluster.redis.zadd(cluster.keys.due(part), {device_id: await cluster.time_ms() + HOUR_MS})
+        await cluster.do("PEXPIRE", cluster.keys.alive(part, device_id), HOUR_MS)
+        steward._swept_at_ms = [at_ms + HOUR_MS * (n == part) for n, at_ms in enumerate(steward._swept_at_ms)]
+        await steward._sweep()
+        assert 0 < await cluster.do("PTTL", cluster.keys.alive(part, device_id)) <= 3_000
+        assert float(await cluster.do("ZSCORE", cluster.keys.due(part), device_id)) < await cluster.time_ms() + 60_000
 
 
 async def die(store: Store, ids: Sequence[str]) -> None:

@@ -172,7 +172,7 @@ async def test_who_is_there_does_not_outlast_a_dead_gateway_after_the_clock_of_r
     await steward._sweep()
     assert not await held()
     # As it is known to one that saw the clock an hour ahead.
-    steward._swept_at_ms += HOUR_MS
+    steward._swept_at_ms = [at_ms + HOUR_MS for at_ms in steward._swept_at_ms]
     await steward._sweep()
     assert await held()
     # It goes offline as any other does, and not at a time that is yet to come.
