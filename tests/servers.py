@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,9 @@ class Server:
         port: int | None = None,
         folder: Path | None = None,
         tls: Folder | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
+        self.environ = environ or {}
         self.folder = folder or Path(tempfile.mkdtemp(prefix="s", dir=TEST_FOLDER))
         self.port = port
         self.socket_path = self.folder / "redis.sock"
@@ -57,7 +61,12 @@ class Server:
         return Redis(unix_socket_path=str(self.socket_path)) if self._has_socket else Redis(port=self.port or 0)
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, **self.environ},
+        )
         end = time.monotonic() + 10.0
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()[-500:]
@@ -97,9 +106,10 @@ def serving(
     port: int | None = None,
     folder: Path | None = None,
     tls: Folder | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """Start a server; end it and remove its files afterwards."""
-    server = Server(*options, program=program, port=port, folder=folder, tls=tls)
+    server = Server(*options, program=program, port=port, folder=folder, tls=tls, environ=environ)
     try:
         yield server
     finally:
@@ -138,7 +148,11 @@ def clients_of(servers: Sequence[Server], tls: Folder | None = None) -> str:
 
 @contextlib.contextmanager
 def cluster_of(
-    primaries: int, replicas: int = 0, program: str | None = None, tls: Folder | None = None
+    primaries: int,
+    replicas: int = 0,
+    program: str | None = None,
+    tls: Folder | None = None,
+    environs: Sequence[Mapping[str, str]] = (),
 ) -> Iterator[list[Server]]:
     """Run a Cluster, each primary with an equal share of the slots; yield its servers, the primaries first.
 
@@ -147,12 +161,14 @@ def cluster_of(
         replicas: How many more there are, given to the primaries in turn.
         program: What the servers run, if not the embedded server's program.
         tls: Their certificates, if they are to speak nothing but TLS.
+        environs: Of each server, what its process finds besides what all do.
     """
     count = primaries + replicas
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no")
     with contextlib.ExitStack() as stack:
         servers = [
-            stack.enter_context(serving(*options, program=program, port=port, tls=tls)) for port in free_ports(count)
+            stack.enter_context(serving(*options, program=program, port=port, tls=tls, environ=environ))
+            for port, environ in zip_longest(free_ports(count), environs)
         ]
         clients = [stack.enter_context(contextlib.closing(server.client())) for server in servers]
         for number, client in enumerate(clients):

@@ -23,7 +23,7 @@ from espfleet.probes.permission import find_out
 from espfleet.probes.wire import Family
 from espfleet.settings import Settings, sources
 from espfleet.store import workers
-from espfleet.store.servers import Keeping, keeping
+from espfleet.store.servers import Keeping, apart_ms, keeping
 
 #: An embedded Redis wants some room for its log.
 LEAST_FREE_BYTES = 200 * 2**20
@@ -240,6 +240,11 @@ async def _ask_redis(url: str, given: Settings) -> list[Finding]:
             found.append(Finding("clock", Verdict.NOTE, f"{off_ms / 1_000:.1f} s from the clock of Redis", fix))
         else:
             found.append(Finding("clock", Verdict.FINE, f"{off_ms} ms from the clock of Redis"))
+        servers_ms = await apart_ms(store)
+        if servers_ms > CLOCK_MS:
+            what = f"the clocks of the servers of the Cluster are {servers_ms / 1_000:.1f} s apart"
+            fix = "set all by NTP: history has gaps, and ages are wrong, where a server has another time"
+            found.append(Finding("clock", Verdict.BAD, what, fix))
         found += _risks(await keeping(store))
         try:
             for role in ROLES:

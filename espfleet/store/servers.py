@@ -44,3 +44,9 @@ async def keeping(store: Store) -> list[Keeping]:
             )
         )
     return found
+
+
+async def apart_ms(store: Store) -> int:
+    """Return how far the clocks of the servers that take writes are apart, in ms; the time to ask them is in it."""
+    times_us = [int(info["server_time_usec"]) for info in await store.infos()]
+    return (max(times_us) - min(times_us)) // 1_000

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.clocks import Clock, forget
 from tests.cli.conftest import Type
 from tests.ports import free_port
-from tests.servers import Server, serving
+from tests.servers import Server, clients_of, cluster_of, serving
 
 
 def risks(type_: Type) -> dict[str, str]:
@@ -72,3 +74,25 @@ def test_doctor_tells_of_a_server_that_takes_writes_without_its_replicas(
         with primary.client() as client:
             client.config_set("min-replicas-to-write", 1)
         assert risks(type_) == {}
+
+
+@pytest.mark.package("faketime")
+def test_doctor_tells_of_servers_of_a_cluster_whose_clocks_differ(
+    type_: Type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def told() -> list[tuple[str, str]]:
+        found = [one for one in type_("doctor").json if one["check"] == "clock"]
+        return [(one["verdict"], one["found"]) for one in found if "Cluster" in one["found"]]
+
+    clock = Clock(tmp_path / "clock")
+    with cluster_of(3, environs=[{}, {}, clock.environ]) as servers:
+        monkeypatch.setenv("REDIS_URL", clients_of(servers))
+        assert told() == []
+        clock.set(-30.0)
+        end_s = time.monotonic() + 20
+        while not (found := told()):
+            assert time.monotonic() < end_s, "the server does not look at its clock"
+    forget(servers[2].process.pid)
+    ((verdict, what),) = found
+    assert verdict == "bad"
+    assert re.fullmatch(r"the clocks of the servers of the Cluster are (29|30)\.\d s apart", what)
