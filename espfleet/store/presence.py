@@ -7,7 +7,6 @@ hash; whether it is there is decided when somebody asks. The sweep tells, once, 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +25,6 @@ SESSION_TTL_MS = 7 * 24 * 3_600_000
 VISITS_TTL_MS = 30 * 24 * 3_600_000
 #: When Redis was away, gateways have so long to say who lives; as long as the usual watchdog.
 GRACE_S = 3.0
-#: Whoever answers later than this was frozen, or far away: what was alive may have expired meanwhile.
-FROZEN_S = 1.0
 #: Devices in one run of a script: each run keeps the server busy for about a millisecond.
 _AT_ONCE = 500
 
@@ -234,38 +231,33 @@ def _due(store: Store, until: Sequence[str | int], *more: str | int) -> list[Com
     return [("ZRANGEBYSCORE", store.keys.due(part), "-inf", until[part], *more) for part in range(store.shards)]
 
 
-async def reach(store: Store) -> list[int]:
+async def times(store: Store) -> list[int]:
     """Return what the clock of each partition's server shows, ms since the epoch.
 
     Raises:
-        StoreError: If one of them cannot be reached, or takes nothing that it is told.
+        StoreError: If one cannot be reached, or a server of a Cluster takes nothing that it is told.
     """
-    calls = [Call("reach", [store.keys.due(part)], []) for part in range(store.shards)]
+    if not store.on_cluster:
+        return [await store.time_ms()] * store.shards
+    calls = [Call("times", [store.keys.due(part)], []) for part in range(store.shards)]
     return [int(one) for one in await store.run_all(calls)]
 
 
-async def sweep(store: Store, now_ms: int, *, everywhere: bool = False) -> list[Gone]:
+async def sweep(store: Store, times_ms: Sequence[int], *, everywhere: bool = False) -> list[Gone]:
     """Find devices whose time has run out unnoticed, and record for each, once, that it is offline.
 
     Any number of workers may sweep at once, and any of them may die meanwhile: what one has found and not recorded,
-    the next one records. None is found if a server has been frozen since ``now_ms``, or its clock was set: who is alive
-    is not known then.
+    the next one records. None is found if a server has been frozen since ``times_ms``, or its clock was set: who is
+    alive is not known then.
 
     Args:
         store: Where the fleet is kept.
-        now_ms: What the clock of Redis shows.
+        times_ms: What ``times`` has just returned.
         everywhere: Look at those too whose time has not run out: none may have more of it than its watchdog, as it has
             after the clock of Redis was set back.
     """
     parts = range(store.shards)
-    asked_ms = [now_ms] * store.shards
-    if store.on_cluster:
-        # Each server has its own clock, and may be frozen on its own.
-        began_s = time.monotonic()
-        asked_ms = await reach(store)
-        if time.monotonic() - began_s > FROZEN_S:
-            return []
-    found_due = _due(store, ["+inf"] * store.shards) if everywhere else _due(store, asked_ms, "LIMIT", 0, _AT_ONCE)
+    found_due = _due(store, ["+inf"] * store.shards) if everywhere else _due(store, times_ms, "LIMIT", 0, _AT_ONCE)
     unsaid: list[Command] = [("ZCARD", store.keys.gone(part)) for part in parts]
     replies = await store.do_all([*found_due, *unsaid])
     calls = []
@@ -277,7 +269,7 @@ async def sweep(store: Store, now_ms: int, *, everywhere: bool = False) -> list[
         for ids in pieces:
             due, *others = _many_keys(store, part, ids)
             visits = [store.keys.visits(part, device_id) for device_id in ids]
-            words: list[str | int] = [VISITS_TTL_MS, KEPT, HTTP, asked_ms[part], *ids]
+            words: list[str | int] = [VISITS_TTL_MS, KEPT, HTTP, times_ms[part], *ids]
             calls.append(Call("sweep", [due, store.keys.gone(part), *others, *visits], words))
     found = dict.fromkeys(row for rows in await store.run_all(calls) for row in rows)
     return list(await asyncio.gather(*(_bury(store, row) for row in found)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from espfleet.store import presence
 from espfleet.store.client import Store
 from espfleet.store.presence import GRACE_S
 
@@ -36,8 +37,8 @@ class Grace:
         #: When Redis was seen to take what it is told; ``None`` since it was away.
         self._there_s: float | None = None
         self._heard_s = monotonic()
-        # Of the clock of Redis, beyond ours.
-        self._ahead_s = float("inf")
+        #: Of the clock of each partition's server, beyond ours.
+        self._ahead_s: list[float] = []
 
     @property
     def is_over(self) -> bool:
@@ -65,24 +66,25 @@ class Grace:
             self._left_s -= spent_s
             self._most_s -= spent_s
 
-    async def time_ms(self) -> int:
-        """Ask Redis for its time, and see whether it was away.
+    async def times(self) -> list[int]:
+        """Ask each server of Redis for its time, and see whether one was away.
 
-        It answers also while it takes no writes; that it does is to be noted.
+        A single one answers also while it takes no writes; that it does is to be noted.
 
         Returns:
-            Its time, ms since the epoch.
+            What they show, by partition, ms since the epoch.
 
         Raises:
-            StoreError: If it cannot be reached.
+            StoreError: If one cannot be reached.
         """
         self._heard_s = self._monotonic()
-        now_ms = await self._store.time_ms()
-        before_s, self._ahead_s = self._ahead_s, now_ms / 1_000 - self._monotonic()
-        if self._ahead_s - before_s > USUAL_S:
+        times_ms = await presence.times(self._store)
+        now_s = self._monotonic()
+        before_s, self._ahead_s = self._ahead_s, [time_ms / 1_000 - now_s for time_ms in times_ms]
+        if any(after - before > USUAL_S for before, after in zip(before_s, self._ahead_s, strict=False)):
             await self.begin()
         await self.heard()
-        return now_ms
+        return times_ms
 
     async def heard(self, things: int = 0) -> None:
         """Redis has answered what it was asked since it was heard last; see whether it was frozen meanwhile.

@@ -89,7 +89,7 @@ class Steward:
         self._membership = Membership(store, ROLE, name)
         self._lease: Lease | None = None
         self._swept = 0
-        self._swept_at_ms: Sequence[float] = [math.inf]
+        self._swept_at_ms: Sequence[float] = [math.inf] * store.shards
         self._grace = Grace(store)
         self._chronicler = Chronicler(store, name)
         self._outages = OutageFinder(store, name)
@@ -139,14 +139,10 @@ class Steward:
         )
 
     async def _sweep(self) -> None:
-        now_ms = await self._grace.time_ms()
+        # Any server of a Cluster may be away on its own; the lease speaks for one of them.
+        await self._grace.times()
         lease = await Lease.take(self._store, SWEEP_DUTY, self._name, LEASE_MS)
         await self._grace.heard()
-        times_ms = [now_ms]
-        if self._store.on_cluster:
-            # Each of its servers may be away on its own, and has its own clock; the lease speaks for one of them.
-            times_ms = await presence.reach(self._store)
-            await self._grace.heard()
         self._grace.note_there()
         if lease is None:
             self._lease = None
@@ -154,18 +150,18 @@ class Steward:
         if self._lease is None:
             logger.info("the sweep is mine")
             # How late it was before is not known here.
-            self._swept_at_ms = [math.inf]
+            self._swept_at_ms = [math.inf] * self._store.shards
         self._lease = lease
-        set_back = any(map(operator.lt, times_ms, self._swept_at_ms))
-        await tokens.end_old(self._store, now_ms=now_ms)
+        await tokens.end_old(self._store, now_ms=self._store.now_ms())
         await self._grace.heard()
         # As late as can be: Redis may have been away meanwhile.
-        now_ms = await self._grace.time_ms()
+        times_ms = await self._grace.times()
+        set_back = any(map(operator.lt, times_ms, self._swept_at_ms))
         if set_back:
             await levels.hold_beats(self._store)
         if not self._grace.is_over:
             return
-        found = await presence.sweep(self._store, now_ms, everywhere=set_back)
+        found = await presence.sweep(self._store, times_ms, everywhere=set_back)
         await self._grace.heard(len(found))
         for gone in found:
             self._swept += 1

@@ -294,7 +294,7 @@ async def test_a_cluster_knows_who_is_there(cluster: Store) -> None:
         return {one.presence for one in found.values()} == {Presence.OFFLINE}
 
     await wait_until(offline)
-    assert len(await presence.sweep(cluster, await cluster.time_ms())) == len(IDS) - 1
+    assert len(await presence.sweep(cluster, await presence.times(cluster))) == len(IDS) - 1
     assert len(await events.read(cluster, count=1_000)) == 2 * len(IDS)
     await workers.beat(cluster, "steward", "ann", {})
     assert list(await workers.alive(cluster, "steward")) == ["ann"]
@@ -304,38 +304,14 @@ async def test_a_cluster_knows_who_is_there(cluster: Store) -> None:
 
 
 @pytest.mark.parametrize("off_ms", [-5_000, 5_000], ids=["frozen, or set ahead", "set back"])
-async def test_nobody_is_found_at_a_server_of_a_cluster_that_is_not_where_it_was(
-    cluster: Store, monkeypatch: pytest.MonkeyPatch, off_ms: int
-) -> None:
+async def test_nobody_is_found_at_a_server_of_a_cluster_that_is_not_where_it_was(cluster: Store, off_ms: int) -> None:
     await die(cluster, IDS)
     there = shard_of(IDS[0], cluster.shards)
-    reach = presence.reach
-
-    async def once(store: Store) -> list[int]:
-        return [one + off_ms * (part == there) for part, one in enumerate(await reach(store))]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(presence, "reach", once)
-        found = {gone.device_id for gone in await presence.sweep(cluster, await cluster.time_ms())}
+    times_ms = await presence.times(cluster)
+    times_ms[there] += off_ms
+    found = {gone.device_id for gone in await presence.sweep(cluster, times_ms)}
     assert found == {device_id for device_id in IDS if shard_of(device_id, cluster.shards) != there}
-    assert IDS[0] in {gone.device_id for gone in await presence.sweep(cluster, await cluster.time_ms())}
-
-
-async def test_nobody_is_found_where_a_server_of_a_cluster_takes_long_to_answer(
-    cluster: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await die(cluster, IDS[:1])
-    reach = presence.reach
-
-    async def late(store: Store) -> list[int]:
-        await asyncio.sleep(presence.FROZEN_S + 0.1)
-        return await reach(store)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(presence, "reach", late)
-        assert await presence.sweep(cluster, await cluster.time_ms()) == []
-    # However much the clocks of its servers differ from the one that all go by.
-    assert len(await presence.sweep(cluster, await cluster.time_ms() - 60_000)) == 1
+    assert IDS[0] in {gone.device_id for gone in await presence.sweep(cluster, await presence.times(cluster))}
 
 
 async def test_who_is_there_does_not_outlast_a_dead_gateway_where_one_server_of_a_cluster_was_set_back(

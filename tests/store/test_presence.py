@@ -81,7 +81,7 @@ async def test_refreshing_keeps_devices_alive(store: Store) -> None:
     await asyncio.sleep(0.15)
     found = await presence.read_presence(store, ids)
     assert {one.presence for one in found.values()} == {Presence.LIVE}
-    assert await presence.sweep(store, await store.time_ms()) == []
+    assert await presence.sweep(store, await presence.times(store)) == []
 
 
 async def test_a_device_with_no_time_left_is_not_refreshed(store: Store) -> None:
@@ -126,7 +126,7 @@ async def test_going_is_told_once_and_with_its_reason(store: Store) -> None:
     assert not await presence.went(store, ID, "session-1", Reason.SILENT)
     found = await info(store)
     assert (found.presence, found.reason) == (Presence.OFFLINE, Reason.CLOSED)
-    assert await presence.sweep(store, await store.time_ms()) == []
+    assert await presence.sweep(store, await presence.times(store)) == []
     assert await told(store) == [("live", None), ("offline", "closed")]
 
 
@@ -147,7 +147,7 @@ async def test_offline_is_known_before_anybody_sweeps(store: Store, late: bool, 
     await until_offline(store)
     assert (await info(store)).reason is reason
 
-    assert await presence.sweep(store, await store.time_ms()) == [Gone(ID, "gateway 1", reason)]
+    assert await presence.sweep(store, await presence.times(store)) == [Gone(ID, "gateway 1", reason)]
     found = await info(store)
     assert (found.presence, found.reason) == (Presence.OFFLINE, reason)
     assert (await told(store))[-1] == ("offline", reason.value)
@@ -156,22 +156,21 @@ async def test_offline_is_known_before_anybody_sweeps(store: Store, late: bool, 
 async def test_a_silent_device_that_speaks_again_is_live_at_once(store: Store) -> None:
     await presence.came(store, ID, session(watchdog_ms=30))
     await until_offline(store)
-    await presence.sweep(store, await store.time_ms())
+    await presence.sweep(store, await presence.times(store))
     assert await presence.changed(store, ID, "session-1", Presence.LIVE)
     await presence.refresh(store, "gateway 1", {ID: 60_000})
     assert (await info(store)).presence is Presence.LIVE
     assert await told(store) == [("live", None), ("offline", "gateway gone"), ("live", None)]
 
 
-@pytest.mark.single
 @pytest.mark.parametrize("off_ms", [-5_000, 5_000], ids=["frozen, or set ahead", "set back"])
 async def test_nobody_is_found_when_the_server_is_not_where_it_was_when_its_time_was_asked(
     store: Store, off_ms: int
 ) -> None:
     await presence.came(store, ID, session(watchdog_ms=30))
     await until_offline(store)
-    assert await presence.sweep(store, await store.time_ms() + off_ms) == []
-    assert await presence.sweep(store, await store.time_ms()) == [Gone(ID, "gateway 1", Reason.GATEWAY)]
+    assert await presence.sweep(store, [one + off_ms for one in await presence.times(store)]) == []
+    assert await presence.sweep(store, await presence.times(store)) == [Gone(ID, "gateway 1", Reason.GATEWAY)]
 
 
 async def test_many_sweepers_tell_of_each_device_once(store: Store) -> None:
@@ -179,12 +178,12 @@ async def test_many_sweepers_tell_of_each_device_once(store: Store) -> None:
     for device_id in ids:
         await presence.came(store, device_id, session(watchdog_ms=30))
     await until_offline(store, ids[-1])
-    now_ms = await store.time_ms()
-    found = await asyncio.gather(*(presence.sweep(store, now_ms) for _ in range(5)))
+    times_ms = await presence.times(store)
+    found = await asyncio.gather(*(presence.sweep(store, times_ms) for _ in range(5)))
     assert {gone.device_id for some in found for gone in some} == set(ids)
     offline = [event.fields["device"] for event in await events.latest(store) if event.fields["presence"] == "offline"]
     assert sorted(offline) == ids
-    assert await presence.sweep(store, await store.time_ms()) == []
+    assert await presence.sweep(store, await presence.times(store)) == []
 
 
 @pytest.mark.parametrize("recorded", [False, True], ids=["before the event", "after the event"])
@@ -203,18 +202,18 @@ async def test_a_sweeper_that_dies_is_followed_by_one_that_tells(
     with monkeypatch.context() as patch:
         patch.setattr(presence, "_record", die)
         with pytest.raises(RuntimeError):
-            await presence.sweep(store, await store.time_ms())
+            await presence.sweep(store, await presence.times(store))
 
-    assert await presence.sweep(store, await store.time_ms()) == [Gone(ID, "gateway 1", Reason.GATEWAY)]
+    assert await presence.sweep(store, await presence.times(store)) == [Gone(ID, "gateway 1", Reason.GATEWAY)]
     assert await told(store) == [("live", None), ("offline", "gateway gone")]
-    assert await presence.sweep(store, await store.time_ms()) == []
+    assert await presence.sweep(store, await presence.times(store)) == []
 
 
 async def test_a_device_that_goes_twice_is_told_twice(store: Store) -> None:
     for number in (1, 2):
         await presence.came(store, ID, session(number, watchdog_ms=30))
         await until_offline(store)
-        assert len(await presence.sweep(store, await store.time_ms())) == 1
+        assert len(await presence.sweep(store, await presence.times(store))) == 1
     assert [presence_told for presence_told, _ in await told(store)] == ["live", "offline"] * 2
 
 

@@ -34,7 +34,7 @@ async def test_a_device_that_was_killed_has_been_there_until_its_time_ran_out(st
     await presence.came(store, CAMERA, session(1, watchdog_ms=50))
     came_ms = await up_ms(store)
     await asyncio.sleep(0.1)
-    assert [gone.device_id for gone in await presence.sweep(store, await store.time_ms())] == [CAMERA]
+    assert [gone.device_id for gone in await presence.sweep(store, await presence.times(store))] == [CAMERA]
     [visit] = await visits.read(store, CAMERA)
     assert (visit.came_ms, visit.went_ms) == (came_ms, came_ms + 50)
     # Its connection is noticed to be gone later; that is no second visit.
@@ -46,7 +46,7 @@ async def test_a_device_without_a_gateway_is_silent_and_its_gateway_not_gone(sto
     await presence.came(store, CAMERA, presence.Session(session_id="1", gateway=presence.HTTP, watchdog_ms=50))
     await asyncio.sleep(0.1)
     assert (await presence.read_presence(store, [CAMERA]))[CAMERA].reason is Reason.SILENT
-    assert [gone.reason for gone in await presence.sweep(store, await store.time_ms())] == [Reason.SILENT]
+    assert [gone.reason for gone in await presence.sweep(store, await presence.times(store))] == [Reason.SILENT]
     assert (await presence.read_presence(store, [CAMERA]))[CAMERA].reason is Reason.SILENT
 
 
@@ -54,7 +54,7 @@ async def test_a_device_that_is_heard_again_begins_another_visit(store: Store) -
     await presence.came(store, CAMERA, session(1, watchdog_ms=50))
     first_ms = await up_ms(store)
     await asyncio.sleep(0.1)
-    await presence.sweep(store, await store.time_ms())
+    await presence.sweep(store, await presence.times(store))
     await presence.changed(store, CAMERA, "gateway/1", Presence.LIVE)
     assert await up_ms(store) > first_ms
     await presence.went(store, CAMERA, "gateway/1", Reason.CLOSED)

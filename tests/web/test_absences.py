@@ -61,13 +61,13 @@ async def test_a_lamp_of_a_dead_gateway_is_told_to_readers_without_a_steward_and
     assert (one["device"], one["presence"], one["reason"], one["gateway"]) == (ID, "offline", "gateway gone", "g1")
     # Nothing is recorded, so the steward that comes later finds and tells it.
     assert [event.fields["presence"] for event in await events.latest(store, 10)] == ["live", "live"]
-    assert [one.device_id for one in await presence.sweep(store, await store.time_ms())] == [ID]
+    assert [one.device_id for one in await presence.sweep(store, await presence.times(store))] == [ID]
 
 
 async def test_a_lamp_that_a_steward_finds_is_told_by_it_alone(store: Store) -> None:
     async with watched(store) as (live, _, reading, absences):
         await absences.look()
-        await presence.sweep(store, await store.time_ms())
+        await presence.sweep(store, await presence.times(store))
         for _ in range(3):
             await absences.look()
         assert not reading.done()

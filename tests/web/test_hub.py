@@ -241,7 +241,7 @@ async def test_a_camera_that_was_killed_is_offline_with_its_history(store: Store
     assert (await web.get("/connection_uptime"))["connected"] is True
 
     async def swept() -> bool:
-        return bool(await presence.sweep(store, await store.time_ms()))
+        return bool(await presence.sweep(store, await presence.times(store)))
 
     await wait_until(swept)
     assert await web.get("/connection_uptime") == {

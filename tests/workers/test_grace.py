@@ -56,7 +56,7 @@ def grace(store: Store, clocks: Time, monkeypatch: pytest.MonkeyPatch) -> Grace:
 
 async def look(grace: Grace) -> None:
     """Do as a steward does while Redis takes what it is told."""
-    await grace.time_ms()
+    await grace.times()
     grace.note_there()
 
 
@@ -97,7 +97,7 @@ async def test_it_begins_when_redis_was_frozen(grace: Grace, clocks: Time) -> No
 
 
 async def test_much_takes_longer_than_little_before_it_begins(grace: Grace, clocks: Time) -> None:
-    await grace.time_ms()
+    await grace.times()
     clocks.now_s += 4.0
     await grace.heard(10_000)
     assert grace.is_over
@@ -106,7 +106,7 @@ async def test_much_takes_longer_than_little_before_it_begins(grace: Grace, cloc
     assert not grace.is_over
 
 
-@pytest.mark.parametrize("step", ["Lease.take", "tokens.end_old", "presence.sweep"])
+@pytest.mark.parametrize("step", ["presence.times", "Lease.take", "tokens.end_old", "presence.sweep"])
 async def test_it_begins_when_redis_was_frozen_at_any_step_of_a_sweep(
     store: Store, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -114,7 +114,12 @@ async def test_it_begins_when_redis_was_frozen_at_any_step_of_a_sweep(
     steward._grace = Grace(store, clocks)
     await steward._sweep()
     assert steward._grace.is_over
-    usual = {"Lease.take": Lease.take, "tokens.end_old": tokens.end_old, "presence.sweep": presence.sweep}[step]
+    usual = {
+        "presence.times": presence.times,
+        "Lease.take": Lease.take,
+        "tokens.end_old": tokens.end_old,
+        "presence.sweep": presence.sweep,
+    }[step]
 
     async def frozen(*words: Any, **named: Any) -> Any:
         clocks.now_s += 2.5
@@ -130,6 +135,28 @@ async def test_it_begins_when_the_machine_slept_or_its_clock_was_set_ahead(grace
     clocks.ahead_s += 60
     await look(grace)
     assert await passes(grace, clocks, GRACE_S)
+
+
+async def test_it_begins_when_one_server_of_a_cluster_slept_or_its_clock_was_set_ahead(
+    grace: Grace, clocks: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more_ms = [0, 0, 0]
+
+    async def times(_: Store) -> list[int]:
+        now_ms = await clocks.ask_ms()
+        # They differ, as they may.
+        return [now_ms + server * 3_600_000 + more for server, more in enumerate(more_ms)]
+
+    monkeypatch.setattr(presence, "times", times)
+    for server in range(3):
+        await look(grace)
+        assert grace.is_over
+        more_ms[server] -= 60_000
+        await look(grace)
+        assert grace.is_over
+        more_ms[server] += 60_000
+        await look(grace)
+        assert await passes(grace, clocks, GRACE_S)
 
 
 async def test_a_clock_that_is_set_back_lets_nothing_die(grace: Grace, clocks: Time) -> None:
@@ -162,7 +189,7 @@ async def test_it_is_whole_after_redis_was_away_for_longer_than_it_may_last(
     for _ in range(round(1.5 * MOST_S)):
         await grace.begin()
         if answers:
-            await grace.time_ms()
+            await grace.times()
             assert not grace.is_over
         clocks.now_s += 1.0
     await grace.begin()

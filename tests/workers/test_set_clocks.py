@@ -178,7 +178,7 @@ async def test_who_is_there_does_not_outlast_a_dead_gateway_after_the_clock_of_r
     # It goes offline as any other does, and not at a time that is yet to come.
     await store.do("DEL", store.keys.alive(part, lamp))
     await store.redis.zadd(store.keys.due(part), {lamp: now_ms + HOUR_MS})
-    (gone,) = await presence.sweep(store, await store.time_ms(), everywhere=True)
+    (gone,) = await presence.sweep(store, await presence.times(store), everywhere=True)
     assert (gone.device_id, gone.reason) == (lamp, Reason.GATEWAY)
     info = (await presence.read_presence(store, [lamp]))[lamp]
     assert info.changed_ms is not None
