@@ -17,7 +17,7 @@ from espfleet.domain.rooms import new_room
 from espfleet.domain.samples import Layout
 from espfleet.domain.shards import shard_of
 from espfleet.domain.states import GroupLevel, State
-from espfleet.errors import LockLostError, StoreUnavailableError
+from espfleet.errors import LockLostError, StoreError, StoreUnavailableError
 from espfleet.store import (
     boards,
     commands,
@@ -312,6 +312,17 @@ async def test_nobody_is_found_at_a_server_of_a_cluster_that_is_not_where_it_was
     found = {gone.device_id for gone in await presence.sweep(cluster, times_ms)}
     assert found == {device_id for device_id in IDS if shard_of(device_id, cluster.shards) != there}
     assert IDS[0] in {gone.device_id for gone in await presence.sweep(cluster, await presence.times(cluster))}
+
+
+async def test_a_server_of_a_cluster_that_takes_nothing_tells_no_time(cluster: Store) -> None:
+    for node in cluster.redis.get_primaries():
+        await cluster.redis.config_set("min-replicas-to-write", 1, target_nodes=[node])
+        try:
+            with pytest.raises(StoreError, match="NOREPLICAS"):
+                await presence.times(cluster)
+        finally:
+            await cluster.redis.config_set("min-replicas-to-write", 0, target_nodes=[node])
+    assert len(await presence.times(cluster)) == cluster.shards
 
 
 async def test_who_is_there_does_not_outlast_a_dead_gateway_where_one_server_of_a_cluster_was_set_back(
