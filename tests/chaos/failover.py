@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.chaos.clocks import Clock, forget
 from tests.servers import Server, clients_of, cluster_of, free_ports, serving
 
 WITHIN_S = 60.0
@@ -22,9 +24,14 @@ DOWN_AFTER_MS = 3_000
 
 
 class Trio:
-    """A primary with two replicas, and a Sentinel that watches over them."""
+    """A primary with two replicas, and a Sentinel that watches over them.
 
-    def __init__(self, servers: list[Server], sentinel: Redis) -> None:
+    Attributes:
+        clocks: That of each server.
+    """
+
+    def __init__(self, servers: list[Server], clocks: Sequence[Clock], sentinel: Redis) -> None:
+        self.clocks = clocks
         self._servers = servers
         self._sentinel = sentinel
 
@@ -37,12 +44,17 @@ class Trio:
         at = self._primary()
         victim = next(server for server in self._servers if server.port == at)
         victim.end()
+        forget(victim.process.pid)
 
         async def mend() -> None:
             await _until(lambda: self._primary() != at)
             port = str(self._primary())
             again = await asyncio.to_thread(
-                Server, "--replicaof", "127.0.0.1", port, *SAFE, port=at, folder=victim.folder
+                Server,
+                *("--replicaof", "127.0.0.1", port, *SAFE),
+                port=at,
+                folder=victim.folder,
+                environ=victim.environ,
             )
             self._servers[self._servers.index(victim)] = again
 
@@ -75,9 +87,14 @@ class Trio:
 
 
 class Six:
-    """A Cluster of three primaries with a replica each."""
+    """A Cluster of three primaries with a replica each.
 
-    def __init__(self, servers: list[Server]) -> None:
+    Attributes:
+        clocks: That of each server.
+    """
+
+    def __init__(self, servers: list[Server], clocks: Sequence[Clock]) -> None:
+        self.clocks = clocks
         self._servers = servers
 
     async def until_in_sync(self) -> None:
@@ -88,6 +105,7 @@ class Six:
         """Kill a primary; return what waits for another one, and starts this one again as its replica."""
         victim = random.choice([server for server in self._servers if self._role(server) == "master"])
         victim.end()
+        forget(victim.process.pid)
         others = [server for server in self._servers if server is not victim]
 
         async def mend() -> None:
@@ -127,14 +145,15 @@ Servers = Trio | Six
 
 
 @contextlib.contextmanager
-def sentinel_trio() -> Iterator[tuple[str, Trio]]:
-    """Run a primary, two replicas and a Sentinel; yield the Sentinel's URL and all of them."""
+def sentinel_trio(home: Path) -> Iterator[tuple[str, Trio]]:
+    """Run a primary, two replicas and a Sentinel, with clocks in a folder; yield the Sentinel's URL and all of them."""
     first, *others, sentinel_port = free_ports(4)
     servers: list[Server] = []
+    clocks = _clocks(home, 3)
     with contextlib.ExitStack() as stack:
-        servers.append(stack.enter_context(serving(*SAFE, port=first)))
-        for port in others:
-            servers.append(stack.enter_context(serving("--replicaof", "127.0.0.1", str(first), *SAFE, port=port)))
+        for port, clock in zip((first, *others), clocks, strict=True):
+            follows = ("--replicaof", "127.0.0.1", str(first)) if servers else ()
+            servers.append(stack.enter_context(serving(*follows, *SAFE, port=port, environ=clock.environ)))
         stack.callback(_end_all, servers)
         settings = servers[1].folder / "sentinel.conf"
         settings.write_text(
@@ -143,20 +162,32 @@ def sentinel_trio() -> Iterator[tuple[str, Trio]]:
         )
         stack.enter_context(serving(str(settings), "--sentinel", port=sentinel_port))
         asked = stack.enter_context(contextlib.closing(Redis(port=sentinel_port)))
-        yield f"redis+sentinel://127.0.0.1:{sentinel_port}/fleet/0", Trio(servers, asked)
+        yield f"redis+sentinel://127.0.0.1:{sentinel_port}/fleet/0", Trio(servers, clocks, asked)
 
 
 @contextlib.contextmanager
-def cluster_six() -> Iterator[tuple[str, Six]]:
-    """Run a Cluster of six servers; yield its URL and them."""
-    with cluster_of(3, 3) as servers:
-        yield clients_of(servers), Six(servers)
+def cluster_six(home: Path) -> Iterator[tuple[str, Six]]:
+    """Run a Cluster of six servers, with clocks in a folder; yield its URL and them."""
+    clocks = _clocks(home, 6)
+    with cluster_of(3, 3, environs=[clock.environ for clock in clocks]) as servers:
+        yield clients_of(servers), Six(servers, clocks)
+    _forget_all(servers)
+
+
+def _clocks(home: Path, count: int) -> list[Clock]:
+    return [Clock(home / f"clock-redis-{number}") for number in range(count)]
 
 
 def _end_all(servers: list[Server]) -> None:
     """End those too that were started later in place of others."""
     for server in servers:
         server.end()
+    _forget_all(servers)
+
+
+def _forget_all(servers: list[Server]) -> None:
+    for server in servers:
+        forget(server.process.pid)
 
 
 def _replication(server: Server) -> dict[str, Any]:

@@ -54,7 +54,8 @@ class Deck:
         else:
             self._kinds += [_primary_dies, _primary_dies, _primary_asked, _primary_asked]
         if world.redis_clock.environ:
-            self._kinds += [_step_worker] if world.servers else [_step_worker, _step_redis, _step_all]
+            self._kinds += [_step_worker, _step_server if world.servers else _step_redis]
+            self._kinds += [] if world.servers else [_step_all]
         self._left: list[Callable[[World, Random], Fault]] = []
 
     def deal(self) -> Fault:
@@ -116,6 +117,11 @@ def _step_worker(world: World, random: Random) -> Fault:
 
 def _step_redis(world: World, random: Random) -> Fault:
     return _step("redis", [world.redis_clock], random, STEP_S)
+
+
+def _step_server(world: World, random: Random) -> Fault:
+    assert world.servers is not None
+    return _step("a server of redis", [random.choice(world.servers.clocks)], random, STEP_S)
 
 
 def _step_all(world: World, random: Random) -> Fault:

@@ -222,9 +222,9 @@ class World:
             self._redis_pid = self.redis_pid
             return url, [Path(unquote(urlsplit(url).path))]
         if self.on == "sentinel":
-            url, self.servers = stack.enter_context(sentinel_trio())
+            url, self.servers = stack.enter_context(sentinel_trio(self.home))
         else:
-            url, self.servers = stack.enter_context(cluster_six())
+            url, self.servers = stack.enter_context(cluster_six(self.home))
         return url, []
 
     def _environ(self, role: str, port: int) -> dict[str, str]:
