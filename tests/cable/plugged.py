@@ -109,6 +109,8 @@ class PluggedBoard(Cable):
     @property
     def files(self) -> set[str]:
         own = {"id", "nvs", "cause", "rtc", "wifi"}
+        # They are written beside, and renamed: it may do so at this moment.
+        own |= {f"{name}.new" for name in own}
         return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()} - own
 
     def _start(self, main: bool) -> None:
