@@ -17,6 +17,7 @@ from tests.chaos.clocks import Clock, forget
 from tests.servers import Server, clients_of, cluster_of, free_ports, serving
 
 WITHIN_S = 60.0
+#: A replica that has not taken over by then does not do so by itself.
 ELECTED_WITHIN_S = 15.0
 #: A primary that no replica follows takes no writes, so that what it was told after its fall is not lost.
 SAFE = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0")
@@ -180,10 +181,12 @@ def sentinel_trio(home: Path) -> Iterator[tuple[str, Trio]]:
 @contextlib.contextmanager
 def cluster_six(home: Path) -> Iterator[tuple[str, Six]]:
     """Run a Cluster of six servers, with clocks in a folder; yield its URL and them."""
-    clocks = _clocks(home, 6)
-    with cluster_of(3, 3, environs=[clock.environ for clock in clocks]) as servers:
-        yield clients_of(servers), Six(servers, clocks)
-    _forget_all(servers)
+    clocks, servers = _clocks(home, 6), list[Server]()
+    try:
+        with cluster_of(3, 3, environs=[clock.environ for clock in clocks]) as servers:
+            yield clients_of(servers), Six(servers, clocks)
+    finally:
+        _forget_all(servers)
 
 
 def _clocks(home: Path, count: int) -> list[Clock]:

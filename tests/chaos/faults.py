@@ -51,11 +51,11 @@ class Deck:
         self._kinds = [_kill, _kill, _freeze, _freeze, _lamps, _lamps, _board]
         if world.servers is None:
             self._kinds += [_redis_dies, _redis_stalls, _back, _fill]
+            steps = [_step_worker, _step_redis, _step_all]
         else:
             self._kinds += [_primary_dies, _primary_dies, _primary_asked, _primary_asked]
-        if world.redis_clock.environ:
-            self._kinds += [_step_worker, _step_server if world.servers else _step_redis]
-            self._kinds += [] if world.servers else [_step_all]
+            steps = [_step_worker, _step_server]
+        self._kinds += steps if world.redis_clock.environ else []
         self._left: list[Callable[[World, Random], Fault]] = []
 
     def deal(self) -> Fault:
